@@ -27,12 +27,9 @@ class RopeParameters(Section):
             raise ValueError(f"rope_type '{self.rope_type}' needs {', '.join(sorted(missing))}")
         if unused := given - needed:
             raise ValueError(f"rope_type '{self.rope_type}' does not read {', '.join(sorted(unused))}; remove it")
-        if self.low_freq_factor is not None and self.high_freq_factor is not None:
-            if self.high_freq_factor <= self.low_freq_factor:
-                raise ValueError(
-                    f"high_freq_factor={self.high_freq_factor} must be larger than "
-                    f"low_freq_factor={self.low_freq_factor}"
-                )
+        low, high = self.low_freq_factor, self.high_freq_factor
+        if low is not None and high is not None and high <= low:
+            raise ValueError(f"high_freq_factor={high} must be larger than low_freq_factor={low}")
         return self
 
 
@@ -68,7 +65,7 @@ class ModelConfig(Section):
         if self.num_attention_heads % self.key_value_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} does not divide by "
-                f"num_key_value_heads={self.num_key_value_heads}: every key/value head serves the same number of queries"
+                f"num_key_value_heads={self.num_key_value_heads}: every key/value head serves equally many queries"
             )
         if self.head_size % 2:
             raise ValueError(f"head_dim={self.head_size} is odd; RoPE rotates pairs, so it must be even")
