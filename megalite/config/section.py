@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -22,5 +23,6 @@ class Section(BaseModel):
                 if isinstance(value, bool) and field is not None:
                     accepted = get_args(field.annotation) or (field.annotation,)
                     if bool not in accepted:
-                        raise ValueError(f"{key}: {str(value).lower()} is not a number; write the value itself")
+                        text = f"{key}={str(value).lower()}: this is not a value of the key; write the value itself"
+                        raise PydanticCustomError("bool_as_number", "{text}", {"text": text})
         return values

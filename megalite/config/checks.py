@@ -1,0 +1,41 @@
+"""Facts about a run that span sections: batch arithmetic, schedule, layout."""
+
+from megalite.config.errors import ConfigError
+from megalite.config.schema import RunConfig
+
+
+def check_run(config: RunConfig, source: str) -> None:
+    """Refuse what no single section can see. Raises ConfigError naming ``source``."""
+    training, schedule, data = config.training, config.schedule, config.data
+    if schedule.warmup_steps > training.steps:
+        raise ConfigError(
+            f"{source}: schedule.warmup_steps={schedule.warmup_steps} is more than training.steps={training.steps}; "
+            f"the learning rate would never reach its peak"
+        )
+    if data.sequence_length > config.model.max_position_embeddings:
+        raise ConfigError(
+            f"{source}: data.sequence_length={data.sequence_length} is more than model.max_position_embeddings="
+            f"{config.model.max_position_embeddings}; raise the latter, exports promise it to their users"
+        )
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        if (size := getattr(config.parallel, name)) > 1:
+            raise ConfigError(
+                f"{source}: parallel.{name}={size}: training runs with 1 in this version; use a ZeRO stage of the "
+                f"DeepSpeed JSON to spread the model over ranks"
+            )
+
+
+def accumulation_steps(micro_batch_size: int, global_batch_size: int, data_parallel_size: int) -> int:
+    """Micro-batches that one rank runs for an optimizer step: global / (micro * d).
+
+    Raises: ConfigError with the arithmetic where it does not divide.
+    """
+    together = micro_batch_size * data_parallel_size
+    if global_batch_size % together:
+        fitting = max(together, global_batch_size // together * together)
+        raise ConfigError(
+            f"batch.global_batch_size={global_batch_size} does not divide by batch.micro_batch_size={micro_batch_size}"
+            f" x {data_parallel_size} data-parallel ranks = {together}; use {fitting} or {fitting + together}, "
+            f"or change the micro batch"
+        )
+    return global_batch_size // together

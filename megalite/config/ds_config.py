@@ -1,0 +1,151 @@
+"""The DeepSpeed JSON merged with the run: each fact has one owner, and a contradiction names both places."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from megalite.config.checks import accumulation_steps
+from megalite.config.deepspeed_keys import OWNED_BY_YAML, SECTIONS, WIRES
+from megalite.config.errors import ConfigError
+from megalite.config.load import did_you_mean
+from megalite.config.schema import RunConfig
+
+AUTO = "auto"
+
+
+def read_ds_config(path: Path) -> dict[str, Any]:
+    """The DeepSpeed JSON at ``path``, unknown and repeated keys refused.
+
+    Raises: FileNotFoundError; ConfigError naming the key.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such DeepSpeed config; give an existing JSON with --ds_config")
+
+    def refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated = {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1}
+        if repeated:
+            raise ConfigError(f"{path}: key '{sorted(repeated)[0]}' stands twice in one section; keep one")
+        return dict(pairs)
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=refuse_repeated)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds a {type(values).__name__}, not an object with sections")
+    _refuse_unknown(values, path)
+    stage = values.get("zero_optimization", {}).get("stage", 0)
+    if isinstance(stage, bool) or stage not in (0, 1, 2, 3):
+        raise ConfigError(f"{path}: zero_optimization.stage={stage!r}; the stages are 0, 1, 2 and 3")
+    return values
+
+
+def zero_stage(ds_config: dict[str, Any]) -> int:
+    """The ZeRO stage of a DeepSpeed dict (Rajbhandari et al. 2020, arXiv:1910.02054)."""
+    return int(ds_config.get("zero_optimization", {}).get("stage", 0))
+
+
+def merge_ds_config(
+    config: RunConfig, ds_config: dict[str, Any], data_parallel_size: int, yaml_path: str, json_path: str
+) -> dict[str, Any]:
+    """What ``deepspeed.initialize`` gets: the JSON's wires, and the run's facts in DeepSpeed's names.
+
+    A fact of the run may be absent from the JSON, ``"auto"`` or equal. The optimizer section is left out: the optimizer
+    is built by ``megalite.training.optimizer`` and handed over as an object.
+
+    Raises: ConfigError naming both places where they disagree.
+    """
+    facts = run_facts(config, data_parallel_size)
+    for dotted, (yaml_key, value) in facts.items():
+        given = _lookup(ds_config, dotted)
+        if given is not None and given != AUTO and not _equal(given, value):
+            raise ConfigError(
+                f"{json_path}: {dotted}={json.dumps(given)} contradicts {yaml_path}: {yaml_key} gives "
+                f'{json.dumps(value)}; the YAML owns this fact: remove the key from the JSON or write "auto"'
+            )
+    if ds_config.get("scheduler", AUTO) != AUTO:
+        raise ConfigError(
+            f"{json_path}: 'scheduler' contradicts {yaml_path}: the YAML's 'schedule' section owns the learning rate; "
+            f"remove 'scheduler' from the JSON"
+        )
+    merged = {key: value for key, value in ds_config.items() if key in WIRES}
+    merged["zero_optimization"] = _resolve_auto_sizes(dict(ds_config.get("zero_optimization", {})), config)
+    for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
+        merged[key] = facts[key][1]
+    merged["gradient_clipping"] = config.optimizer.gradient_clipping
+    # DeepSpeed has no fp32 accumulation for bf16 weights at stage 0: there the weights stay fp32 and the products run
+    # in bf16 by autocast (megalite.training.engine), which accumulates in fp32 by itself.
+    merged["bf16"] = {"enabled": config.training.precision == "bf16" and zero_stage(ds_config) > 0}
+    merged["data_types"] = {"grad_accum_dtype": "fp32"}
+    merged.setdefault("steps_per_print", 2**31)  # the run's own log says it already
+    merged.setdefault("zero_force_ds_cpu_optimizer", False)  # torch's fused AdamW needs no compiler
+    return merged
+
+
+def run_facts(config: RunConfig, data_parallel_size: int) -> dict[str, tuple[str, Any]]:
+    """DeepSpeed's dotted key -> (the run's key, its value) for every fact that the YAML owns."""
+    batch, optimizer = config.batch, config.optimizer
+    accumulation = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, data_parallel_size)
+    return {
+        "train_batch_size": ("batch.global_batch_size", batch.global_batch_size),
+        "train_micro_batch_size_per_gpu": ("batch.micro_batch_size", batch.micro_batch_size),
+        "gradient_accumulation_steps": (f"the batch section at {data_parallel_size} data-parallel ranks", accumulation),
+        "gradient_clipping": ("optimizer.gradient_clipping", optimizer.gradient_clipping),
+        "bf16.enabled": ("training.precision", config.training.precision == "bf16"),
+        "fp16.enabled": ("training.precision", False),
+        "optimizer.type": ("optimizer.name", "AdamW"),
+        "optimizer.params.lr": ("optimizer.lr", optimizer.lr),
+        "optimizer.params.betas": ("optimizer.betas", list(optimizer.betas)),
+        "optimizer.params.eps": ("optimizer.eps", optimizer.eps),
+        "optimizer.params.weight_decay": ("optimizer.weight_decay", optimizer.weight_decay),
+        "data_types.grad_accum_dtype": ("training.precision", "fp32"),
+    }
+
+
+def _refuse_unknown(values: dict[str, Any], path: Path) -> None:
+    top = sorted(WIRES | OWNED_BY_YAML)
+    for key in values:
+        if key not in top:
+            raise ConfigError(f"{path}: unknown key '{key}'{did_you_mean(key, top)}")
+    for section, known in SECTIONS.items():
+        inside = _lookup(values, section)
+        if inside is None:
+            continue
+        if not isinstance(inside, dict):
+            raise ConfigError(f"{path}: '{section}' is {json.dumps(inside)}, not a section")
+        for key in inside:
+            if key not in known:
+                dotted = f"{section}.{key}"
+                raise ConfigError(
+                    f"{path}: unknown key '{dotted}'{did_you_mean(dotted, [f'{section}.{name}' for name in known])}"
+                )
+
+
+def _lookup(values: dict[str, Any], dotted: str) -> Any:
+    found: Any = values
+    for key in dotted.split("."):
+        if not isinstance(found, dict) or key not in found:
+            return None
+        found = found[key]
+    return found
+
+
+def _equal(given: Any, value: Any) -> bool:
+    if isinstance(given, str) and isinstance(value, str):
+        return given.lower() == value.lower()
+    if isinstance(given, list) and isinstance(value, list):
+        return len(given) == len(value) and all(map(_equal, given, value))
+    if isinstance(given, bool) or isinstance(value, bool):
+        return given is value
+    return bool(given == value)
+
+
+def _resolve_auto_sizes(zero: dict[str, Any], config: RunConfig) -> dict[str, Any]:
+    """Replace ``"auto"`` bucket sizes by the values transformers' Trainer takes, functions of the hidden size."""
+    hidden = config.model.hidden_size
+    sizes = {
+        "reduce_bucket_size": hidden * hidden,
+        "stage3_prefetch_bucket_size": int(0.9 * hidden * hidden),
+        "stage3_param_persistence_threshold": 10 * hidden,
+    }
+    return {key: sizes[key] if value == AUTO and key in sizes else value for key, value in zero.items()}

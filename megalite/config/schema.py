@@ -1,0 +1,167 @@
+"""Every key of a run's YAML. The DeepSpeed JSON owns the rest: ZeRO stage, offload, buckets, monitors."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from megalite.config.model import ModelConfig
+from megalite.config.section import Section
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class RunSection(Section):
+    """Where the run lives."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's folder is ``output_dir/name``."""
+    output_dir: str = "runs"
+    seed: int = Field(default=1234, ge=0)
+    """Initial weights, order of the data; a run is a function of the config and this number."""
+
+
+class DataSource(Section):
+    """One indexed dataset of a blend."""
+
+    prefix: str
+    """Path without ``.bin`` / ``.idx``, as ``tools/preprocess_data.py --output_prefix`` wrote it."""
+    weight: PositiveFloat = 1.0
+    """Share of the training tokens, relative to the other sources."""
+
+
+def _as_sources(value: object) -> object:
+    if isinstance(value, str | dict):
+        value = [value]
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("an empty list; give a prefix, or remove the key")
+        return tuple({"prefix": item} if isinstance(item, str) else item for item in value)
+    return value
+
+
+Sources = Annotated[tuple[DataSource, ...], BeforeValidator(_as_sources)]
+
+
+class DataPreparation(Section):
+    """How to make the data when it is not there yet: corpus, tokenizer, indexed files."""
+
+    recipe: str
+    """The corpus recipe of ``tools/prepare_corpus.py``."""
+    corpus_dir: str
+    """Where the clean shards go (``train-*.jsonl.zst``, ``valid-*.jsonl.zst``)."""
+    workers: PositiveInt = 1
+
+
+class DataSection(Section):
+    """What is read."""
+
+    train: Sources
+    """A prefix, or a list of prefixes, or a list of ``{prefix, weight}``."""
+    valid: Sources = ()
+    tokenizer: str
+    """A folder that ``AutoTokenizer`` loads; it travels with every export."""
+    sequence_length: PositiveInt
+    """S, tokens in a training sample."""
+    prepare: DataPreparation | None = None
+
+
+class BatchSection(Section):
+    """Batch sizes in samples of S tokens; accumulation and data-parallel size follow from them."""
+
+    micro_batch_size: PositiveInt
+    """B, samples in one forward pass of one rank."""
+    global_batch_size: PositiveInt
+    """Samples in one optimizer step over all ranks."""
+
+
+class OptimizerSection(Section):
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); norms and biases are never decayed."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: PositiveFloat
+    """Peak learning rate, reached at the end of the warm-up."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.1
+    gradient_clipping: NonNegativeFloat = 1.0
+    """Largest global gradient norm; 0 turns clipping off."""
+
+
+class ScheduleSection(Section):
+    """Learning rate by step: linear warm-up, then a decay to ``min_lr_ratio * lr`` at ``training.steps``."""
+
+    warmup_steps: NonNegativeInt = 0
+    decay: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """``wsd``: warm-up, stable, linear decay over the last ``decay_fraction`` (Hu et al. 2024, arXiv:2404.06395)."""
+    min_lr_ratio: Fraction = 0.1
+    decay_fraction: Fraction = 0.1
+    """Only for ``wsd``."""
+
+
+class TrainingSection(Section):
+    """How long, and in which arithmetic."""
+
+    steps: PositiveInt
+    """Optimizer steps of the whole run."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """bf16: products in bfloat16, master weights, moments and gradient accumulation in fp32."""
+    checkpoint_activations: bool = False
+    """Recompute each decoder layer in the backward pass (Chen et al. 2016, arXiv:1604.06174)."""
+
+
+class ParallelSection(Section):
+    """Sizes of the mesh; the data axis takes what is left of the world."""
+
+    tensor_parallel_size: PositiveInt = 1
+    pipeline_parallel_size: PositiveInt = 1
+
+
+class ValidationSection(Section):
+    """Loss and bits per byte on ``data.valid``."""
+
+    every_steps: PositiveInt = 100
+    max_samples: PositiveInt | None = None
+    """Samples of ``data.valid`` to use, from the beginning; null is all of it."""
+
+
+class CheckpointSection(Section):
+    """When a portable checkpoint is written, and how many stay."""
+
+    every_steps: PositiveInt = 500
+    keep_last: PositiveInt | None = None
+    """Delete older checkpoints beyond this many; null keeps all."""
+
+
+class LoggingSection(Section):
+    """Console, ``metrics.jsonl`` and TensorBoard."""
+
+    every_steps: PositiveInt = 10
+    tensorboard: bool = True
+
+
+class HardwareSection(Section):
+    """What a device can do: for model FLOPs utilisation while training, and for the plan of ``--check``."""
+
+    peak_tflops: PositiveFloat | None = None
+    """Dense TFLOP/s of one device at this precision; null is measured by a matrix product when training starts."""
+    world_size: PositiveInt | None = None
+    """Devices that ``--check`` plans for; null is the number of ranks it is started with."""
+    expected_mfu: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
+    """Model FLOPs utilisation that ``--check`` reckons with."""
+
+
+class RunConfig(Section):
+    """A whole run. Derived facts (accumulation, data-parallel size, tokens) are functions of it, never stored in it."""
+
+    run: RunSection
+    model: ModelConfig
+    data: DataSection
+    batch: BatchSection
+    optimizer: OptimizerSection
+    schedule: ScheduleSection = ScheduleSection()
+    training: TrainingSection
+    parallel: ParallelSection = ParallelSection()
+    validation: ValidationSection = ValidationSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    logging: LoggingSection = LoggingSection()
+    hardware: HardwareSection = HardwareSection()
