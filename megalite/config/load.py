@@ -109,11 +109,14 @@ def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def did_you_mean(key: str, known: list[str]) -> str:
-    """``; did you mean '...'?`` for the known key nearest to ``key``: the whole path first, then its last part."""
+    """``; did you mean '...'?``: the same name in another section, else the nearest path, else the nearest name."""
+    by_last_part = {name.rpartition(".")[2]: name for name in reversed(known)}
+    last = key.rpartition(".")[2]
+    if last in by_last_part:
+        return f"; did you mean '{by_last_part[last]}'?"
     if near := difflib.get_close_matches(key, known, n=1, cutoff=0.75):
         return f"; did you mean '{near[0]}'?"
-    by_last_part = {name.rpartition(".")[2]: name for name in reversed(known)}
-    if near := difflib.get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.75):
+    if near := difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.75):
         return f"; did you mean '{by_last_part[near[0]]}'?"
     siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
     return f"; known here: {', '.join(name.rpartition('.')[2] for name in siblings)}" if siblings else ""

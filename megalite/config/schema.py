@@ -57,7 +57,8 @@ class DataSection(Section):
 
     train: Sources
     """A prefix, or a list of prefixes, or a list of ``{prefix, weight}``."""
-    valid: Sources = ()
+    valid: str | None = None
+    """A prefix; validation reads it in order."""
     tokenizer: str
     """A folder that ``AutoTokenizer`` loads; it travels with every export."""
     sequence_length: PositiveInt

@@ -1,0 +1,32 @@
+"""Bytes of model state on one device, by ZeRO stage (Rajbhandari et al. 2020, arXiv:1910.02054, figure 1)."""
+
+from typing import NamedTuple
+
+
+class ModelState(NamedTuple):
+    """Bytes on one device, without activations and communication buffers."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """All three together."""
+        return self.weights + self.gradients + self.optimizer
+
+
+def model_state_bytes(parameters: int, precision: str, zero_stage: int, data_parallel_size: int) -> ModelState:
+    """What one device holds between the micro-batches.
+
+    fp32, and bf16 without ZeRO (autocast over fp32 weights): 4 bytes of weight, 4 of gradient, 8 of moments. bf16 with
+    ZeRO: 2 of weight, 4 of gradient (accumulated in fp32), 12 of master weight and moments. Stage 1 divides the
+    optimizer by the data-parallel size, stage 2 the gradients too, stage 3 the weights as well.
+    """
+    low_precision_weights = precision == "bf16" and zero_stage > 0
+    weights, gradients, optimizer = (2, 4, 12) if low_precision_weights else (4, 4, 8)
+    return ModelState(
+        weights=parameters * weights / (data_parallel_size if zero_stage >= 3 else 1),
+        gradients=parameters * gradients / (data_parallel_size if zero_stage >= 2 else 1),
+        optimizer=parameters * optimizer / (data_parallel_size if zero_stage >= 1 else 1),
+    )

@@ -1,0 +1,111 @@
+"""A run told in numbers before it starts: what ``pretrain.py --check`` prints."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from megalite.config.checks import accumulation_steps
+from megalite.config.schema import RunConfig
+from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_exact
+from megalite.planning.memory import ModelState, model_state_bytes
+from megalite.planning.parameters import total_parameters
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The derived facts of a run on ``world_size`` devices."""
+
+    world_size: int
+    data_parallel_size: int
+    parameters: int
+    accumulation_steps: int
+    tokens_per_step: int
+    tokens: int
+    compute_optimal_tokens: int
+    flops_6np: float
+    flops_exact: float
+    zero_stage: int
+    model_state: ModelState
+    days: float | None
+    """None where ``hardware.peak_tflops`` is not given."""
+
+
+def make_plan(config: RunConfig, world_size: int, data_parallel_size: int, zero_stage: int) -> Plan:
+    """All of it as functions of the config. Raises: ConfigError where the batch does not divide."""
+    batch, sequence = config.batch, config.data.sequence_length
+    tokens_per_step = batch.global_batch_size * sequence
+    tokens = config.training.steps * tokens_per_step
+    flops = flops_exact(config.model, tokens, sequence)
+    peak = config.hardware.peak_tflops
+    parameters = total_parameters(config.model)
+    return Plan(
+        world_size=world_size,
+        data_parallel_size=data_parallel_size,
+        parameters=parameters,
+        accumulation_steps=accumulation_steps(batch.micro_batch_size, batch.global_batch_size, data_parallel_size),
+        tokens_per_step=tokens_per_step,
+        tokens=tokens,
+        compute_optimal_tokens=compute_optimal_tokens(config.model),
+        flops_6np=flops_6np(config.model, tokens),
+        flops_exact=flops,
+        zero_stage=zero_stage,
+        model_state=model_state_bytes(parameters, config.training.precision, zero_stage, data_parallel_size),
+        days=None if peak is None else days(flops, peak, world_size, config.hardware.expected_mfu),
+    )
+
+
+def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
+    """One table: sizes, batch arithmetic, compute, memory, time."""
+    batch = config.batch
+    table = Table(title=f"plan of {config.run.output_dir}/{config.run.name}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("parameters", f"{plan.parameters:,}")
+    table.add_row("training tokens", f"{plan.tokens:,} = {config.training.steps:,} steps x {plan.tokens_per_step:,}")
+    table.add_row(
+        "batch",
+        f"{batch.global_batch_size} samples = micro {batch.micro_batch_size} x accumulation {plan.accumulation_steps}"
+        f" x data-parallel {plan.data_parallel_size}",
+    )
+    table.add_row(
+        "devices",
+        f"{plan.world_size} = pipe {config.parallel.pipeline_parallel_size} x data {plan.data_parallel_size}"
+        f" x tensor {config.parallel.tensor_parallel_size}, ZeRO stage {plan.zero_stage}",
+    )
+    table.add_row("compute, 6NP", f"{plan.flops_6np:.3e} FLOPs")
+    table.add_row("compute, exact", f"{plan.flops_exact:.3e} FLOPs (matrix products and causal attention)")
+    ratio = plan.tokens / plan.compute_optimal_tokens
+    table.add_row(
+        "compute-optimal", f"{plan.compute_optimal_tokens:,} tokens (20 a parameter); this run has {ratio:.2f}x"
+    )
+    state = plan.model_state
+    table.add_row(
+        "model state",
+        f"{readable_bytes(state.total)} a device (weights {readable_bytes(state.weights)}, gradients "
+        f"{readable_bytes(state.gradients)}, optimizer {readable_bytes(state.optimizer)}); activations come on top",
+    )
+    table.add_row("time", _time(config, plan))
+    console.print(table)
+
+
+def _time(config: RunConfig, plan: Plan) -> str:
+    if plan.days is None:
+        return "give hardware.peak_tflops=... (of one device) to see the days"
+    return (
+        f"{readable_days(plan.days)} at {config.hardware.peak_tflops:g} TFLOP/s a device x {plan.world_size} x "
+        f"{config.hardware.expected_mfu:.0%} utilisation"
+    )
+
+
+def readable_bytes(count: float) -> str:
+    """``1.50 GiB``, or MiB below a gibibyte."""
+    return f"{count / 1024**3:.2f} GiB" if count >= 1024**3 else f"{count / 1024**2:.1f} MiB"
+
+
+def readable_days(days: float) -> str:
+    """Days, or below two days also hours, or below two hours minutes."""
+    if days >= 2:
+        return f"{days:.1f} days"
+    hours = days * 24
+    return f"{days:.4f} days = {f'{hours:.1f} hours' if hours >= 2 else f'{hours * 60:.1f} minutes'}"

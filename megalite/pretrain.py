@@ -1,0 +1,114 @@
+"""The training entry: check everything, prepare missing data, then train.
+
+``deepspeed pretrain.py``, ``torchrun pretrain.py`` and ``python pretrain.py`` all come here.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
+from megalite.config.errors import one_line_errors
+from megalite.config.grid import grid_shape
+from megalite.config.load import load_run_config
+from megalite.config.schema import RunConfig
+
+if TYPE_CHECKING:
+    from megalite.training.loop import Outcome
+
+REPOSITORY = Path(__file__).parents[1]
+DEFAULT_CONFIG = REPOSITORY / "examples/tiny/pretrain.yaml"
+DEFAULT_DS_CONFIG = REPOSITORY / "ds_configs/zero1.json"
+
+
+@one_line_errors
+def main() -> None:
+    """Parse, refuse what cannot be before any process group exists, then check or train."""
+    arguments = parse_arguments()
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    is_first = os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not is_first, soft_wrap=True)
+    yaml_path = _chosen(arguments.config, DEFAULT_CONFIG, "--config", console)
+    json_path = _chosen(arguments.ds_config, DEFAULT_DS_CONFIG, "--ds_config", console)
+    config = load_run_config(yaml_path, arguments.overrides)
+    if arguments.check:
+        world_size = config.hardware.world_size or world_size
+    parallel = config.parallel
+    _, data_size, _ = grid_shape(world_size, parallel.tensor_parallel_size, parallel.pipeline_parallel_size)
+    json_config = read_ds_config(json_path)
+    ds_config = merge_ds_config(config, json_config, data_size, str(yaml_path), str(json_path))
+    if arguments.check:
+        from megalite.planning.plan import make_plan, print_plan
+
+        print_plan(config, make_plan(config, world_size, data_size, zero_stage(ds_config)), console)
+        return
+    run_training(config, ds_config, arguments.resume, console)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags; everything else about a run is ``section.key=value``."""
+    parser = argparse.ArgumentParser(
+        description="Pretrain a Llama-family model with DeepSpeed.",
+        epilog="section.key=value changes one key of the config: optimizer.lr=3e-4 model.num_hidden_layers=8",
+    )
+    parser.add_argument("--config", type=Path, help="YAML of the run: what is learned, from what, how long")
+    parser.add_argument("--ds_config", type=Path, help="DeepSpeed JSON: ZeRO stage, offload, buckets, monitors")
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
+    )
+    parser.add_argument("--check", action="store_true", help="print the plan of the run and exit")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    return parser.parse_intermixed_args()
+
+
+def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console) -> None:
+    """Look at the data and the run folder, start the ranks, train, and say what came out."""
+    from megalite.data.prepare import open_training_data
+    from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
+    from megalite.training.run_folder import checkpoint_to_resume, run_folder
+
+    run = run_folder(config)
+    checkpoint = checkpoint_to_resume(run, resume)
+    data = open_training_data(config, console)
+    if checkpoint is None:
+        start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, data.checksums)
+    else:
+        if not console.quiet:
+            verify_files(checkpoint)
+        start = resumed_state(checkpoint, config, data.checksums)
+
+    # Up to here nothing heavy was imported and no process group exists: a user's mistake costs a second, not a job.
+    from megalite.planning.compute import flops_per_token
+    from megalite.training.session import run_session
+
+    flops = flops_per_token(config.model, config.data.sequence_length)
+    outcome = run_session(config, ds_config, data, run, start, checkpoint, flops, console)
+    print_outcome(outcome, console)
+
+
+def print_outcome(outcome: "Outcome", console: Console) -> None:
+    """The table at the end of a run."""
+    table = Table(title="training finished", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("last loss", f"{outcome.loss:.4f} nats a token")
+    if outcome.validation is not None:
+        table.add_row(
+            "validation", f"loss {outcome.validation.loss:.4f}, {outcome.validation.bits_per_byte:.4f} bits per byte"
+        )
+    table.add_row("tokens", f"{outcome.tokens:,} in {outcome.seconds:.1f} s")
+    table.add_row("checkpoint", str(outcome.checkpoint))
+    table.add_row("export", f"{outcome.checkpoint / 'hf'}  (AutoModelForCausalLM.from_pretrained loads it)")
+    console.print(table)
+
+
+def _chosen(given: Path | None, default: Path, flag: str, console: Console) -> Path:
+    if given is None:
+        console.print(f"no {flag} given: taking {default.relative_to(REPOSITORY)}", highlight=False)
+        return default
+    return given

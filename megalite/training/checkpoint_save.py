@@ -1,0 +1,159 @@
+"""Write a portable checkpoint: a Hugging Face folder with its optimizer beside it, whole or not at all."""
+
+import json
+import os
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from megalite.config.schema import RunConfig
+from megalite.model.hf_config import hf_config_from_model
+from megalite.parallel.mesh import Mesh
+from megalite.parallel.slicing import full_shape, gather_full
+from megalite.tokenizer.load import load_tokenizer
+from megalite.training.checkpoint_state import MANIFEST, TrainingState
+from megalite.training.engine import DTYPES, Engine
+from megalite.training.run_folder import PARTIAL_SUFFIX, checkpoints, step_folder
+from megalite.training.state_access import MOMENTS, get_master_weight, get_moment
+from megalite.training.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def save_checkpoint(
+    engine: Engine,
+    config: RunConfig,
+    ds_config: dict[str, Any],
+    run: Path,
+    state: TrainingState,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> Path:
+    """Write ``run/step-NNNNNN``. Collective: each tensor is gathered once, the ranks share the writing.
+
+    Everything goes to a ``.partial`` folder, is flushed, listed with checksums in ``manifest.json``, and renamed.
+    """
+    final = step_folder(run, state.step)
+    partial = final.with_name(final.name + PARTIAL_SUFFIX)
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if rank == 0:
+        shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed while saving
+        (partial / "hf").mkdir(parents=True)
+        (partial / "optimizer").mkdir()
+    torch.distributed.barrier()
+    written = _write_tensors(engine, config, partial, rank, world, max_shard_bytes)
+    if rank == 0:
+        written += _write_descriptions(config, ds_config, partial, state)
+    mine = {str(path.relative_to(partial)): describe_file(path) for path in written}
+    everyones: list[Any] = [None] * world
+    torch.distributed.all_gather_object(everyones, mine)
+    if rank == 0:
+        files = dict(sorted(item for part in everyones for item in part.items()))
+        _write_json(partial / MANIFEST, {"format": "megalite-checkpoint-1", "files": files})
+        _sync_folder(partial)
+        partial.rename(final)
+        _sync_folder(run)
+        if config.checkpoint.keep_last is not None:
+            for old in checkpoints(run)[: -config.checkpoint.keep_last]:
+                shutil.rmtree(old)
+    torch.distributed.barrier()
+    return final
+
+
+def _write_tensors(
+    engine: Engine, config: RunConfig, partial: Path, rank: int, world: int, max_shard_bytes: int
+) -> list[Path]:
+    """Gather every tensor on all ranks in the same order; the owner of a shard keeps it and writes the file."""
+    precision = DTYPES[config.training.precision]
+    kinds: list[tuple[str, str, torch.dtype]] = [("hf", "model", precision)]
+    if precision != torch.float32:
+        kinds.append(("optimizer", "master", torch.float32))
+    kinds += [("optimizer", moment, torch.float32) for moment in MOMENTS]
+    parameters = dict(engine.named_parameters)
+    shapes = {name: full_shape(parameter) for name, parameter in parameters.items()}
+    written: list[Path] = []
+    pending: list[Future[None]] = []
+    shard_number = 0
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        for folder, stem, dtype in kinds:
+            sizes = [(name, shape.numel() * dtype.itemsize) for name, shape in shapes.items()]
+            shards = plan_shards(sizes, max_shard_bytes)
+            for index, names in enumerate(shards):
+                owner = shard_number % world
+                shard_number += 1
+                tensors: dict[str, Tensor] = {}
+                for name in names:
+                    full = _full_tensor(engine, parameters[name], stem, engine.mesh)
+                    if rank == owner:
+                        tensors[name] = full.to("cpu", dtype, copy=True)
+                if rank == owner:
+                    path = partial / folder / shard_name(stem, index, len(shards))
+                    written.append(path)
+                    for done in pending:  # at most one shard waits for the disk
+                        done.result()
+                    pending = [writer.submit(write_shard, path, tensors)]
+            if rank == 0:
+                write_index(partial / folder, stem, shards, sum(size for _, size in sizes))
+                written += (partial / folder).glob(f"{stem}.safetensors.index.json")
+        for done in pending:
+            done.result()
+    return written
+
+
+def _full_tensor(engine: Engine, parameter: nn.Parameter, stem: str, mesh: Mesh) -> Tensor:
+    if stem in MOMENTS:
+        return gather_full(get_moment(engine.deepspeed, parameter, stem), parameter, mesh)
+    return gather_full(get_master_weight(parameter), parameter, mesh)
+
+
+def _write_descriptions(
+    config: RunConfig, ds_config: dict[str, Any], partial: Path, state: TrainingState
+) -> list[Path]:
+    """The small files beside the tensors: model and tokenizer for transformers, state and configs for us."""
+    hf = partial / "hf"
+    tokenizer_folder = Path(config.data.tokenizer)
+    copied = [name for name in TOKENIZER_FILES if (tokenizer_folder / name).is_file()]
+    for name in copied:
+        shutil.copyfile(tokenizer_folder / name, hf / name)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
+    _write_json(hf / "config.json", hf_config_from_model(config.model, dtype=config.training.precision, **special))
+    _write_json(hf / "generation_config.json", {key: value for key, value in special.items() if value is not None})
+    _write_json(partial / "state.json", asdict(state))
+    _write_json(partial / "ds_config.json", ds_config)
+    (partial / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    return [
+        *(hf / name for name in (*copied, "config.json", "generation_config.json")),
+        *(partial / name for name in ("state.json", "ds_config.json", "run.yaml")),
+    ]
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with path.open("w") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename in it survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,87 @@
+"""``state.json`` and ``manifest.json`` of a checkpoint: what it is, and whether it is whole. No torch here."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.config.schema import RunConfig
+from megalite.model.hf_config import model_config_from_hf
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """``state.json``: where the run stands, and what it may only be resumed with."""
+
+    step: int
+    consumed_samples: int
+    seed: int
+    sequence_length: int
+    data: dict[str, str]
+    """Training prefix -> sha256 of its ``.bin``; the order of the samples is a function of these and the seed."""
+
+
+def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> TrainingState:
+    """The state in a checkpoint, refused where the run would go on with other data or another model.
+
+    Args:
+        data: training prefix -> sha256 of its ``.bin``, as the run to be resumed has them.
+
+    Raises: ConfigError naming the fact that differs.
+    """
+    state = TrainingState(**json.loads((folder / "state.json").read_text()))
+    saved = model_config_from_hf(json.loads((folder / "hf" / "config.json").read_text()))
+    for key in ("head_size", "key_value_heads", *type(saved).model_fields):
+        if key not in ("head_dim", "num_key_value_heads", "initializer_range"):
+            _must_equal(folder, f"model.{key}", getattr(saved, key), getattr(config.model, key))
+    _must_equal(folder, "run.seed", state.seed, config.run.seed)
+    _must_equal(folder, "data.sequence_length", state.sequence_length, config.data.sequence_length)
+    if list(state.data.values()) != list(data.values()):
+        raise ConfigError(
+            f"{folder}: was trained on {', '.join(state.data)}, whose contents differ from {', '.join(data)}; resume "
+            f"with the same files, or start a new run"
+        )
+    if state.step >= config.training.steps:
+        raise ConfigError(
+            f"{folder}: is at step {state.step}, and training.steps={config.training.steps}: nothing is left to train; "
+            f"raise training.steps to go on"
+        )
+    return state
+
+
+def verify_files(folder: Path) -> None:
+    """Check every file against ``manifest.json``. Raises: DataError naming the first damaged file."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+    except (json.JSONDecodeError, KeyError):
+        raise DataError(f"{folder / MANIFEST}: damaged; resume from another checkpoint") from None
+
+    def verify(item: tuple[str, dict[str, Any]]) -> None:
+        name, expected = item
+        path = folder / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise DataError(f"{folder / MANIFEST}: '{name}' lies outside the checkpoint; it is not to be trusted")
+        if not path.is_file():
+            raise DataError(f"{path}: missing; the checkpoint is not whole, resume from another one")
+        if describe_file(path) != expected:
+            raise DataError(f"{path}: differs from its checksum in {MANIFEST}; resume from another checkpoint")
+
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
+        list(pool.map(verify, files.items()))
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and digest of a file, as the manifest lists them."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _must_equal(folder: Path, key: str, saved: Any, asked: Any) -> None:
+    if saved != asked:
+        raise ConfigError(f"{folder}: has {key}={saved!r}, the config asks for {asked!r}; make them equal to resume")

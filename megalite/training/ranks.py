@@ -1,0 +1,55 @@
+"""Starting and ending the process group of a run, with DeepSpeed's noise turned down."""
+
+import datetime
+import logging
+import os
+
+import torch
+
+from megalite.training.shared_memory import remove_stale_buffers
+
+TIMEOUT = datetime.timedelta(minutes=30)
+
+
+def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
+    """Join the process group that the launcher's environment describes (one process without a launcher).
+
+    Returns: this rank's device.
+    """
+    remove_stale_buffers()
+    local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+        os.environ.setdefault(name, value)
+    if os.environ["WORLD_SIZE"] == "1":
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", "0")
+    deepspeed = quiet_deepspeed()
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+        if "OMP_NUM_THREADS" not in os.environ:  # ranks that share the cores must not each take all of them
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", timeout=timeout, verbose=False)
+    return device
+
+
+def end_ranks() -> None:
+    """Leave the process group (without this, torch aborts at exit) and free stale shared memory."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    remove_stale_buffers()
+
+
+def quiet_deepspeed():
+    """The ``deepspeed`` module: warnings and errors only, and no compiled shared-memory op.
+
+    The op serves DeepSpeed's inference all-reduce alone. Without it nothing is compiled at first use and no buffers
+    are left in /dev/shm. The table of ops is DeepSpeed's own switch: it is kept so that edits to it persist.
+    """
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed

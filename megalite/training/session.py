@@ -1,0 +1,82 @@
+"""From a checked config to a trained model: ranks, mesh, engine, loader, loop, in this order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from megalite.config.schema import RunConfig
+from megalite.data.loader import BatchLoader
+from megalite.data.prepare import TrainingData
+from megalite.parallel.mesh import Mesh
+from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_state import TrainingState
+from megalite.training.engine import DTYPES, Engine
+from megalite.training.loop import Outcome, Reckoning, train
+from megalite.training.metrics import Metrics
+from megalite.training.peak import measure_peak_tflops
+from megalite.training.ranks import end_ranks, start_ranks
+
+
+def run_session(
+    config: RunConfig,
+    ds_config: dict[str, Any],
+    data: TrainingData,
+    run: Path,
+    start: TrainingState,
+    checkpoint: Path | None,
+    flops_per_token: float,
+    console: Console,
+) -> Outcome:
+    """Train on the ranks that the launcher has started, from ``checkpoint`` or from the beginning."""
+    device = start_ranks()
+    try:
+        mesh = Mesh.create(config.parallel.tensor_parallel_size, config.parallel.pipeline_parallel_size)
+        is_first = torch.distributed.get_rank() == 0
+        if is_first:
+            _open_run_folder(run, config, ds_config)
+        engine = Engine(config, ds_config, mesh, device)
+        if checkpoint is not None:
+            load_checkpoint(engine, config, checkpoint, start)
+        loader = BatchLoader(
+            data.train,
+            config.batch.micro_batch_size,
+            config.batch.global_batch_size,
+            mesh.data_rank,
+            mesh.data_size,
+        )
+        peak = _peak_flops(config, device)
+        console.print(
+            f"{torch.distributed.get_world_size()} ranks on {device.type}, {config.training.precision}, ZeRO stage "
+            f"{engine.stage}, peak {peak / 1e12:.2f} TFLOP/s "
+            f"({'measured' if config.hardware.peak_tflops is None else 'named'})",
+            highlight=False,
+        )
+        metrics = Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard)
+        with metrics:
+            if checkpoint is not None:
+                metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
+            reckoning = Reckoning(flops_per_token, peak)
+            return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
+    finally:
+        end_ranks()
+
+
+def _open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any]) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    (run / "ds_config.json").write_text(json.dumps(ds_config, indent=2) + "\n")
+
+
+def _peak_flops(config: RunConfig, device: torch.device) -> float:
+    """Of all devices together, a second: named in the config, or measured on every rank at the same time."""
+    world_size = torch.distributed.get_world_size()
+    if config.hardware.peak_tflops is not None:
+        return config.hardware.peak_tflops * 1e12 * world_size
+    torch.distributed.barrier()
+    peak = torch.tensor(measure_peak_tflops(device, DTYPES[config.training.precision]), device=device)
+    torch.distributed.all_reduce(peak)
+    return float(peak) * 1e12

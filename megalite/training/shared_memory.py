@@ -1,0 +1,35 @@
+"""DeepSpeed's CPU all-reduce keeps 69 MB a rank in /dev/shm and never unlinks it; this removes what is nobody's.
+
+The buffers serve only its inference all-reduce. Our ranks do without that op (``megalite.training.ranks``), so they
+leave none; other DeepSpeed programs of the same user do.
+"""
+
+import os
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+PATTERN = "deepspeed_allreduce_buffer_*"
+
+
+def remove_stale_buffers(folder: Path = SHARED_MEMORY) -> list[Path]:
+    """Unlink the user's DeepSpeed buffers that no living process has mapped; returns what was removed."""
+    ours = [path for path in folder.glob(PATTERN) if path.stat().st_uid == os.getuid()]
+    if not ours:
+        return []
+    mapped = _mapped_files()
+    stale = [path for path in ours if str(path) not in mapped]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return stale
+
+
+def _mapped_files() -> set[str]:
+    """Paths under /dev/shm in the memory maps of every process that we may look at."""
+    mapped = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            lines = maps.read_text().splitlines()
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            continue
+        mapped.update(line.split(maxsplit=5)[5] for line in lines if "/dev/shm/" in line)
+    return mapped

@@ -1,0 +1,85 @@
+"""Tensors by name in sharded safetensors files, in the layout that transformers writes."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from megalite.config.errors import DataError
+
+MAX_SHARD_BYTES = 2 * 1024**3
+
+
+def plan_shards(sizes: Iterable[tuple[str, int]], max_bytes: int = MAX_SHARD_BYTES) -> list[list[str]]:
+    """Names in order, cut into shards of at most ``max_bytes`` (one larger tensor is a shard of its own)."""
+    shards: list[list[str]] = []
+    filled = 0
+    for name, size in sizes:
+        if not shards or filled + size > max_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards
+
+
+def shard_name(stem: str, index: int, count: int) -> str:
+    """``model.safetensors``, or ``model-00001-of-00003.safetensors`` where there are several."""
+    return f"{stem}.safetensors" if count == 1 else f"{stem}-{index + 1:05d}-of-{count:05d}.safetensors"
+
+
+def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one safetensors file and flush it to the disk."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_index(folder: Path, stem: str, shards: list[list[str]], total_bytes: int) -> None:
+    """The ``*.safetensors.index.json`` by which transformers finds a tensor's shard; none for a single shard."""
+    if len(shards) == 1:
+        return
+    weight_map = {name: shard_name(stem, i, len(shards)) for i, names in enumerate(shards) for name in names}
+    index = {"metadata": {"total_size": total_bytes}, "weight_map": weight_map}
+    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+class TensorFiles:
+    """Reads tensors by name from the shards of one stem in a folder."""
+
+    def __init__(self, folder: Path, stem: str) -> None:
+        """Find the shards. Raises: DataError where there are none."""
+        index = folder / f"{stem}.safetensors.index.json"
+        if index.is_file():
+            names = set(json.loads(index.read_text())["weight_map"].values())
+            files = [_inside(folder, name, index) for name in sorted(names)]
+        else:
+            files = [folder / f"{stem}.safetensors"]
+        self._files = {}
+        for path in files:
+            if not path.is_file():
+                raise DataError(f"{path}: missing; the checkpoint is not whole, take another one")
+            with safe_open(path, framework="pt") as opened:
+                self._files.update(dict.fromkeys(opened.keys(), path))
+
+    def names(self) -> Iterator[str]:
+        """Every tensor name."""
+        yield from self._files
+
+    def read(self, name: str) -> Tensor:
+        """One tensor. Raises: DataError where no shard holds it."""
+        if name not in self._files:
+            raise DataError(f"tensor '{name}' is in none of the checkpoint's files; the model section has changed")
+        with safe_open(self._files[name], framework="pt") as opened:
+            return opened.get_tensor(name)
+
+
+def _inside(folder: Path, name: str, index: Path) -> Path:
+    """``folder/name``, refused where the index points out of the folder."""
+    if Path(name).name != name:
+        raise DataError(f"{index}: shard '{name}' lies outside the folder; the index is not to be trusted")
+    return folder / name
