@@ -1,0 +1,31 @@
+"""``megalite VERB ...``: every command by one name, imported only when asked for."""
+
+import importlib
+import sys
+
+VERBS = {
+    "prepare-corpus": ("megalite.corpus.prepare", "text from files, packages or a dataset becomes clean shards"),
+    "train-tokenizer": ("megalite.tokenizer.train", "clean text becomes a vocabulary that AutoTokenizer loads"),
+    "preprocess": ("megalite.data.preprocess", "clean text becomes token ids in .bin/.idx"),
+    "merge": ("megalite.data.merge", "several .bin/.idx become one"),
+    "pretrain": ("megalite.pretrain", "train; --check prints the plan of a run and exits"),
+    "evaluate": ("megalite.evaluation.lm_eval_tasks", "lm-eval tasks, also from local files"),
+    "bits-per-byte": ("megalite.evaluation.bits_per_byte", "how well a model predicts a text"),
+    "generate": ("megalite.evaluation.generate", "continue a prompt"),
+}
+
+
+def main() -> None:
+    """Run one verb with the rest of the command line; without one, or with an unknown one, list them."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if verb in VERBS:
+        sys.argv = [f"megalite {verb}", *sys.argv[2:]]
+        importlib.import_module(VERBS[verb][0]).main()
+        return
+    width = max(map(len, VERBS))
+    lines = "\n".join(f"  {name:<{width}}  {gives}" for name, (_, gives) in VERBS.items())
+    wants_help = verb in ("", "-h", "--help")
+    if not wants_help:
+        print(f"megalite: error: unknown verb '{verb}'", file=sys.stderr)
+    print(f"usage: megalite VERB ...   (megalite VERB --help tells more)\n\n{lines}")
+    raise SystemExit(0 if wants_help else 2)
