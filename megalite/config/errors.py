@@ -3,10 +3,12 @@
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import ParamSpec
 
 EXIT_USER_ERROR = 2
+SECONDS_FOR_RANK_0 = 5
 P = ParamSpec("P")
 
 
@@ -21,7 +23,8 @@ class DataError(ValueError):
 def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     """Wrap a command: a user's mistake becomes one line on stderr and exit code 2; bugs keep their traceback.
 
-    Under a multi-rank launcher every rank meets the same mistake; only rank 0 prints it.
+    Under a multi-rank launcher every rank meets the same mistake; only rank 0 prints it. The others wait a little: a
+    launcher kills all ranks as soon as one has failed.
     """
 
     @functools.wraps(main)
@@ -30,7 +33,9 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
             main(*args, **kwargs)
         except (ConfigError, DataError, FileNotFoundError, FileExistsError) as error:
             if os.environ.get("RANK", "0") == "0":
-                print(f"megalite: error: {describe(error)}", file=sys.stderr)
+                print(f"megalite: error: {describe(error)}", file=sys.stderr, flush=True)
+            else:
+                time.sleep(SECONDS_FOR_RANK_0)
             raise SystemExit(EXIT_USER_ERROR) from None
 
     return guarded

@@ -17,7 +17,8 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
     Returns: this rank's device.
     """
     remove_stale_buffers()
-    local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE", "1"))  # torchrun, deepspeed
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
         os.environ.setdefault(name, value)
     if os.environ["WORLD_SIZE"] == "1":

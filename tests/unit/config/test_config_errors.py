@@ -1,0 +1,47 @@
+import pytest
+
+from megalite.config.errors import ConfigError, DataError, one_line_errors
+
+
+@pytest.mark.parametrize("error", [ConfigError("a: b; c"), DataError("a: b; c"), FileNotFoundError("a: b; c")])
+def test_a_users_mistake_is_one_line_and_exit_code_2(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    @one_line_errors
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        command()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "megalite: error: a: b; c\n"
+
+
+def test_only_rank_0_tells_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("megalite.config.errors.SECONDS_FOR_RANK_0", 0)
+
+    @one_line_errors
+    def command() -> None:
+        raise ConfigError("a")
+
+    with pytest.raises(SystemExit):
+        command()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    @one_line_errors
+    def command() -> None:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        command()
+
+
+def test_a_bare_os_error_keeps_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+    @one_line_errors
+    def command() -> None:
+        open("/nonexistent/file").close()  # noqa: PTH123, SIM115
+
+    with pytest.raises(SystemExit):
+        command()
+    assert capsys.readouterr().err == "megalite: error: /nonexistent/file: No such file or directory\n"
