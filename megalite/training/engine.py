@@ -13,7 +13,7 @@ from megalite.config.ds_config import zero_stage
 from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.cross_entropy import vocab_parallel_cross_entropy
+from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.optimizer import build_optimizer
 from megalite.training.ranks import quiet_deepspeed
@@ -46,7 +46,7 @@ class Engine:
         """Build model, optimizer and DeepSpeed engine. ``ds_config`` is the merged one."""
         deepspeed = quiet_deepspeed()
         self.stage = zero_stage(ds_config)
-        self.mesh, self.device = mesh, device
+        self.mesh, self.device, self._vocab_size = mesh, device, config.model.vocab_size
         # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
         self._autocast = config.training.precision == "bf16" and not low_precision_weights
@@ -102,7 +102,7 @@ class Engine:
         labels = batch["labels"].to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits = self.deepspeed(input_ids)
-        return vocab_parallel_cross_entropy(logits, labels, self.mesh.tensor_group)
+        return cross_entropy_sum(logits, labels, self._vocab_size, self.mesh)
 
     def _gradient_norm(self) -> Tensor:
         """The global norm at stage 0, where DeepSpeed keeps none: slices count once each, replicas once."""

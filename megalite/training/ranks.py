@@ -3,6 +3,7 @@
 import datetime
 import logging
 import os
+import warnings
 
 import torch
 
@@ -52,5 +53,7 @@ def quiet_deepspeed():
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    # DeepSpeed 0.19 calls collectives by names that torch 2.13 is about to rename; nothing that a user can mend.
+    warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

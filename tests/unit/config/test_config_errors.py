@@ -40,7 +40,7 @@ def test_a_bug_keeps_its_traceback() -> None:
 def test_a_bare_os_error_keeps_its_path(capsys: pytest.CaptureFixture[str]) -> None:
     @one_line_errors
     def command() -> None:
-        open("/nonexistent/file").close()  # noqa: PTH123, SIM115
+        open("/nonexistent/file").close()  # noqa: PTH123
 
     with pytest.raises(SystemExit):
         command()

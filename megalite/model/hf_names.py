@@ -1,0 +1,22 @@
+"""The name of every parameter in a Hugging Face folder."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+
+def named_hf_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """``("model.layers.3.self_attn.q_proj.weight", parameter)`` and so on, in the order of the layers.
+
+    Every layer of the list carries its ``hf_prefix``; inside a layer the names are transformers' already. A tied head is
+    the embedding's parameter and comes once, under the embedding's name.
+    """
+    seen = set()
+    for layer in model.modules():
+        prefix = getattr(layer, "hf_prefix", None)
+        if prefix is None:
+            continue
+        for name, parameter in layer.named_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield prefix + name, parameter

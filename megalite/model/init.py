@@ -1,0 +1,49 @@
+"""Initial weights, drawn by seed and name: the same for every layout, ZeRO stage and precision."""
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from megalite.config.model import ModelConfig
+from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.mesh import Mesh
+from megalite.parallel.slicing import full_shape, take_slice
+
+RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight")
+Opener = Callable[[nn.Parameter], AbstractContextManager[object]]
+
+
+def initial_tensor(config: ModelConfig, seed: int, name: str, shape: torch.Size) -> Tensor:
+    """The full fp32 tensor of one parameter, a pure function of the seed and its transformers name.
+
+    Matrices are normal with ``initializer_range``; those that write into the residual stream are scaled by
+    ``1 / sqrt(2 L)`` (Radford et al. 2019, GPT-2, section 2.3). Norms are ones, biases zeros.
+    """
+    if name.endswith("norm.weight"):
+        return torch.ones(shape)
+    if name.endswith(".bias"):
+        return torch.zeros(shape)
+    std = config.initializer_range
+    if name.endswith(RESIDUAL_OUTPUTS):
+        std /= math.sqrt(2 * config.num_hidden_layers)
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.empty(shape).normal_(0.0, std, generator=generator)
+
+
+def initialise(model: nn.Module, config: ModelConfig, mesh: Mesh, seed: int, opened: Opener | None = None) -> None:
+    """Fill every parameter of ``model``.
+
+    Args:
+        opened: makes a context in which one parameter can be written whole; for ZeRO-3's partitioned parameters.
+    """
+    for name, parameter in named_hf_parameters(model):
+        full = initial_tensor(config, seed, name, full_shape(parameter))
+        context = opened(parameter) if opened is not None else contextlib.nullcontext()
+        with context, torch.no_grad():
+            parameter.copy_(take_slice(full, parameter, mesh))

@@ -1,0 +1,43 @@
+"""Rotary position embedding (Su et al. 2021, arXiv:2104.09864), with the scaling of Llama 3.1."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from megalite.config.model import RopeParameters
+
+
+def inverse_frequencies(rope: RopeParameters, head_dim: int) -> Tensor:
+    """Angle per position of each of the D/2 rotated pairs, in fp32.
+
+    ``linear`` divides positions by ``factor`` (Chen et al. 2023, arXiv:2306.15595). ``llama3`` leaves wavelengths below
+    ``original / high_freq_factor`` alone, divides those above ``original / low_freq_factor`` by ``factor``, and goes from
+    one to the other smoothly in between (as published with Llama 3.1, arXiv:2407.21783).
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
+    frequencies = 1.0 / rope.rope_theta**exponents
+    if rope.rope_type == "default":
+        return frequencies
+    assert rope.factor is not None
+    if rope.rope_type == "linear":
+        return frequencies / rope.factor
+    original, low, high = rope.original_max_position_embeddings, rope.low_freq_factor, rope.high_freq_factor
+    assert original is not None and low is not None and high is not None
+    wavelengths = 2 * math.pi / frequencies
+    smooth = ((original / wavelengths - low) / (high - low)).clamp(0.0, 1.0)
+    return (1 - smooth) * frequencies / rope.factor + smooth * frequencies
+
+
+def rope_tables(frequencies: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine for positions ``0..length-1``, each ``(S, D)``: computed in fp32, both halves of D alike."""
+    positions = torch.arange(length, device=frequencies.device, dtype=torch.float32)
+    angles = torch.outer(positions, frequencies.float())
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotate pairs ``(i, i + D/2)`` of each head; ``x`` is ``(B, heads, S, D)``."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cosine + torch.cat([-second, first], dim=-1) * sine

@@ -1,0 +1,221 @@
+"""Split layers on t ranks against PyTorch's whole layers on one: outputs, input gradients, weight gradients."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from megalite.config.model import ModelConfig
+from megalite.model.build import build_model
+from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.cross_entropy import cross_entropy_sum
+from megalite.parallel.embedding import VocabParallelEmbedding
+from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
+from megalite.parallel.mesh import Mesh
+from megalite.parallel.slicing import gather_full, take_slice
+from ranks import RankError, run_on_ranks
+
+IN, OUT, VOCAB = 12, 24, 101
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fill(layer: nn.Module, mesh: Mesh, **full: Tensor) -> None:
+    with torch.no_grad():
+        for name, tensor in full.items():
+            parameter = getattr(layer, name)
+            parameter.copy_(take_slice(tensor, parameter, mesh))
+
+
+def full_gradient(parameter: nn.Parameter, mesh: Mesh) -> Tensor:
+    assert parameter.grad is not None
+    return gather_full(parameter.grad, parameter, mesh)
+
+
+def gathered(part: Tensor, mesh: Mesh) -> Tensor:
+    parts = [torch.empty_like(part) for _ in range(mesh.tensor_size)]
+    torch.distributed.all_gather(parts, part.contiguous(), group=mesh.tensor_group)
+    return torch.cat(parts, dim=-1)
+
+
+def column(t: int) -> dict[str, Tensor]:
+    mesh = Mesh.create(t)
+    layer = ColumnParallelLinear(IN, OUT, mesh, bias=True)
+    fill(layer, mesh, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
+    x = seeded(2, 5, IN, seed=3).requires_grad_()
+    y = layer(x)
+    upstream = seeded(2, 5, OUT, seed=4)
+    (y * upstream.chunk(t, dim=-1)[mesh.tensor_rank]).sum().backward()
+    assert layer.weight.tensor_model_parallel
+    return {
+        "y": gathered(y.detach(), mesh),
+        "x": x.grad,
+        "weight": full_gradient(layer.weight, mesh),
+        "bias": full_gradient(layer.bias, mesh),
+    }
+
+
+def row(t: int) -> dict[str, Tensor]:
+    mesh = Mesh.create(t)
+    layer = RowParallelLinear(IN, OUT, mesh, bias=True)
+    fill(layer, mesh, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
+    x = seeded(2, 5, IN, seed=3).chunk(t, dim=-1)[mesh.tensor_rank].clone().requires_grad_()
+    y = layer(x)
+    (y * seeded(2, 5, OUT, seed=4)).sum().backward()
+    return {
+        "y": y.detach(),
+        "x": gathered(x.grad, mesh),
+        "weight": full_gradient(layer.weight, mesh),
+        "bias": full_gradient(layer.bias, mesh),
+    }
+
+
+def one_linear() -> dict[str, Tensor]:
+    layer = nn.Linear(IN, OUT)
+    fill(layer, Mesh.single(), weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
+    x = seeded(2, 5, IN, seed=3).requires_grad_()
+    y = layer(x)
+    (y * seeded(2, 5, OUT, seed=4)).sum().backward()
+    return {"y": y.detach(), "x": x.grad, "weight": layer.weight.grad, "bias": layer.bias.grad}
+
+
+def embedding(t: int) -> dict[str, Tensor]:
+    mesh = Mesh.create(t)
+    layer = VocabParallelEmbedding(VOCAB, IN, mesh)
+    fill(layer, mesh, weight=seeded(VOCAB, IN, seed=1))
+    y = layer(torch.arange(VOCAB).view(1, -1))
+    (y * seeded(1, VOCAB, IN, seed=2)).sum().backward()
+    return {"y": y.detach(), "weight": full_gradient(layer.weight, mesh)}
+
+
+def one_embedding() -> dict[str, Tensor]:
+    layer = nn.Embedding(VOCAB, IN)
+    fill(layer, Mesh.single(), weight=seeded(VOCAB, IN, seed=1))
+    y = layer(torch.arange(VOCAB).view(1, -1))
+    (y * seeded(1, VOCAB, IN, seed=2)).sum().backward()
+    return {"y": y.detach(), "weight": layer.weight.grad}
+
+
+def loss_case() -> tuple[Tensor, Tensor]:
+    labels = torch.randint(0, VOCAB, (3, 7), generator=torch.Generator().manual_seed(5))
+    labels[0, :3] = -100
+    labels[1, 0] = VOCAB - 1
+    return 5 * seeded(3, 7, VOCAB, seed=6), labels
+
+
+def cross_entropy(t: int) -> dict[str, Tensor]:
+    mesh = Mesh.create(t)
+    logits, labels = loss_case()
+    padded = F.pad(logits, (0, -VOCAB % t), value=50.0)  # whatever the padding holds, it must not count
+    part = padded.chunk(t, dim=-1)[mesh.tensor_rank].clone().requires_grad_()
+    loss = cross_entropy_sum(part, labels, VOCAB, mesh)
+    (3.0 * loss).backward()
+    gradient = gathered(part.grad, mesh)
+    assert not gradient[..., VOCAB:].any()
+    return {"loss": loss.detach(), "logits": gradient[..., :VOCAB]}
+
+
+def one_cross_entropy() -> dict[str, Tensor]:
+    logits, labels = loss_case()
+    logits.requires_grad_()
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
+    (3.0 * loss).backward()
+    return {"loss": loss.detach(), "logits": logits.grad}
+
+
+@pytest.mark.parametrize("t", [2, 4])
+@pytest.mark.parametrize(
+    ("split", "whole"),
+    [(column, one_linear), (row, one_linear), (embedding, one_embedding), (cross_entropy, one_cross_entropy)],
+    ids=["column_parallel_linear", "row_parallel_linear", "vocab_parallel_embedding", "vocab_parallel_cross_entropy"],
+)
+def test_split_layer_equals_the_whole_layer(split: Any, whole: Any, t: int) -> None:
+    expected = whole()
+    for result in run_on_ranks(split, t, t):
+        for name, tensor in expected.items():
+            assert torch.allclose(result[name], tensor, atol=1e-5, rtol=1e-5), name
+
+
+SHAPE = {
+    "vocab_size": VOCAB,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.1,
+    "attention_bias": True,
+}
+
+
+def decoder(t: int, tied: bool) -> dict[str, Tensor]:
+    mesh = Mesh.create(t) if t > 1 else Mesh.single()
+    config = ModelConfig(**(SHAPE | {"tie_word_embeddings": tied}))
+    model = build_model(config, mesh, seed=7)
+    tokens = torch.randint(0, VOCAB, (2, 17), generator=torch.Generator().manual_seed(1))
+    loss = cross_entropy_sum(model(tokens[:, :-1]), tokens[:, 1:], VOCAB, mesh)
+    loss.backward()
+    return {"loss": loss.detach()} | {name: full_gradient(p, mesh) for name, p in named_hf_parameters(model)}
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_the_whole_decoder_on_two_tensor_ranks_equals_one_process(tied: bool) -> None:
+    expected = decoder(1, tied)
+    for result in run_on_ranks(decoder, 2, 2, tied):
+        assert result.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert torch.allclose(result[name], tensor, atol=2e-5, rtol=1e-4), name
+
+
+def zero3_weights() -> dict[str, Tensor]:
+    from deepspeed import zero
+
+    mesh = Mesh.create()
+    ds_config = {"train_batch_size": mesh.data_size, "zero_optimization": {"stage": 3}}
+    model = build_model(ModelConfig(**SHAPE), mesh, seed=7, zero3_config=ds_config)
+    weights = {}
+    for name, parameter in named_hf_parameters(model):
+        assert parameter.ds_tensor.numel() < parameter.ds_numel, f"{name} is not partitioned"
+        with zero.GatheredParameters([parameter]):
+            weights[name] = parameter.detach().clone()
+    return weights
+
+
+def test_weights_born_under_zero_3_are_bitwise_those_of_one_process() -> None:
+    expected = dict(named_hf_parameters(build_model(ModelConfig(**SHAPE), Mesh.single(), seed=7)))
+    for result in run_on_ranks(zero3_weights, 2):
+        assert result.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert torch.equal(result[name], tensor), name
+
+
+def place() -> tuple[int, ...]:
+    mesh = Mesh.create(tensor_parallel_size=2)
+    return (mesh.data_rank, mesh.tensor_rank, *torch.distributed.get_process_group_ranks(mesh.data_group))
+
+
+def test_the_tensor_axis_is_fastest() -> None:
+    assert run_on_ranks(place, 4) == [(0, 0, 0, 2), (0, 1, 1, 3), (1, 0, 0, 2), (1, 1, 1, 3)]
+
+
+def fails_on_rank_1() -> None:
+    if torch.distributed.get_rank() == 1:
+        raise ValueError("on purpose")
+
+
+def sleeps_on_rank_1() -> None:
+    if torch.distributed.get_rank() == 1:
+        import time
+
+        time.sleep(60)
+
+
+def test_a_failing_and_a_stuck_rank_are_named() -> None:
+    with pytest.raises(RankError, match=r"(?s)rank 1 raised:.*on purpose"):
+        run_on_ranks(fails_on_rank_1, 2)
+    with pytest.raises(RankError, match=r"no answer within 4 s from ranks \[1\]"):
+        run_on_ranks(sleeps_on_rank_1, 2, timeout_seconds=4)

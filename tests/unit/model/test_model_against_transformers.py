@@ -1,0 +1,193 @@
+"""The decoder against transformers' LlamaForCausalLM with the same weights."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from megalite.config.errors import ConfigError
+from megalite.config.model import ModelConfig
+from megalite.model.build import build_model
+from megalite.model.causal_lm import CausalLM
+from megalite.model.hf_config import hf_config_from_model, model_config_from_hf
+from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.mesh import Mesh
+from megalite.training.tensor_files import write_shard
+
+SHAPE = {
+    "vocab_size": 97,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.1,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+VARIANTS = {
+    "multi-head": {},
+    "grouped-query": {"num_key_value_heads": 2},
+    "one key/value head": {"num_key_value_heads": 1},
+    "tied": {"tie_word_embeddings": True, "num_key_value_heads": 3},
+    "llama3 rope": {"rope_parameters": LLAMA3, "num_key_value_heads": 2},
+    "linear rope": {"rope_parameters": {"rope_type": "linear", "factor": 4.0}},
+    "wide heads": {"head_dim": 16},
+    "biases": {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 2},
+}
+
+
+def pair(tmp_path: Path, changes: dict) -> tuple[ModelConfig, CausalLM, LlamaForCausalLM]:
+    """Our model and transformers', loaded from a folder with our names and our config.json."""
+    import json
+
+    config = ModelConfig(**(SHAPE | changes))
+    ours = build_model(config, Mesh.single(), seed=3)
+    for name, parameter in named_hf_parameters(ours):
+        if name.endswith(("bias", "norm.weight")):  # make every kind of parameter count
+            torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.3)
+    (tmp_path / "config.json").write_text(json.dumps(hf_config_from_model(config, "fp32")))
+    write_shard(tmp_path / "model.safetensors", {n: p.detach() for n, p in named_hf_parameters(ours)})
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    return config, ours, reference
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
+def test_logits_and_gradients_equal_transformers(tmp_path: Path, changes: dict) -> None:
+    config, ours, reference = pair(tmp_path, changes)
+    tokens = torch.randint(0, config.vocab_size, (2, 201), generator=torch.Generator().manual_seed(0))
+    inputs, labels = tokens[:, :-1], tokens[:, 1:]
+    got, expected = ours(inputs), reference(inputs).logits
+    assert (got - expected).abs().max() < 1e-5
+    for logits in (got, expected):
+        F.cross_entropy(logits.flatten(0, 1), labels.flatten()).backward()
+    theirs = dict(reference.named_parameters())
+    for name, parameter in named_hf_parameters(ours):
+        assert torch.allclose(parameter.grad, theirs[name].grad, atol=1e-6, rtol=1e-4), name
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
+def test_config_survives_the_way_through_config_json(changes: dict) -> None:
+    config = ModelConfig(**(SHAPE | changes))
+    read = LlamaConfig(**hf_config_from_model(config, "bf16", bos_token_id=1, eos_token_id=2))
+    back = model_config_from_hf(read.to_dict())
+    assert (back.head_size, back.key_value_heads) == (config.head_size, config.key_value_heads)
+    excluded = {"head_dim", "num_key_value_heads"}
+    assert back.model_dump(exclude=excluded) == config.model_dump(exclude=excluded)
+
+
+def test_a_config_json_of_before_transformers_5_is_read() -> None:
+    values = hf_config_from_model(ModelConfig(**(SHAPE | {"rope_parameters": LLAMA3})), "fp32")
+    del values["rope_parameters"]
+    assert model_config_from_hf(values).rope_parameters.factor == 8.0
+
+
+@pytest.mark.parametrize("key", [{"model_type": "gpt2"}, {"attention_dropout": 0.1}, {"hidden_act": "gelu"}])
+def test_a_model_that_we_cannot_express_is_refused_by_key(key: dict) -> None:
+    values = hf_config_from_model(ModelConfig(**SHAPE), "fp32") | key
+    with pytest.raises(ConfigError, match=next(iter(key))):
+        model_config_from_hf(values)
+
+
+def test_recomputing_activations_changes_nothing() -> None:
+    config = ModelConfig(**SHAPE)
+    tokens = torch.randint(0, config.vocab_size, (2, 32))
+    gradients = []
+    for recompute in (False, True):
+        model = build_model(config, Mesh.single(), seed=1, checkpoint_activations=recompute)
+        model(tokens).logsumexp(-1).sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_initial_weights_have_the_standard_deviations_they_should() -> None:
+    config = ModelConfig(**(SHAPE | {"hidden_size": 192, "initializer_range": 0.02}))
+    weights = dict(named_hf_parameters(build_model(config, Mesh.single(), seed=1)))
+    assert weights["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.05)
+    assert weights["model.layers.1.mlp.down_proj.weight"].std().item() == pytest.approx(0.02 / 6**0.5, rel=0.05)
+    assert not torch.equal(
+        weights["model.layers.0.self_attn.q_proj.weight"], weights["model.layers.1.self_attn.q_proj.weight"]
+    )
+
+
+def test_a_published_model_writes_its_published_text(shared_data: Path) -> None:
+    """stories260K (karpathy/tinyllamas): 200 greedy tokens from BOS, character for character."""
+    folder = shared_data / "models" / "stories260K"
+    raw = (folder / "stories260K.bin").read_bytes()
+    dim, hidden, layers, heads, kv_heads, vocab, length = struct.unpack("7i", raw[:28])
+    numbers, position = torch.from_numpy(np.frombuffer(raw, np.float32, offset=28).copy()), 0
+
+    def take(*shape: int) -> torch.Tensor:
+        nonlocal position
+        count = int(np.prod(shape))
+        position += count
+        return numbers[position - count : position].view(shape)
+
+    def unpaired(weight: torch.Tensor, count: int) -> torch.Tensor:
+        """Meta rotates neighbouring values, transformers halves: reorder the rows of q and k."""
+        return weight.view(count, -1, 2, dim).transpose(1, 2).reshape(weight.shape)
+
+    kv_dim = dim // heads * kv_heads
+    tensors = {"model.embed_tokens.weight": take(vocab, dim)}
+    for name, shape in [
+        ("input_layernorm", (dim,)),
+        ("self_attn.q_proj", (dim, dim)),
+        ("self_attn.k_proj", (kv_dim, dim)),
+        ("self_attn.v_proj", (kv_dim, dim)),
+        ("self_attn.o_proj", (dim, dim)),
+        ("post_attention_layernorm", (dim,)),
+        ("mlp.gate_proj", (hidden, dim)),
+        ("mlp.down_proj", (dim, hidden)),
+        ("mlp.up_proj", (hidden, dim)),
+    ]:
+        for layer in range(layers):
+            weight = take(*shape)
+            if name.endswith(("q_proj", "k_proj")):
+                weight = unpaired(weight, heads if name.endswith("q_proj") else kv_heads)
+            tensors[f"model.layers.{layer}.{name}.weight"] = weight
+    tensors["model.norm.weight"] = take(dim)
+    config = ModelConfig(
+        vocab_size=vocab,
+        hidden_size=dim,
+        intermediate_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=length,
+        tie_word_embeddings=True,
+    )
+    model = build_model(config, Mesh.single(), seed=0)
+    with torch.no_grad():
+        for name, parameter in named_hf_parameters(model):
+            parameter.copy_(tensors.pop(name))
+    assert not tensors
+
+    pieces, data, offset = [], (folder / "tok512.bin").read_bytes(), 4
+    for _ in range(vocab):
+        _, size = struct.unpack_from("fi", data, offset)
+        pieces.append(data[offset + 8 : offset + 8 + size])
+        offset += 8 + size
+    tokens, text = [1], b""
+    with torch.no_grad():
+        for _ in range(200):
+            following = int(model(torch.tensor([tokens]))[0, -1].argmax())
+            if following == 1:
+                break
+            piece = pieces[following]
+            if tokens[-1] == 1:
+                piece = piece.removeprefix(b" ")
+            if piece.startswith(b"<0x") and len(piece) == 6:
+                piece = bytes([int(piece[3:5], 16)])
+            text += piece
+            tokens.append(following)
+    assert text.decode().strip() == (folder / "expected_greedy_200.txt").read_text().strip()
