@@ -1,1 +1,7 @@
-"""."""
+"""Tokens to samples to batches.
+
+In: clean text and a tokenizer (``preprocess``), or finished ``PREFIX.bin`` / ``.idx`` files in Megatron's format. Out: the
+micro-batches of any optimizer step as a pure function of the samples consumed before it. Read ``index_file`` (the format),
+``indexed`` (reading), ``writer`` and ``manifest``, ``preprocess`` with ``plan``, ``encode`` and ``join``, then
+``permutation``, ``gpt_dataset``, ``blend``, ``loader``; ``prepare`` opens all of it for a run.
+"""

@@ -1,0 +1,194 @@
+"""Documents out of jsonl, parquet and txt files, compressed or not; malformed input is counted and located."""
+
+import gzip
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
+
+import orjson
+
+from megalite.config.errors import DataError
+
+OnError = Literal["skip", "fatal"]
+LINE_SUFFIXES = (".jsonl", ".json", ".ndjson")
+COMPRESSIONS = (".gz", ".zst")
+EXAMPLES_KEPT = 5
+
+
+class Document(NamedTuple):
+    """One text and where it stood."""
+
+    text: str
+    meta: dict[str, Any]
+    path: str
+    line: int
+    """Line (jsonl) or row (parquet) counted from 1; 1 for a txt file."""
+
+
+@dataclass
+class ReadReport:
+    """What a reader has seen."""
+
+    documents: int = 0
+    malformed: int = 0
+    examples: list[str] = field(default_factory=list)
+    """The first few malformed places, each with its reason."""
+
+    def add_malformed(self, place: str, reason: str, on_error: OnError) -> None:
+        """Count and locate. Raises: DataError where ``on_error`` is ``fatal``."""
+        if on_error == "fatal":
+            raise DataError(f"{place}: {reason}; mend the line, or skip such lines with --on_error skip")
+        self.malformed += 1
+        if len(self.examples) < EXAMPLES_KEPT:
+            self.examples.append(f"{place}: {reason}")
+
+    def merge(self, other: "ReadReport") -> None:
+        """Add another reader's counts."""
+        self.documents += other.documents
+        self.malformed += other.malformed
+        self.examples = (self.examples + other.examples)[:EXAMPLES_KEPT]
+
+
+def expand_inputs(patterns: Sequence[str]) -> list[Path]:
+    """The files that globs and plain paths name, in sorted order, each once.
+
+    Raises: FileNotFoundError where a pattern matches nothing; DataError where a file's kind is not read.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = sorted(path for path in map(Path, glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
+        if not matches:
+            raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern with * in it")
+        found.update(dict.fromkeys(matches))
+    for path in found:
+        kind_of(path)
+    return list(found)
+
+
+def kind_of(path: Path) -> Literal["lines", "parquet", "txt"]:
+    """How a file is read, by its suffix before ``.gz`` / ``.zst``. Raises: DataError for any other suffix."""
+    inner = path.with_suffix("") if path.suffix in COMPRESSIONS else path
+    if inner.suffix in LINE_SUFFIXES:
+        return "lines"
+    if inner.suffix == ".txt":
+        return "txt"
+    if path.suffix == ".parquet":
+        return "parquet"
+    raise DataError(f"{path}: unknown kind of file; read are .jsonl and .txt (also .gz, .zst) and .parquet")
+
+
+def read_documents(
+    paths: Sequence[Path],
+    text_key: str = "text",
+    on_error: OnError = "skip",
+    report: ReadReport | None = None,
+) -> Iterator[Document]:
+    """Every document of the files, in order, in bounded memory. A txt file is one document.
+
+    Raises: DataError at the first malformed place where ``on_error`` is ``fatal``.
+    """
+    report = report if report is not None else ReadReport()
+    readers: dict[str, Callable[..., Iterator[Document]]] = {"lines": _lines, "parquet": _parquet, "txt": _txt}
+    for path in paths:
+        for document in readers[kind_of(path)](path, text_key, on_error, report):
+            report.documents += 1
+            yield document
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The file's bytes, decompressed by suffix."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if path.suffix == ".zst":
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+        return io.BufferedReader(reader, 1 << 20)  # type: ignore[arg-type]
+    return path.open("rb")
+
+
+def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
+    """``(record, text)`` of one JSON line, or the reason why it is malformed."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return f"not JSON: {error}"
+    if not isinstance(record, dict):
+        return f"a JSON {type(record).__name__}, not an object"
+    if text_key not in record:
+        return f"no key '{text_key}'; the keys are {', '.join(list(record)[:8]) or 'none'}"
+    text = record[text_key]
+    return (record, text) if isinstance(text, str) else f"'{text_key}' holds {type(text).__name__}, not a string"
+
+
+def _lines(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    number = 0
+    with closing(open_bytes(path)) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.isspace():
+                    continue
+                parsed = parse_line(line, text_key)
+                if isinstance(parsed, str):
+                    report.add_malformed(f"{path}:{number}", parsed, on_error)
+                    continue
+                record, text = parsed
+                yield Document(text, _meta(record, text_key), str(path), number)
+        except decompression_errors() as error:
+            report.add_malformed(f"{path}:{number + 1}", f"damaged from here on: {error}", on_error)
+
+
+def decompression_errors() -> tuple[type[Exception], ...]:
+    """What a truncated or damaged compressed file raises."""
+    import zlib
+
+    import zstandard
+
+    return (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+
+
+def _parquet(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        report.add_malformed(f"{path}:1", f"not a parquet file: {' '.join(str(error).split())}", on_error)
+        return
+    with file:
+        if text_key not in file.schema_arrow.names:
+            raise DataError(f"{path}: no column '{text_key}'; the columns are {', '.join(file.schema_arrow.names)}")
+        number = 0
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(batch_size=1024, row_groups=[group]):
+                for record in batch.to_pylist():
+                    number += 1
+                    text = record[text_key]
+                    if isinstance(text, str):
+                        yield Document(text, _meta(record, text_key), str(path), number)
+                    else:
+                        reason = f"'{text_key}' holds {type(text).__name__}, not a string"
+                        report.add_malformed(f"{path}:{number}", reason, on_error)
+
+
+def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    try:
+        with closing(open_bytes(path)) as file:
+            text = file.read().decode("utf-8")
+    except (UnicodeDecodeError, *decompression_errors()) as error:
+        report.add_malformed(f"{path}:1", f"not UTF-8 text: {error}", on_error)
+        return
+    yield Document(text, {}, str(path), 1)
+
+
+def _meta(record: dict[str, Any], text_key: str) -> dict[str, Any]:
+    """What a record says beside its text; the inside of a ``meta`` object where it has one."""
+    inner = record.get("meta")
+    if isinstance(inner, dict):
+        return inner
+    return {key: value for key, value in record.items() if key != text_key}

@@ -1,0 +1,95 @@
+"""Training samples as windows of an endless token stream; sample g is a pure function of (files, seed, g)."""
+
+import numpy as np
+
+from megalite.config.errors import DataError
+from megalite.data.indexed import IndexedDataset
+from megalite.data.permutation import KeyedPermutation
+
+IGNORE = -100
+
+
+class GPTDataset:
+    """``dataset[g]`` is the ``(S+1,)`` int64 window of global sample number ``g >= 0``. Nothing is built or stored.
+
+    The corpus has N tokens. Epoch e reads all of them once, beginning at a document drawn by (seed, e) and wrapping
+    around at the end of the file; the epochs one after the other are an endless stream. Window k holds the stream's tokens
+    ``k*S .. k*S + S``: its S labels are tokens ``k*S + 1 .. k*S + S``, so labels tile the stream and every token is
+    learned exactly once an epoch. Epoch e owns the windows that begin in it, ``ceil(e*N/S) <= k < ceil((e+1)*N/S)``, and
+    goes through them in an order drawn by (seed, e).
+    """
+
+    def __init__(self, prefix: str, sequence_length: int, seed: int) -> None:
+        """Open ``prefix``. Raises: DataError, also where the corpus is empty."""
+        self.source = IndexedDataset(prefix)
+        self.tokens = self.source.num_tokens
+        if self.tokens == 0:
+            raise DataError(f"{prefix}: holds no token; preprocess a corpus with text in it")
+        self.sequence_length, self.seed = sequence_length, seed
+        self._epoch_order: tuple[int, KeyedPermutation] = (-1, KeyedPermutation(1))
+        self._epoch_start: tuple[int, int] = (-1, 0)
+
+    def __getitem__(self, sample: int) -> np.ndarray:
+        """Tokens of global sample ``sample``."""
+        return self.window(self.window_number(sample))
+
+    def window_number(self, sample: int) -> int:
+        """Which window of the stream a global sample is."""
+        epoch = sample * self.sequence_length // self.tokens
+        first, after = self.first_window(epoch), self.first_window(epoch + 1)
+        cached_epoch, order = self._epoch_order
+        if cached_epoch != epoch:
+            order = KeyedPermutation(after - first, self.seed, epoch)
+            self._epoch_order = (epoch, order)
+        return first + order[sample - first]
+
+    def first_window(self, epoch: int) -> int:
+        """The first window that begins in ``epoch``."""
+        return -(-epoch * self.tokens // self.sequence_length)
+
+    def window(self, number: int) -> np.ndarray:
+        """``(S+1,)`` tokens of window ``number`` of the stream."""
+        pieces, position, wanted = [], number * self.sequence_length, self.sequence_length + 1
+        while wanted:
+            epoch, inside = divmod(position, self.tokens)
+            at = (self._start_of(epoch) + inside) % self.tokens
+            count = min(wanted, self.tokens - inside, self.tokens - at)
+            pieces.append(self.source.read(at, count))
+            position, wanted = position + count, wanted - count
+        return np.concatenate(pieces).astype(np.int64)
+
+    def _start_of(self, epoch: int) -> int:
+        """First token of the document that ``epoch`` begins with."""
+        cached_epoch, start = self._epoch_start
+        if cached_epoch != epoch:
+            documents = self.source.num_documents
+            start = self.source.document_range(KeyedPermutation(documents, self.seed, epoch, -1)[0])[0] % self.tokens
+            self._epoch_start = (epoch, start)
+        return start
+
+
+class SequentialDataset:
+    """The corpus once, in order: ``(input_ids, labels)`` of S each; labels past the end are -100.
+
+    Every token but the very first is a label exactly once.
+    """
+
+    def __init__(self, prefix: str, sequence_length: int) -> None:
+        """Open ``prefix``. Raises: DataError, also where there are fewer than two tokens."""
+        self.source = IndexedDataset(prefix)
+        self.sequence_length = sequence_length
+        if self.source.num_tokens < 2:
+            raise DataError(f"{prefix}: holds {self.source.num_tokens} tokens; validation needs at least 2")
+
+    def __len__(self) -> int:
+        """Number of samples, the padded last one included."""
+        return -(-(self.source.num_tokens - 1) // self.sequence_length)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sample ``number``; inputs past the end are token 0."""
+        start = number * self.sequence_length
+        count = min(self.sequence_length + 1, self.source.num_tokens - start)
+        tokens = self.source.read(start, count).astype(np.int64)
+        missing = self.sequence_length + 1 - count
+        inputs = np.pad(tokens[: count - 1], (0, missing))
+        return inputs, np.pad(tokens[1:], (0, missing), constant_values=IGNORE)

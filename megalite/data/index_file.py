@@ -1,0 +1,98 @@
+"""Megatron's index file, ``MMIDIDX`` version 1, byte for byte as megatron-core 0.16 writes it.
+
+Little endian: 9 bytes magic, uint64 version, uint8 dtype code, uint64 n sequences, uint64 m document boundaries; then
+n int32 lengths, n int64 byte offsets, m int64 boundaries (sequence numbers, beginning with 0).
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from megalite.config.errors import DataError
+
+MAGIC = b"MMIDIDX\x00\x00"
+VERSION = 1
+HEADER = struct.Struct("<9sQBQQ")
+CODES: dict[int, type[np.generic]] = {
+    1: np.uint8,
+    2: np.int8,
+    3: np.int16,
+    4: np.int32,
+    5: np.int64,
+    6: np.float64,
+    7: np.float32,
+    8: np.uint16,
+}
+LARGEST_UINT16_VOCABULARY = 65_500
+"""Megatron's rule: uint16 below this many entries, int32 from there on."""
+CHUNK = 1 << 20
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """The dtype in which Megatron stores ids of such a vocabulary."""
+    return np.dtype(np.uint16 if vocab_size < LARGEST_UINT16_VOCABULARY else np.int32)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What an index file says; the arrays are memory-mapped."""
+
+    dtype: np.dtype
+    lengths: np.ndarray
+    offsets: np.ndarray
+    boundaries: np.ndarray
+
+
+def write_index(file: IO[bytes], dtype: np.dtype, lengths: np.ndarray) -> None:
+    """Write the index of documents of one sequence each, in chunks: memory does not grow with their number.
+
+    Args:
+        lengths: int32 tokens of each document; may be a memory map.
+    """
+    code = next(code for code, kind in CODES.items() if np.dtype(kind) == dtype)
+    count = len(lengths)
+    file.write(HEADER.pack(MAGIC, VERSION, code, count, count + 1))
+    for start in range(0, count, CHUNK):
+        file.write(np.asarray(lengths[start : start + CHUNK], dtype="<i4").tobytes())
+    before = 0
+    for start in range(0, count, CHUNK):
+        part = np.asarray(lengths[start : start + CHUNK], dtype="<i8")
+        ends = before + np.cumsum(part)
+        file.write(((ends - part) * dtype.itemsize).astype("<i8").tobytes())
+        before = int(ends[-1])
+    for start in range(0, count + 1, CHUNK):
+        file.write(np.arange(start, min(start + CHUNK, count + 1), dtype="<i8").tobytes())
+
+
+def read_index(path: Path) -> Index:
+    """Map an index file. Raises: FileNotFoundError; DataError with what is wrong in it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; make it with tools/preprocess_data.py")
+    size = path.stat().st_size
+    if size < HEADER.size:
+        raise DataError(f"{path}: {size} bytes are too few for an index; preprocess the data again")
+    with path.open("rb") as file:
+        magic, version, code, sequences, boundaries = HEADER.unpack(file.read(HEADER.size))
+    if magic != MAGIC:
+        raise DataError(f"{path}: begins with {magic!r}, not with Megatron's {MAGIC!r}; it is no index file")
+    if version != VERSION:
+        raise DataError(f"{path}: index version {version}; version {VERSION} is read")
+    if code not in CODES:
+        raise DataError(f"{path}: dtype code {code} is unknown; the file is damaged, preprocess the data again")
+    expected = HEADER.size + 12 * sequences + 8 * boundaries
+    if size not in (expected, expected + sequences):  # multimodal files have a mode byte for each sequence
+        raise DataError(
+            f"{path}: has {size} bytes, {sequences} sequences and {boundaries} boundaries need {expected}; it is "
+            f"truncated or damaged, preprocess the data again"
+        )
+    content = np.memmap(path, mode="r", dtype=np.uint8)
+    first, second, third = HEADER.size, HEADER.size + 4 * sequences, HEADER.size + 12 * sequences
+    return Index(
+        dtype=np.dtype(CODES[code]),
+        lengths=content[first:second].view("<i4"),
+        offsets=content[second:third].view("<i8"),
+        boundaries=content[third : third + 8 * boundaries].view("<i8"),
+    )

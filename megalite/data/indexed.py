@@ -1,0 +1,85 @@
+"""Reading ``PREFIX.bin`` / ``PREFIX.idx``: documents, and windows of the flat token stream."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from megalite.config.errors import DataError
+from megalite.data.index_file import read_index
+
+
+class IndexedDataset:
+    """Tokens of many documents, one after the other in one file.
+
+    Reads go through ``pread``: a memory map reads hundreds of kilobytes from a cold disk for a sample of a few. Opening
+    costs the same for ten documents and a billion; a forked or pickled copy opens its own file.
+    """
+
+    def __init__(self, prefix: str | Path) -> None:
+        """Open and check. Raises: FileNotFoundError; DataError with value, reason and remedy."""
+        self.prefix = str(prefix)
+        path = Path(f"{prefix}.bin")
+        self.index = read_index(Path(f"{prefix}.idx"))
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing, though its index is there; preprocess the data again")
+        self.dtype = self.index.dtype
+        self._file = path.open("rb", buffering=0)
+        size = path.stat().st_size
+        count = len(self.index.lengths)
+        end = int(self.index.offsets[-1]) + int(self.index.lengths[-1]) * self.dtype.itemsize if count else 0
+        if size != end:
+            raise DataError(
+                f"{path}: has {size} bytes, its index describes {end}; it is "
+                f"{'truncated' if size < end else 'longer than it should be'}, preprocess the data again"
+            )
+        if len(self.index.boundaries) and int(self.index.boundaries[-1]) != count:
+            raise DataError(
+                f"{self.prefix}.idx: the last document ends at sequence {int(self.index.boundaries[-1])} of {count}; the "
+                f"index is damaged, preprocess the data again"
+            )
+        self.num_tokens = size // self.dtype.itemsize
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.index.lengths)
+
+    @property
+    def num_documents(self) -> int:
+        """Number of documents."""
+        return max(0, len(self.index.boundaries) - 1)
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """Tokens ``[start, start + count)`` of the flat stream, in the file's dtype."""
+        size = self.dtype.itemsize
+        content = os.pread(self._file.fileno(), count * size, start * size)
+        if len(content) != count * size:
+            raise DataError(f"{self.prefix}.bin: ends before token {start + count}; it was cut while in use")
+        return np.frombuffer(content, dtype=self.dtype)
+
+    def document_range(self, number: int) -> tuple[int, int]:
+        """First token and token after the last of a document, in the flat stream."""
+        first, after = int(self.index.boundaries[number]), int(self.index.boundaries[number + 1])
+        end = self.num_tokens if after == len(self) else int(self.index.offsets[after]) // self.dtype.itemsize
+        start = end if first == after else int(self.index.offsets[first]) // self.dtype.itemsize
+        return start, end
+
+    def document(self, number: int) -> np.ndarray:
+        """All tokens of one document."""
+        start, end = self.document_range(number)
+        return self.read(start, end - start)
+
+    def document_at(self, token: int) -> int:
+        """Number of the document that holds a token of the flat stream, in O(log documents)."""
+        sequence = int(np.searchsorted(self.index.offsets, token * self.dtype.itemsize, side="right")) - 1
+        while int(self.index.lengths[sequence]) == 0:  # an empty sequence begins where the next one does
+            sequence -= 1
+        return int(np.searchsorted(self.index.boundaries, sequence, side="right")) - 1
+
+    def __getstate__(self) -> dict[str, str]:
+        """Only the prefix travels to another process."""
+        return {"prefix": self.prefix}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        """Open again."""
+        self.__init__(state["prefix"])  # type: ignore[misc]

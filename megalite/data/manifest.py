@@ -1,0 +1,102 @@
+"""``PREFIX.manifest.json``: what an indexed dataset was made of, and checksums of its files."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from megalite.config.errors import DataError
+
+FORMAT = "megalite-indexed-1"
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Size and digest of one file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input file."""
+
+    name: str
+    bytes: int
+    documents: int
+    malformed: int
+    empty: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Facts that are written last: a dataset without its manifest is not finished."""
+
+    documents: int
+    tokens: int
+    text_bytes: int
+    """UTF-8 bytes of the documents' text; with ``tokens`` this turns a loss into bits per byte."""
+    dtype: str
+    vocab_size: int
+    tokenizer_fingerprint: str
+    eod_id: int | None
+    """The token appended to every document; None where none was."""
+    text_key: str
+    malformed: int
+    """Lines or rows that were skipped because nothing could be read from them."""
+    empty: int
+    """Documents without a token, left out."""
+    plan: str
+    """Digest of inputs and options; the same command recognises its own finished work by it."""
+    sources: tuple[Source, ...]
+    bin: FileFacts
+    idx: FileFacts
+    format: str = FORMAT
+
+    def to_json(self) -> str:
+        """The file's content."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def manifest_path(prefix: str | Path) -> Path:
+    """``PREFIX.manifest.json``."""
+    return Path(f"{prefix}.manifest.json")
+
+
+def load_manifest(prefix: str | Path) -> Manifest:
+    """Read it. Raises: FileNotFoundError, DataError."""
+    path = manifest_path(prefix)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: missing; preprocess the data with tools/preprocess_data.py, which writes it when all is done"
+        )
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        if values.get("format") != FORMAT:
+            raise DataError(f"{path}: format {values.get('format')!r}; {FORMAT!r} is read")
+        sources = tuple(Source(**source) for source in values.pop("sources"))
+        return Manifest(
+            **values | {"sources": sources, "bin": FileFacts(**values["bin"]), "idx": FileFacts(**values["idx"])}
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); preprocess the data again") from None
+
+
+def file_facts(path: Path) -> FileFacts:
+    """Size and sha256 of a file."""
+    with path.open("rb") as file:
+        return FileFacts(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def verify_manifest(prefix: str | Path) -> Manifest:
+    """Compare both files with their checksums. Raises: DataError naming the file that differs."""
+    manifest = load_manifest(prefix)
+    for suffix, expected in ((".bin", manifest.bin), (".idx", manifest.idx)):
+        path = Path(f"{prefix}{suffix}")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing; preprocess the data again")
+        if file_facts(path) != expected:
+            raise DataError(f"{path}: differs from its checksum in {manifest_path(prefix)}; preprocess the data again")
+    return manifest

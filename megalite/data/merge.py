@@ -1,0 +1,64 @@
+"""Several indexed datasets of one tokenizer become one, by copying bytes."""
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from megalite.config.errors import DataError, one_line_errors
+from megalite.data.index_file import read_index
+from megalite.data.manifest import Manifest, manifest_path, verify_manifest
+from megalite.data.preprocess_join import concatenate, publish
+
+MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key")
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/merge_datasets.py``."""
+    parser = argparse.ArgumentParser(description="Concatenate PREFIX.bin / .idx datasets made with one tokenizer.")
+    parser.add_argument("--input", nargs="+", required=True, metavar="PREFIX")
+    parser.add_argument("--output_prefix", type=Path, required=True, metavar="PREFIX")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    arguments = parser.parse_args()
+    merged = merge(arguments.input, arguments.output_prefix, arguments.overwrite)
+    Console(soft_wrap=True).print(
+        f"{arguments.output_prefix}: {merged.documents:,} documents, {merged.tokens:,} tokens from "
+        f"{len(arguments.input)} datasets",
+        highlight=False,
+    )
+
+
+def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
+    """Documents of the inputs, in their order. The inputs' checksums are verified first.
+
+    Raises: DataError where the inputs were made in different ways, are damaged, or the output exists.
+    """
+    if manifest_path(prefix).exists() and not overwrite:
+        raise DataError(f"{manifest_path(prefix)}: exists; choose another --output_prefix or give --overwrite")
+    manifests = [verify_manifest(name) for name in track(inputs, "verifying", disable=not Console().is_terminal)]
+    first = manifests[0]
+    for name, manifest in zip(inputs, manifests, strict=True):
+        for key in MUST_AGREE:
+            if (theirs := getattr(manifest, key)) != (ours := getattr(first, key)):
+                raise DataError(f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; only like can be merged")
+    folder = Path(f"{prefix}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    concatenate([Path(f"{name}.bin") for name in inputs], folder / "joined.bin")
+    with (folder / "joined.lengths").open("wb") as file:
+        for name in inputs:
+            np.asarray(read_index(Path(f"{name}.idx")).lengths, dtype="<i4").tofile(file)
+    facts = {key: getattr(first, key) for key in MUST_AGREE} | {
+        key: sum(getattr(manifest, key) for manifest in manifests)
+        for key in ("documents", "tokens", "text_bytes", "malformed", "empty")
+    }
+    facts["sources"] = tuple(source for manifest in manifests for source in manifest.sources)
+    facts["plan"] = hashlib.sha256("".join(manifest.plan for manifest in manifests).encode()).hexdigest()
+    merged = publish(prefix, folder / "joined.bin", folder / "joined.lengths", np.dtype(first.dtype), facts)
+    shutil.rmtree(folder)
+    return merged

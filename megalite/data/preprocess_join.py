@@ -1,0 +1,95 @@
+"""Finished shards become ``PREFIX.bin``, ``PREFIX.idx`` and, last of all, the manifest."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from megalite.data.index_file import token_dtype, write_index
+from megalite.data.manifest import Manifest, Source, file_facts, manifest_path
+from megalite.data.preprocess_plan import Plan
+from megalite.data.preprocess_unit import UnitResult, shard_paths
+
+
+def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path) -> Manifest:
+    """Concatenate the shards in the plan's order, flush, rename; the manifest comes last."""
+    shards = [shard_paths(folder, number) for number in range(len(plan.units))]
+    concatenate([ids for ids, _, _ in shards], folder / "joined.bin")
+    concatenate([lengths for _, lengths, _ in shards], folder / "joined.lengths")
+    dtype = token_dtype(plan.vocab_size)
+    manifest_facts = {
+        "documents": sum(result.documents for result in results),
+        "tokens": sum(result.tokens for result in results),
+        "text_bytes": sum(result.text_bytes for result in results),
+        "dtype": dtype.name,
+        "vocab_size": plan.vocab_size,
+        "tokenizer_fingerprint": plan.tokenizer_fingerprint,
+        "eod_id": plan.eod_id,
+        "text_key": plan.text_key,
+        "malformed": sum(result.malformed for result in results),
+        "empty": sum(result.empty for result in results),
+        "plan": plan.digest(),
+        "sources": tuple(_sources(plan, results)),
+    }
+    return publish(prefix, folder / "joined.bin", folder / "joined.lengths", dtype, manifest_facts)
+
+
+def publish(prefix: Path, tokens: Path, lengths: Path, dtype: np.dtype, facts: dict) -> Manifest:
+    """Write the index, then move everything to its name: ``.bin``, ``.idx``, and the manifest that says it is whole."""
+    index = tokens.with_suffix(".idx")
+    count = lengths.stat().st_size // 4
+    mapped = np.memmap(lengths, mode="r", dtype="<i4") if count else np.zeros(0, dtype="<i4")
+    with index.open("wb") as file:
+        write_index(file, dtype, mapped)
+        _sync(file.fileno())
+    manifest = Manifest(**facts, bin=file_facts(tokens), idx=file_facts(index))
+    partial = tokens.with_suffix(".manifest")
+    with partial.open("w") as file:
+        file.write(manifest.to_json())
+        file.flush()
+        _sync(file.fileno())
+    tokens.rename(f"{prefix}.bin")
+    index.rename(f"{prefix}.idx")
+    partial.rename(manifest_path(prefix))
+    descriptor = os.open(prefix.parent, os.O_RDONLY)
+    _sync(descriptor)
+    os.close(descriptor)
+    return manifest
+
+
+def concatenate(parts: Sequence[Path], target: Path) -> None:
+    """Append files to one, by the kernel's own copy where it can."""
+    with target.open("wb") as out:
+        for part in parts:
+            with part.open("rb") as source:
+                left = part.stat().st_size
+                while left:
+                    try:
+                        left -= os.copy_file_range(source.fileno(), out.fileno(), left)
+                    except OSError:  # across file systems, or a file system without it
+                        block = os.read(source.fileno(), 1 << 24)
+                        out.write(block)
+                        out.flush()
+                        left -= len(block)
+        _sync(out.fileno())
+
+
+def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
+    sources = []
+    for item in plan.inputs:
+        own = [result for unit, result in zip(plan.units, results, strict=True) if unit.path == item.path]
+        sources.append(
+            Source(
+                name=Path(item.path).name,
+                bytes=item.bytes,
+                documents=sum(result.documents for result in own),
+                malformed=sum(result.malformed for result in own),
+                empty=sum(result.empty for result in own),
+            )
+        )
+    return sources
+
+
+def _sync(descriptor: int) -> None:
+    os.fsync(descriptor)

@@ -1,0 +1,167 @@
+"""Order of the samples: permutation, windows, blends and batches against brute force."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.data.blend import PERIOD, BlendedDataset
+from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
+from megalite.data.index_file import token_dtype, write_index
+from megalite.data.loader import BatchLoader
+from megalite.data.permutation import KeyedPermutation
+
+
+def dataset_of(prefix: Path, lengths: list[int]) -> str:
+    """Tokens 0, 1, 2, ... so that a token names its own place."""
+    np.arange(sum(lengths), dtype=token_dtype(100)).tofile(f"{prefix}.bin")
+    with Path(f"{prefix}.idx").open("wb") as file:
+        write_index(file, token_dtype(100), np.array(lengths, dtype=np.int32))
+    return str(prefix)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000, 4097])
+def test_the_permutation_is_one(size: int) -> None:
+    assert sorted(KeyedPermutation(size, 1)[i] for i in range(size)) == list(range(size))
+
+
+def test_another_key_is_another_order_and_the_same_key_the_same() -> None:
+    orders = [tuple(KeyedPermutation(1000, *key)[i] for i in range(1000)) for key in ((1, 0), (1, 1), (2, 0), (1, 0))]
+    assert len(set(orders)) == 3
+    assert orders[0] == orders[3]
+
+
+def test_the_permutation_moves_things_far() -> None:
+    order = np.array([KeyedPermutation(10_000, 5)[i] for i in range(10_000)])
+    assert abs(np.corrcoef(order, np.arange(10_000))[0, 1]) < 0.05
+    assert abs(np.diff(order).mean()) < 5
+    assert np.abs(np.diff(order)).mean() > 3000
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9), length=st.integers(1, 30), seed=st.integers(0, 9))
+def test_windows_are_those_of_an_explicit_stream(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], length: int, seed: int
+) -> None:
+    dataset = GPTDataset(dataset_of(tmp_path_factory.mktemp("d") / "x", lengths), length, seed)
+    tokens, starts, epochs = sum(lengths), np.cumsum([0, *lengths]), 4
+    stream: list[int] = []
+    for epoch in range(epochs + length):
+        start = dataset._start_of(epoch)
+        assert start in starts
+        stream += [(start + i) % tokens for i in range(tokens)]
+    windows = epochs * tokens // length
+    for number in range(windows):
+        assert dataset.window(number).tolist() == stream[number * length : number * length + length + 1]
+    # Samples are a permutation of the windows of their epoch.
+    last = dataset.first_window(epochs)
+    assert sorted(dataset.window_number(sample) for sample in range(last)) == list(range(last))
+
+
+def test_every_token_is_a_label_exactly_once_an_epoch(tmp_path: Path) -> None:
+    tokens, length = 720, 16  # S divides N: the windows of an epoch are exactly its labels
+    dataset = GPTDataset(dataset_of(tmp_path / "x", [20] * 36), length, seed=3)
+    per_epoch = tokens // length
+    orders = []
+    for epoch in range(3):
+        samples = [dataset[sample] for sample in range(epoch * per_epoch, (epoch + 1) * per_epoch)]
+        read = Counter(int(token) for sample in samples for token in sample[:-1])
+        assert read == Counter(range(tokens))
+        orders.append([int(sample[0]) for sample in samples])
+    assert orders[0] != orders[1] != orders[2]
+    labels = Counter(int(token) for sample in range(3 * per_epoch) for token in dataset[sample][1:])
+    assert set(labels.values()) <= {2, 3, 4}  # the first label of an epoch is the second token of its stream
+    assert sum(labels.values()) == 3 * tokens
+
+
+def test_over_many_epochs_every_token_is_learned_equally_often(tmp_path: Path) -> None:
+    tokens, length, epochs = 101, 16, 48  # S does not divide N: windows straddle the epochs
+    dataset = GPTDataset(dataset_of(tmp_path / "x", [50, 51]), length, seed=3)
+    samples = epochs * tokens // length
+    counts = Counter(int(token) for sample in range(samples) for token in dataset[sample][:-1])
+    assert set(counts) == set(range(tokens))
+    assert set(counts.values()) == {epochs}
+
+
+def test_a_sample_is_a_pure_function_of_seed_and_number(tmp_path: Path) -> None:
+    prefix = dataset_of(tmp_path / "x", [30] * 40)
+    forwards, backwards = GPTDataset(prefix, 8, 1), GPTDataset(prefix, 8, 1)
+    expected = [forwards[i].tolist() for i in range(400)]
+    assert [backwards[i].tolist() for i in reversed(range(400))] == expected[::-1]
+    assert [GPTDataset(prefix, 8, 2)[i].tolist() for i in range(400)] != expected
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no token"):
+        GPTDataset(dataset_of(tmp_path / "x", []), 8, 1)
+    with pytest.raises(DataError, match="at least 2"):
+        SequentialDataset(dataset_of(tmp_path / "y", [1]), 8)
+
+
+@pytest.mark.parametrize("tokens", [2, 8, 9, 10, 16, 17, 18, 40])
+def test_validation_takes_every_token_once_in_order(tmp_path: Path, tokens: int) -> None:
+    dataset = SequentialDataset(dataset_of(tmp_path / "x", [tokens]), 8)
+    labels = np.concatenate([dataset[i][1] for i in range(len(dataset))])
+    inputs = np.concatenate([dataset[i][0] for i in range(len(dataset))])
+    counted = labels != -100
+    assert labels[counted].tolist() == list(range(1, tokens))
+    assert inputs[counted].tolist() == list(range(tokens - 1))
+
+
+WEIGHTS = [[1.0, 1.0], [0.7, 0.2, 0.1], [1.0, 0.001], [5.0, 3.0, 1.0, 1.0, 0.5]]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+def test_a_blend_keeps_to_its_weights_at_every_moment(tmp_path: Path, weights: list[float]) -> None:
+    datasets = [GPTDataset(dataset_of(tmp_path / str(n), [100]), 8, n) for n in range(len(weights))]
+    blend = BlendedDataset(datasets, weights)
+    counts = np.zeros(len(weights), dtype=np.int64)
+    shares = np.array(weights) / sum(weights)
+    for sample in range(PERIOD + 2000):
+        source, own = blend.locate(sample)
+        assert own == counts[source]  # each source is read in its own order, nothing skipped
+        counts[source] += 1
+        assert np.abs(counts - shares * (sample + 1)).max() < len(weights)
+
+
+def test_a_blended_sample_is_the_sources_own(tmp_path: Path) -> None:
+    datasets = [GPTDataset(dataset_of(tmp_path / str(n), [100]), 8, n) for n in range(2)]
+    blend = BlendedDataset(datasets, [3, 1])
+    for sample in (0, 1, 2, 70_000, 10**9):
+        source, own = blend.locate(sample)
+        assert np.array_equal(blend[sample], datasets[source][own])
+
+
+def test_weights_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    datasets = [GPTDataset(dataset_of(tmp_path / str(n), [100]), 8, n) for n in range(2)]
+    with pytest.raises(ConfigError, match="must be above 0"):
+        BlendedDataset(datasets, [1, 0])
+    with pytest.raises(ConfigError, match="less than one sample in 65536"):
+        BlendedDataset(datasets, [1, 1e-9])
+
+
+def test_the_samples_of_a_step_do_not_depend_on_the_layout(tmp_path: Path) -> None:
+    dataset = GPTDataset(dataset_of(tmp_path / "x", [500]), 8, 1)
+    sets = []
+    for ranks, micro in ((1, 12), (1, 3), (2, 3), (4, 3), (6, 2)):
+        loaders = [BatchLoader(dataset, micro, 12, rank, ranks) for rank in range(ranks)]
+        for consumed in (0, 12, 24, 240):  # in order, and a jump that the prefetch has not foreseen
+            rows = [row for loader in loaders for batch in loader.step_batches(consumed) for row in batch["input_ids"]]
+            sets.append((consumed, sorted(row.tolist() for row in rows)))
+    by_step: dict[int, list] = {}
+    for consumed, rows in sets:
+        by_step.setdefault(consumed, []).append(rows)
+    for consumed, variants in by_step.items():
+        expected = sorted(dataset[consumed + i][:-1].tolist() for i in range(12))
+        assert all(rows == expected for rows in variants)
+
+
+def test_labels_are_the_next_tokens(tmp_path: Path) -> None:
+    dataset = GPTDataset(dataset_of(tmp_path / "x", [500]), 8, 1)
+    batch = BatchLoader(dataset, 2, 4, 1, 2).step_batches(8)[0]
+    assert batch["input_ids"].tolist() == [dataset[10][:-1].tolist(), dataset[11][:-1].tolist()]
+    assert batch["labels"].tolist() == [dataset[10][1:].tolist(), dataset[11][1:].tolist()]
