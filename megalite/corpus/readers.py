@@ -102,12 +102,12 @@ def read_documents(
 def open_bytes(path: Path) -> IO[bytes]:
     """The file's bytes, decompressed by suffix."""
     if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix == ".zst":
         import zstandard
 
         reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        return io.BufferedReader(reader, 1 << 20)  # type: ignore[arg-type]
+        return io.BufferedReader(reader, 1 << 20)
     return path.open("rb")
 
 
@@ -177,10 +177,11 @@ def _parquet(path: Path, text_key: str, on_error: OnError, report: ReadReport) -
 
 
 def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    damaged: tuple[type[Exception], ...] = (UnicodeDecodeError, *decompression_errors())
     try:
         with closing(open_bytes(path)) as file:
             text = file.read().decode("utf-8")
-    except (UnicodeDecodeError, *decompression_errors()) as error:
+    except damaged as error:
         report.add_malformed(f"{path}:1", f"not UTF-8 text: {error}", on_error)
         return
     yield Document(text, {}, str(path), 1)

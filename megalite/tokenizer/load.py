@@ -72,13 +72,13 @@ def _from_json(file: Path) -> Tokenizer:
 def _by_transformers(folder: Path) -> Tokenizer:
     """GPT-2's ``vocab.json`` + ``merges.txt`` or a sentencepiece ``tokenizer.model``, converted."""
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        from transformers import GPT2TokenizerFast
+        from transformers import GPT2Tokenizer
 
-        return GPT2TokenizerFast(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt")).backend_tokenizer
+        return GPT2Tokenizer.from_pretrained(folder).backend_tokenizer
     if (folder / "tokenizer.model").is_file():
-        from transformers import LlamaTokenizerFast
+        from transformers import LlamaTokenizer
 
-        return LlamaTokenizerFast.from_pretrained(folder).backend_tokenizer
+        return LlamaTokenizer.from_pretrained(folder).backend_tokenizer
     raise DataError(f"{folder}: no tokenizer.json, vocab.json + merges.txt or tokenizer.model in it")
 
 

@@ -17,7 +17,7 @@ from megalite.model.hf_config import hf_config_from_model
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import full_shape, gather_full
 from megalite.tokenizer.load import load_tokenizer
-from megalite.training.checkpoint_state import MANIFEST, TrainingState
+from megalite.training.checkpoint_state import MANIFEST, TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.run_folder import PARTIAL_SUFFIX, checkpoints, step_folder
 from megalite.training.state_access import MOMENTS, get_master_weight, get_moment

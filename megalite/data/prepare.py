@@ -1,0 +1,125 @@
+"""The training data of a run: opened, checked against the model, and made first where it is missing."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.config.schema import DataPreparation, RunConfig
+from megalite.corpus.prepare import load_recipe, prepare_corpus
+from megalite.data.blend import BlendedDataset
+from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
+from megalite.data.manifest import Manifest, load_manifest
+from megalite.data.preprocess import preprocess
+from megalite.tokenizer.load import load_tokenizer
+from megalite.tokenizer.train import train_tokenizer
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """The validation samples, and how many bytes of text one of their tokens stands for."""
+
+    dataset: SequentialDataset
+    bytes_per_token: float
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run reads."""
+
+    train: GPTDataset | BlendedDataset
+    valid: ValidationData | None
+    checksums: dict[str, str]
+    """Training prefix -> sha256 of its ``.bin``."""
+
+
+def open_training_data(config: RunConfig, console: Console) -> TrainingData:
+    """Open the datasets of ``config.data``, after making them by ``data.prepare`` where they are missing.
+
+    Raises: DataError or FileNotFoundError where a file is missing, damaged, or made with another tokenizer or for a
+        larger vocabulary than the model has.
+    """
+    data = config.data
+    missing = [path for path in _needed_files(config) if not path.exists()]
+    if missing:
+        if data.prepare is None:
+            raise FileNotFoundError(
+                f"{missing[0]}: missing; make it with tools/preprocess_data.py, or name a recipe in data.prepare"
+            )
+        _prepare_once(config, data.prepare, console)
+    manifests = {source.prefix: load_manifest(source.prefix) for source in data.train}
+    for prefix, manifest in manifests.items():
+        _check_fit(prefix, manifest, config)
+    sets = [GPTDataset(source.prefix, data.sequence_length, config.run.seed) for source in data.train]
+    train = sets[0] if len(sets) == 1 else BlendedDataset(sets, [source.weight for source in data.train])
+    valid = None
+    if data.valid is not None:
+        manifest = load_manifest(data.valid)
+        _check_fit(data.valid, manifest, config)
+        valid = ValidationData(
+            SequentialDataset(data.valid, data.sequence_length), manifest.text_bytes / manifest.tokens
+        )
+    return TrainingData(train, valid, {prefix: manifest.bin.sha256 for prefix, manifest in manifests.items()})
+
+
+def _needed_files(config: RunConfig) -> list[Path]:
+    data = config.data
+    prefixes = [source.prefix for source in data.train] + ([data.valid] if data.valid is not None else [])
+    return [Path(data.tokenizer)] + [Path(f"{prefix}{suffix}") for prefix in prefixes for suffix in (".bin", ".idx")]
+
+
+def _check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
+    """Refuse data whose tokens the model has no rows for, or that another tokenizer made than the export will carry."""
+    if manifest.vocab_size > config.model.vocab_size:
+        raise DataError(
+            f"{prefix}: was tokenized with a vocabulary of {manifest.vocab_size}, model.vocab_size="
+            f"{config.model.vocab_size} is smaller; raise it to at least {manifest.vocab_size}"
+        )
+    tokenizer = load_tokenizer(Path(config.data.tokenizer))
+    if manifest.tokenizer_fingerprint != tokenizer.fingerprint:
+        raise DataError(
+            f"{prefix}: was made with another tokenizer than {config.data.tokenizer}; preprocess the data again with "
+            f"this tokenizer, or point data.tokenizer to the one it was made with"
+        )
+
+
+def _prepare_once(config: RunConfig, recipe: DataPreparation, console: Console) -> None:
+    """Make corpus, tokenizer and indexed files; ranks of one machine wait for the one that holds the lock."""
+    folder = Path(recipe.corpus_dir).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / ".preparing.lock"):
+        if any(not path.exists() for path in _needed_files(config)):
+            console.print(f"data is missing: preparing it by {recipe.recipe} (only this once)", highlight=False)
+            prepare_data(config, recipe, console)
+
+
+def prepare_data(config: RunConfig, recipe: DataPreparation, console: Console) -> None:
+    """Corpus by the recipe, a tokenizer with the model's vocabulary, then training and validation files.
+
+    Each step leaves alone what is there already. Raises: ConfigError where the run blends several sources.
+    """
+    if len(config.data.train) != 1:
+        raise ConfigError(
+            "data.prepare makes one training dataset; with several in data.train, prepare them by the tools"
+        )
+    corpus, tokenizer = Path(recipe.corpus_dir), Path(config.data.tokenizer)
+    prepare_corpus(load_recipe(Path(recipe.recipe)), corpus, console)
+    if not tokenizer.exists():
+        train_tokenizer([f"{corpus}/train-*.jsonl.zst"], tokenizer, config.model.vocab_size, console)
+    for split, prefix in (("train", config.data.train[0].prefix), ("valid", config.data.valid)):
+        if prefix is not None:
+            preprocess([f"{corpus}/{split}-*.jsonl.zst"], tokenizer, Path(prefix), console, recipe.workers)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,6 @@
+"""Train a byte-level BPE tokenizer: see ``--help``."""
+
+from megalite.tokenizer.train import main
+
+if __name__ == "__main__":
+    main()
