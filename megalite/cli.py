@@ -11,6 +11,7 @@ VERBS = {
     "pretrain": ("megalite.pretrain", "train; --check prints the plan of a run and exits"),
     "evaluate": ("megalite.evaluation.lm_eval_tasks", "lm-eval tasks, also from local files"),
     "bits-per-byte": ("megalite.evaluation.bits_per_byte", "how well a model predicts a text"),
+    "make-cloze-task": ("megalite.evaluation.cloze", "held-out documents become a multiple-choice task for lm-eval"),
     "generate": ("megalite.evaluation.generate", "continue a prompt"),
 }
 

@@ -50,6 +50,8 @@ def quiet_deepspeed():
     The op serves DeepSpeed's inference all-reduce alone. Without it nothing is compiled at first use and no buffers
     are left in /dev/shm. The table of ops is DeepSpeed's own switch: it is kept so that edits to it persist.
     """
+    if not torch.accelerator.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise it warns that it found nothing else
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

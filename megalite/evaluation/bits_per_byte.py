@@ -1,0 +1,97 @@
+"""Bits per byte: how well a model predicts a text, comparable between tokenizers."""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from megalite.config.errors import DataError, one_line_errors
+from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.evaluation.hf_folder import load_model
+
+
+@dataclass(frozen=True)
+class BitsPerByte:
+    """Totals over the documents."""
+
+    bits_per_byte: float
+    nats_per_token: float
+    documents: int
+    tokens: int
+    bytes: int
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/bits_per_byte.py``."""
+    parser = argparse.ArgumentParser(description="Bits per byte of a Hugging Face model on documents.")
+    parser.add_argument("model", help="a Hugging Face folder")
+    parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
+    parser.add_argument("--text_key", default="text")
+    parser.add_argument("--max_documents", type=int)
+    parser.add_argument("--window", type=int, help="tokens the model sees at once; by default all it can")
+    parser.add_argument("--stride", type=int, help="new tokens a window; by default half of it")
+    parser.add_argument("--output", type=Path, help="write the result as JSON")
+    arguments = parser.parse_args()
+    paths = expand_inputs(arguments.input)
+    texts = [document.text for document in read_documents(paths, arguments.text_key)][: arguments.max_documents]
+    model, tokenizer = load_model(arguments.model)
+    result = bits_per_byte(model, tokenizer, texts, arguments.window, arguments.stride)
+    table = Table(title=f"{arguments.model} on {len(paths)} file(s)", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("bits per byte", f"{result.bits_per_byte:.4f}")
+    table.add_row("loss", f"{result.nats_per_token:.4f} nats a token")
+    table.add_row("over", f"{result.documents:,} documents, {result.tokens:,} tokens, {result.bytes:,} bytes")
+    Console(soft_wrap=True).print(table)
+    if arguments.output:
+        arguments.output.write_text(json.dumps(asdict(result), indent=2) + "\n")
+
+
+def bits_per_byte(
+    model: Any, tokenizer: Any, texts: Sequence[str], window: int | None = None, stride: int | None = None
+) -> BitsPerByte:
+    """Negative log-likelihood of every token, summed, over ``ln 2`` and the UTF-8 bytes.
+
+    Each token is predicted once. A document begins after the end-of-text (or bos) token, as in pretraining; where it is
+    longer than the window, the window moves by ``stride`` and predicts only what it has not predicted yet.
+
+    Raises: DataError where there is no text, or the stride does not fit the window.
+    """
+    window = window or model.config.max_position_embeddings
+    stride = stride or max(1, window // 2)
+    if not 0 < stride <= window:
+        raise DataError(f"--stride {stride} with a window of {window}: give at most the window")
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    nats, tokens, size = 0.0, 0, 0
+    for text in track(texts, "scoring", disable=not Console().is_terminal):
+        ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+        nats += document_nats(model, ids, window, stride)
+        tokens += len(ids) - 1
+        size += len(text.encode("utf-8"))
+    if tokens == 0:
+        raise DataError("no text to score: the input holds no document with a token")
+    return BitsPerByte(nats / math.log(2) / size, nats / tokens, len(texts), tokens, size)
+
+
+def document_nats(model: Any, ids: list[int], window: int, stride: int) -> float:
+    """Sum of ``-log p(ids[i] | ids[..i])`` for i >= 1, in windows of at most ``window`` inputs."""
+    import torch
+
+    nats, done = 0.0, 1
+    with torch.inference_mode():
+        while done < len(ids):
+            end = min(len(ids), done + (window if done == 1 else stride))
+            begin = max(0, end - 1 - window)
+            row = torch.tensor([ids[begin:end]], device=model.device)
+            logits = model(row[:, :-1]).logits[0, done - 1 - begin :].float()
+            nats += float(torch.nn.functional.cross_entropy(logits, row[0, done - begin :], reduction="sum"))
+            done = end
+    return nats

@@ -1,0 +1,30 @@
+"""Opening a Hugging Face folder, with a plain word where it is not one."""
+
+from pathlib import Path
+from typing import Any
+
+from megalite.config.errors import DataError
+
+
+def check_model_folder(model: str) -> None:
+    """Refuse a path that is no model folder; a name of the hub (``owner/name``) passes. Raises: DataError."""
+    path = Path(model)
+    if path.is_dir() and not (path / "config.json").is_file():
+        hint = f"; did you mean {path / 'hf'}?" if (path / "hf" / "config.json").is_file() else ""
+        raise DataError(f"{model}: is no model folder (no config.json in it){hint}")
+    if not path.exists() and (path.is_absolute() or len(path.parts) > 2):
+        raise FileNotFoundError(f"{model}: no such model folder")
+
+
+def load_model(model: str) -> tuple[Any, Any]:
+    """``(model, tokenizer)`` by transformers' Auto classes, on the accelerator where there is one."""
+    check_model_folder(model)
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    dtype = "auto" if str(device) != "cpu" else torch.float32
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(device).eval()
+    return loaded, transformers.AutoTokenizer.from_pretrained(model)

@@ -1,0 +1,137 @@
+"""train 6 = train 3 + resume + 3, bitwise: weights, moments, losses; and the export is the trained model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from megalite.config.ds_config import merge_ds_config
+from megalite.config.errors import ConfigError, DataError
+from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.loader import BatchLoader
+from megalite.parallel.mesh import Mesh
+from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
+from megalite.training.engine import Engine
+from megalite.training.loop import Outcome, Reckoning, train
+from megalite.training.metrics import Metrics
+from ranks import run_on_ranks
+from runs import run_config, write_data
+
+DATA = {"train": "checksum"}
+
+
+def train_on_this_rank(folder: Path, name: str, stage: int, precision: str, resume_from: Path | None) -> Outcome:
+    mesh = Mesh.create()
+    config = run_config(folder, run={"name": name}, training={"precision": precision})
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": stage}}, mesh.data_size, "yaml", "json")
+    run = folder / name
+    run.mkdir(exist_ok=True)
+    engine = Engine(config, ds_config, mesh, torch.device("cpu"))
+    start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, DATA)
+    if resume_from is not None:
+        verify_files(resume_from)
+        start = resumed_state(resume_from, config, DATA)
+        load_checkpoint(engine, config, resume_from, start)
+    dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
+    loader = BatchLoader(dataset, 2, 8, mesh.data_rank, mesh.data_size)
+    is_first = torch.distributed.get_rank() == 0
+    with Metrics(run, config.training.steps, start.step, is_first, tensorboard=False) as metrics:
+        return train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
+
+
+def records(run: Path) -> dict[int, Any]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: (line["loss"], line["grad_norm"], line["lr"]) for line in lines if line["event"] == "train"}
+
+
+def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{path.name}:{name}": tensor
+        for path in sorted(checkpoint.glob("*/*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision", "world_size"),
+    [(0, "fp32", 2), (0, "bf16", 1), (1, "bf16", 2), (2, "fp32", 2), (3, "fp32", 1), (3, "bf16", 2)],
+)
+def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(
+    tmp_path: Path, stage: int, precision: str, world_size: int
+) -> None:
+    write_data(tmp_path)
+    run_on_ranks(train_on_this_rank, world_size, tmp_path, "straight", stage, precision, None)
+    middle = tmp_path / "straight" / "step-000003"
+    run_on_ranks(train_on_this_rank, world_size, tmp_path, "resumed", stage, precision, middle)
+    expected, got = records(tmp_path / "straight"), records(tmp_path / "resumed")
+    assert got == {step: expected[step] for step in (4, 5, 6)}
+    ends = [tensors(tmp_path / name / "step-000006") for name in ("straight", "resumed")]
+    assert ends[0].keys() == ends[1].keys()
+    assert len(ends[0]) >= 3 * 12
+    for name, tensor in ends[0].items():
+        assert torch.equal(ends[1][name], tensor), name
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_checkpoint_resumes_at_another_stage_and_rank_count(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    run_on_ranks(train_on_this_rank, 2, tmp_path, "straight", 3, "fp32", None)
+    middle = tmp_path / "straight" / "step-000003"
+    for name, stage, world_size in (("one", 1, 1), ("four", 2, 4), ("zero", 0, 2)):
+        run_on_ranks(train_on_this_rank, world_size, tmp_path, name, stage, "fp32", middle)
+        expected, got = records(tmp_path / "straight"), records(tmp_path / name)
+        for step in (4, 5, 6):
+            assert got[step] == pytest.approx(expected[step], rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_export_is_loaded_by_transformers_and_is_the_trained_model(tmp_path: Path, precision: str) -> None:
+    write_data(tmp_path)
+    run_on_ranks(train_on_this_rank, 2, tmp_path, "run", 3, precision, None)
+    checkpoint = tmp_path / "run" / "step-000006"
+    model = AutoModelForCausalLM.from_pretrained(checkpoint / "hf", dtype=torch.float32)
+    dataset = GPTDataset(str(tmp_path / "train"), 16, 5)
+    losses = []
+    for start in (32, 40):  # before and after the samples of the last step
+        rows = torch.tensor([dataset[start + i] for i in range(8)])
+        logits = model(rows[:, :-1]).logits
+        losses.append(float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())))
+    last = records(tmp_path / "run")[6][0]
+    assert losses[1] < last  # the step has lowered the loss of its own batch
+    assert losses[1] == pytest.approx(last, rel=0.2)
+    if precision == "bf16":
+        masters = load_file(checkpoint / "optimizer" / "master.safetensors")
+        for name, tensor in load_file(checkpoint / "hf" / "model.safetensors").items():
+            assert torch.equal(tensor, masters[name].bfloat16()), name
+
+
+def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    run_on_ranks(train_on_this_rank, 1, tmp_path, "run", 1, "fp32", None)
+    checkpoint = tmp_path / "run" / "step-000003"
+    for sections, message in [
+        ({"model": {"hidden_size": 64}}, "has model.head_size=8, the config asks for 16|model.hidden_size=32"),
+        ({"model": {"rms_norm_eps": 1e-6}}, "model.rms_norm_eps"),
+        ({"run": {"seed": 6}}, "run.seed=5"),
+        ({"data": {"sequence_length": 8}}, "data.sequence_length=16"),
+        ({"training": {"steps": 3}, "schedule": {"warmup_steps": 1}}, "nothing is left to train"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            resumed_state(checkpoint, run_config(tmp_path, **sections), DATA)
+    with pytest.raises(ConfigError, match="contents differ"):
+        resumed_state(checkpoint, run_config(tmp_path), {"train": "other"})
+    verify_files(checkpoint)
+    weights = checkpoint / "hf" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DataError, match=r"hf/model\.safetensors: differs from its checksum"):
+        verify_files(checkpoint)
+    weights.unlink()
+    with pytest.raises(DataError, match=r"hf/model\.safetensors: missing"):
+        verify_files(checkpoint)
