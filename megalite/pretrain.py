@@ -74,11 +74,11 @@ def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | Non
 
     run = run_folder(config)
     checkpoint = checkpoint_to_resume(run, resume)
-    data = open_training_data(config, console)
+    data = open_training_data(config, console, prepares=os.environ.get("LOCAL_RANK", "0") == "0")
     if checkpoint is None:
         start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, data.checksums)
     else:
-        if not console.quiet:
+        if os.environ.get("RANK", "0") == "0":
             verify_files(checkpoint)
         start = resumed_state(checkpoint, config, data.checksums)
 

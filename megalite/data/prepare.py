@@ -1,6 +1,7 @@
 """The training data of a run: opened, checked against the model, and made first where it is missing."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from megalite.data.manifest import Manifest, load_manifest
 from megalite.data.preprocess import preprocess
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.train import train_tokenizer
+
+SUFFIXES = (".bin", ".idx", ".manifest.json")
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,12 @@ class TrainingData:
     """Training prefix -> sha256 of its ``.bin``."""
 
 
-def open_training_data(config: RunConfig, console: Console) -> TrainingData:
+def open_training_data(config: RunConfig, console: Console, prepares: bool = True) -> TrainingData:
     """Open the datasets of ``config.data``, after making them by ``data.prepare`` where they are missing.
+
+    Args:
+        prepares: whether this process makes missing data; the other ranks of a machine wait for the one that does. (If it
+            fails, the launcher ends them.)
 
     Raises: DataError or FileNotFoundError where a file is missing, damaged, or made with another tokenizer or for a
         larger vocabulary than the model has.
@@ -50,7 +57,10 @@ def open_training_data(config: RunConfig, console: Console) -> TrainingData:
             raise FileNotFoundError(
                 f"{missing[0]}: missing; make it with tools/preprocess_data.py, or name a recipe in data.prepare"
             )
-        _prepare_once(config, data.prepare, console)
+        if prepares:
+            _prepare_once(config, data.prepare, console)
+        while any(not path.exists() for path in missing):
+            time.sleep(0.5)
     manifests = {source.prefix: load_manifest(source.prefix) for source in data.train}
     for prefix, manifest in manifests.items():
         _check_fit(prefix, manifest, config)
@@ -69,7 +79,7 @@ def open_training_data(config: RunConfig, console: Console) -> TrainingData:
 def _needed_files(config: RunConfig) -> list[Path]:
     data = config.data
     prefixes = [source.prefix for source in data.train] + ([data.valid] if data.valid is not None else [])
-    return [Path(data.tokenizer)] + [Path(f"{prefix}{suffix}") for prefix in prefixes for suffix in (".bin", ".idx")]
+    return [Path(data.tokenizer)] + [Path(f"{prefix}{suffix}") for prefix in prefixes for suffix in SUFFIXES]
 
 
 def _check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
@@ -88,7 +98,7 @@ def _check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
 
 
 def _prepare_once(config: RunConfig, recipe: DataPreparation, console: Console) -> None:
-    """Make corpus, tokenizer and indexed files; ranks of one machine wait for the one that holds the lock."""
+    """Make corpus, tokenizer and indexed files; machines that share a file system wait for the one with the lock."""
     folder = Path(recipe.corpus_dir).parent
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".preparing.lock"):

@@ -71,7 +71,9 @@ def write_task(items: list[dict[str, object]], folder: Path) -> None:
         "doc_to_target": "{{gold}}",
         "doc_to_choice": "{{choices}}",
         "target_delimiter": " ",
-        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")
+        ],
         "metadata": {"version": 1},
     }
     (folder / "cloze.yaml").write_text(yaml.safe_dump(task, sort_keys=False))

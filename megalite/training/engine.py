@@ -15,7 +15,7 @@ from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
-from megalite.training.optimizer import build_optimizer
+from megalite.training.optimizer import build_optimizer, create_state
 from megalite.training.ranks import quiet_deepspeed
 
 Batch = dict[str, Tensor]
@@ -64,6 +64,8 @@ class Engine:
             self.deepspeed, *_ = deepspeed.initialize(
                 model=model, optimizer=optimizer, config=ds_config, mpu=mesh if mesh.tensor_size > 1 else None
             )
+        if self.stage in (1, 2):
+            create_state(self.deepspeed.optimizer.optimizer)
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepResult:
         """Accumulate over ``micro_batches`` (this rank's share of the global batch), clip, and update once."""

@@ -28,3 +28,18 @@ def build_optimizer(named: Iterable[tuple[str, nn.Parameter]], config: Optimizer
 def is_norm_or_bias(name: str) -> bool:
     """Whether a transformers parameter name is a norm's scale or a bias."""
     return name.endswith((".bias", "norm.weight"))
+
+
+def create_state(optimizer: torch.optim.AdamW) -> None:
+    """Give every parameter its moments and step counter now, as AdamW itself would at its first step.
+
+    ZeRO 1 and 2 step one group at a time and link all groups' moments to the parameters after the first of them; the
+    moments of a second group would not exist yet, and could never be read (DeepSpeed 0.19.8).
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
