@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.corpus.clean_text import clean_text
+from megalite.corpus.filters import FilterSettings, reason_to_drop
+from megalite.corpus.installed_docs import installed_documents, module_docstrings
+from megalite.corpus.prepare import load_recipe, prepare_corpus
+from megalite.corpus.readers import read_documents
+from megalite.corpus.recipe import Recipe
+
+REPOSITORY = Path(__file__).parents[3]
+QUIET = Console(quiet=True)
+GOOD = (
+    "The quick brown fox and the lazy dog have to live with each other in that old house by the river, and nobody knows "
+    "how long this will go on, because each of them thinks of the other as a guest that came for a day and stayed. "
+) * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (GOOD, None),
+        ("The dog and the cat.", "few_words"),
+        (GOOD * 1500, "many_words"),
+        ("a b c d e f g the of to " * 20, "short_words"),
+        ("internationalisation the institutionalisation of " * 30, "long_words"),
+        ("lorem ipsum dolor sit amet " * 20, "few_stop_words"),
+        (("there and with " + "| " * 13) * 20, "token_to_word_ratio"),
+        ("the 12345 and 67890 of 1.111 222 333 444 " * 10, "not_alphabetic"),
+        (
+            "\n".join([f"This is line {n} with the words and of" for n in range(10)] + ["the same line"] * 10),
+            "duplicate_lines",
+        ),
+    ],
+)
+def test_each_rule_drops_what_it_is_for(text: str, reason: str | None) -> None:
+    assert reason_to_drop(text, FilterSettings()) == reason
+
+
+def test_a_rule_can_be_turned_off() -> None:
+    assert reason_to_drop("The dog and the cat.", FilterSettings(min_words=None, min_stop_words=1)) is None
+
+
+def test_cleaning_orders_characters_and_keeps_what_is_said() -> None:
+    assert clean_text("a\r\nb\x00c  \n\n\n\n\n\nd\u200b e\u0301\n") == "a\nbc\n\n\nd \u00e9"
+    assert clean_text("x\ud800y") == "x?y"
+    assert clean_text("\tdef f(x):\n\t\treturn x") == "\tdef f(x):\n\t\treturn x"
+
+
+def test_docstrings_are_parsed_and_never_run() -> None:
+    long = "What this module is for, told at length." * 10
+    source = f'"""{long}"""\nraise SystemExit\nclass A:\n    def f(self):\n        """{long}again"""\n'
+    assert module_docstrings(source) == [long, long + "again"]
+    assert module_docstrings("def (") == []
+
+
+def test_the_installed_packages_give_real_text_without_absolute_paths() -> None:
+    documents = list(installed_documents(300_000))
+    assert sum(len(d.text) for d in documents) > 200_000
+    assert [d.text for d in documents] == [d.text for d in installed_documents(300_000)]
+    assert all(not d.meta["path"].startswith("/") for d in documents)
+    assert {d.meta["kind"] for d in documents} >= {"docstrings", "description"}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    lines = [{"text": f"{GOOD} Number {n}.", "meta": {"source": f"s{n % 3}"}} for n in range(300)]
+    lines += [{"text": lines[n]["text"].upper()} for n in range(20)]  # the same words
+    lines += [{"text": "too short"}] * 5
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + "broken\n")
+    return path
+
+
+def recipe(source: Path, **keys: object) -> Recipe:
+    return Recipe.model_validate(
+        {"sources": [{"kind": "files", "paths": [str(source)]}], "valid_fraction": 0.1, **keys}
+    )
+
+
+def test_in_equals_kept_plus_dropped_with_reasons_and_victims(source: Path, tmp_path: Path) -> None:
+    prepare_corpus(recipe(source), tmp_path / "out", QUIET)
+    ledger = json.loads((tmp_path / "out/ledger.json").read_text())
+    assert (ledger["read"], ledger["kept"], ledger["malformed"]) == (325, 300, 1)
+    assert ledger["dropped"] == {"exact_duplicate": 20, "few_words": 5}
+    assert ledger["victims"]["few_words"][0] == {"place": f"{source}:321", "text": "too short"}
+    assert ledger["kept_by_source"] == {"s0": 100, "s1": 100, "s2": 100}
+
+
+def test_the_split_is_whole_shuffled_and_reproducible(source: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        prepare_corpus(recipe(source), tmp_path / name, QUIET)
+    for file in ("train-00000.jsonl.zst", "valid-00000.jsonl.zst", "ledger.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    train, valid = (
+        [d.text for d in read_documents([tmp_path / "a" / f"{split}-00000.jsonl.zst"])] for split in ("train", "valid")
+    )
+    assert len(set(train) | set(valid)) == len(train) + len(valid) == 300
+    assert 10 < len(valid) < 60
+    numbers = [int(text.split()[-1].rstrip(".")) for text in train]
+    assert numbers != sorted(numbers)
+    prepare_corpus(recipe(source, shuffle_seed=9), tmp_path / "c", QUIET)
+    other = [d.text for d in read_documents([tmp_path / "c/train-00000.jsonl.zst"])]
+    assert other != train
+    assert sorted(other) == sorted(train)  # another order, the same split
+
+
+def test_a_finished_corpus_is_recognised_and_another_recipes_is_kept(source: Path, tmp_path: Path) -> None:
+    prepare_corpus(recipe(source), tmp_path / "out", QUIET)
+    before = (tmp_path / "out/train-00000.jsonl.zst").stat().st_mtime_ns
+    prepare_corpus(recipe(source), tmp_path / "out", QUIET)
+    assert (tmp_path / "out/train-00000.jsonl.zst").stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="is not of this recipe"):
+        prepare_corpus(recipe(source, valid_fraction=0.2), tmp_path / "out", QUIET)
+    prepare_corpus(recipe(source, valid_fraction=0.2), tmp_path / "out", QUIET, overwrite=True)
+
+
+def test_an_empty_result_and_a_wrong_recipe_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no document of 325 read is left; loosen the filters: \{'few_words': 325\}"):
+        prepare_corpus(recipe(source, filters={"min_words": 10_000}), tmp_path / "out", QUIET)
+    assert not list(tmp_path.glob("out*"))
+    file = tmp_path / "r.yaml"
+    file.write_text(yaml.safe_dump({"sources": [{"kind": "files", "paths": ["x"]}], "filters": {"min_word": 3}}))
+    with pytest.raises(ConfigError, match=r"unknown key 'filters\.min_word'; did you mean 'filters\.min_words'"):
+        load_recipe(file)
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        prepare_corpus(recipe(tmp_path / "none.jsonl"), tmp_path / "out", QUIET)
+
+
+def test_a_local_datasets_folder_is_streamed(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("".join(json.dumps({"text": f"{GOOD} {n}"}) + "\n" for n in range(20)))
+    values = {"sources": [{"kind": "dataset", "name": str(folder), "max_documents": 15}]}
+    prepare_corpus(Recipe.model_validate(values), tmp_path / "out", QUIET)
+    assert json.loads((tmp_path / "out/ledger.json").read_text())["kept"] == 15
+
+
+def test_every_shipped_recipe_loads() -> None:
+    shipped = list((REPOSITORY / "examples").rglob("corpus.yaml"))
+    assert shipped
+    for path in shipped:
+        load_recipe(path)

@@ -1,0 +1,128 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from megalite.config.errors import DataError
+from megalite.corpus.installed_docs import installed_documents
+from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
+from megalite.evaluation.cloze import make_items, write_task
+from megalite.evaluation.hf_folder import check_model_folder
+from megalite.evaluation.lm_eval_tasks import evaluate, read_task
+from megalite.tokenizer.train import train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return [document.text[:3000] for document in installed_documents(300_000)]
+
+
+@pytest.fixture(scope="module")
+def folder(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with a tokenizer of its own."""
+    path = tmp_path_factory.mktemp("model")
+    (path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    train_tokenizer([str(path / "text.jsonl")], path / "hf", 500, Console(quiet=True))
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=500, max_position_embeddings=512, initializer_range=0.2, eos_token_id=1, **shape)
+    LlamaForCausalLM(config).save_pretrained(path / "hf")
+    return path / "hf"
+
+
+@pytest.mark.parametrize(("window", "stride"), [(8, 3), (8, 8), (16, 1), (64, 32), (1000, 500)])
+def test_windows_predict_each_token_once_with_the_context_they_have(folder: Path, window: int, stride: int) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.randint(0, 500, (41,), generator=torch.Generator().manual_seed(1)).tolist()
+    expected, begin, last_end = 0.0, 0, 1
+    while last_end < len(ids):  # one token at a time, each with the context of its window
+        end = min(len(ids), last_end + (window if last_end == 1 else stride))
+        begin = max(0, end - 1 - window)
+        for place in range(last_end, end):
+            with torch.no_grad():
+                logits = model(torch.tensor([ids[begin:place]])).logits[0, -1]
+            expected -= float(logits.log_softmax(-1)[ids[place]])
+        last_end = end
+    assert document_nats(model, ids, window, stride) == pytest.approx(expected, rel=1e-4)
+
+
+def test_bits_per_byte_are_nats_over_ln_2_and_bytes(folder: Path) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    text = "Café and tea."
+    ids = torch.tensor([[1, *tokenizer(text)["input_ids"]]])
+    with torch.no_grad():
+        loss = float(model(ids, labels=ids).loss)
+    result = bits_per_byte(model, tokenizer, [text])
+    assert result.nats_per_token == pytest.approx(loss, rel=1e-5)
+    assert result.bytes == 14
+    assert result.bits_per_byte == pytest.approx(loss * (ids.shape[1] - 1) / math.log(2) / 14, rel=1e-5)
+    with pytest.raises(DataError, match="no text to score"):
+        bits_per_byte(model, tokenizer, [])
+    with pytest.raises(DataError, match="--stride 9 with a window of 8"):
+        bits_per_byte(model, tokenizer, [text], window=8, stride=9)
+
+
+def test_a_cloze_items_gold_choice_is_the_true_continuation(texts: list[str]) -> None:
+    items = make_items(texts, 8)
+    long = [text.split() for text in texts if len(text.split()) >= 80]
+    assert [item["gold"] for item in items] == [0, 1, 2, 3, 0, 1, 2, 3]
+    for item, words in zip(items, long, strict=False):
+        assert item["context"] == " ".join(words[:60])
+        assert item["choices"][item["gold"]] == " ".join(words[60:80])
+        assert len(item["choices"]) == 4
+    with pytest.raises(DataError, match="0 of 1 documents"):
+        make_items(["short"], 8)
+
+
+def test_results_equal_a_count_by_hand_and_lm_evals_own_command(folder: Path, texts: list[str], tmp_path: Path) -> None:
+    import lm_eval
+
+    items = make_items(texts, 6)
+    write_task(items, tmp_path)
+    results = evaluate(str(folder), [str(tmp_path / "cloze.yaml")])
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    right = 0
+    for item in items:
+        scores = []
+        for choice in item["choices"]:
+            context = tokenizer(item["context"])["input_ids"]
+            whole = tokenizer(f"{item['context']} {choice}")["input_ids"]
+            row = torch.tensor([whole])
+            with torch.no_grad():
+                logs = model(row[:, :-1]).logits[0].log_softmax(-1)
+            count = len(whole) - len(context)
+            picked = logs.gather(-1, row[0, 1:, None])[-count:]
+            scores.append(float(picked.sum()))
+        right += scores.index(max(scores)) == item["gold"]
+    assert results["cloze"]["acc,none"] == pytest.approx(right / len(items))
+    theirs = lm_eval.simple_evaluate(
+        model="hf",
+        model_args=f"pretrained={folder},dtype=float32",
+        tasks=[read_task(tmp_path / "cloze.yaml")],
+        bootstrap_iters=0,
+        device="cpu",
+    )
+    assert results["cloze"]["acc,none"] == theirs["results"]["cloze"]["acc,none"]
+    assert results["cloze"]["acc_norm,none"] == theirs["results"]["cloze"]["acc_norm,none"]
+
+
+def test_what_is_no_model_or_no_task_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such model folder"):
+        check_model_folder(str(tmp_path / "none"))
+    with pytest.raises(DataError, match="is no model folder"):
+        check_model_folder(str(tmp_path))
+    with pytest.raises(DataError, match=f"did you mean {folder}"):
+        check_model_folder(str(folder.parent))
+    with pytest.raises(FileNotFoundError, match="no such task file"):
+        evaluate(str(folder), [str(tmp_path / "x.yaml")])
+    (tmp_path / "x.yaml").write_text("a: 1")
+    with pytest.raises(DataError, match="is no lm-eval task"):
+        read_task(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump({"task": "x", "dataset_kwargs": {"data_files": {"test": "y"}}}))
+    with pytest.raises(FileNotFoundError, match=r"data_files\.test: .*y is missing"):
+        read_task(tmp_path / "x.yaml")
