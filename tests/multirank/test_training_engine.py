@@ -33,7 +33,7 @@ def step_data(step: int) -> tuple[Tensor, Tensor]:
     return tokens[:, :-1], labels
 
 
-def plain_pytorch(precision: str = "fp32") -> tuple[list[float], list[float], dict[str, Tensor]]:
+def plain_pytorch() -> tuple[list[float], list[float], dict[str, Tensor]]:
     """One process, the whole batch at once, loss = mean over counted tokens; optimizer groups written out by hand."""
     config = run_config(Path("unused"))
     model = build_model(config.model, Mesh.single(), seed=config.run.seed)
@@ -49,7 +49,7 @@ def plain_pytorch(precision: str = "fp32") -> tuple[list[float], list[float], di
         loss = F.cross_entropy(model(inputs).flatten(0, 1), labels.flatten(), ignore_index=-100)
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
-        losses.append(float(loss))
+        losses.append(loss.item())
         optimizer.step()
         optimizer.zero_grad()
     return losses, norms, {name: p.detach() for name, p in named_hf_parameters(model)}
@@ -65,7 +65,7 @@ def by_deepspeed(
         batch={"micro_batch_size": micro, "global_batch_size": GLOBAL},
     )
     ds_config = merge_ds_config(config, ds_values, mesh.data_size, "yaml", "json")
-    engine = Engine(config, ds_config, mesh, torch.device("cpu"))
+    engine = Engine(config, ds_config, mesh, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     losses, norms = [], []
     for step in range(STEPS):
         inputs, labels = step_data(step)
@@ -75,7 +75,7 @@ def by_deepspeed(
         result = engine.train_step(batches, lr)
         losses.append(float(engine.sum_over_data(result.loss_sum.double())) / result.tokens)
         norms.append(result.grad_norm)
-    return losses, norms, {name: get_master_weight(p).clone() for name, p in engine.named_parameters}
+    return losses, norms, {name: get_master_weight(p).cpu().clone() for name, p in engine.named_parameters}
 
 
 def agree(got: Any, expected: Any, tolerance: float, weight_tolerance: float) -> None:
@@ -101,6 +101,17 @@ def test_bf16_stays_near_fp32(name: str) -> None:
     for result in run_on_ranks(by_deepspeed, 2, read_ds_config(DS_CONFIGS / f"{name}.json"), "bf16", 1):
         agree(result, expected, tolerance=0.03, weight_tolerance=0.05)
         assert all(weight.dtype == torch.float32 for weight in result[2].values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_one_gpu_trains_like_plain_pytorch(name: str, precision: str) -> None:
+    expected = plain_pytorch()
+    tolerances = (1e-4, 1e-4) if precision == "fp32" else (0.03, 0.05)
+    for result in run_on_ranks(by_deepspeed, 1, read_ds_config(DS_CONFIGS / f"{name}.json"), precision, 2):
+        agree(result, expected, *tolerances)
 
 
 def test_the_shipped_configs_are_json() -> None:
