@@ -2,6 +2,7 @@
 
 In: clean text and a tokenizer (``preprocess``), or finished ``PREFIX.bin`` / ``.idx`` files in Megatron's format. Out: the
 micro-batches of any optimizer step as a pure function of the samples consumed before it. Read ``index_file`` (the format),
-``indexed`` (reading), ``writer`` and ``manifest``, ``preprocess`` with ``plan``, ``encode`` and ``join``, then
+``indexed`` (reading), ``writer`` and ``manifest``, ``preprocess`` with ``preprocess_plan``, ``preprocess_unit``
+and ``preprocess_join``, then
 ``permutation``, ``gpt_dataset``, ``blend``, ``loader``; ``prepare`` opens all of it for a run.
 """

@@ -1,6 +1,7 @@
 """The loop: batches in, steps, metrics, checkpoints out.
 
-Read in this order: ``loop`` (one screen), ``engine`` (a DeepSpeed engine that takes a step and tells the loss),
-``optimizer`` and ``schedule``, ``validation``, ``metrics``, then ``checkpoint`` with ``run_folder``. ``ranks`` and
-``shared_memory`` start and clean up the processes.
+Read in this order: ``session`` (from a checked config to a trained model), ``loop`` (one screen), ``engine`` (a DeepSpeed
+engine that takes a step and tells the loss), ``optimizer`` and ``schedule``, ``validation``, ``metrics``; then
+``run_folder``, ``checkpoint_save``, ``checkpoint_load`` with ``checkpoint_state``, ``state_access`` and ``tensor_files``.
+``ranks`` and ``shared_memory`` start and clean up the processes.
 """

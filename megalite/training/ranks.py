@@ -26,7 +26,7 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", "0")
     deepspeed = quiet_deepspeed()
-    if torch.cuda.is_available():
+    if deepspeed.accelerator.get_accelerator().device_name() == "cuda":  # DS_ACCELERATOR=cpu turns it off
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     else:
@@ -50,8 +50,6 @@ def quiet_deepspeed():
     The op serves DeepSpeed's inference all-reduce alone. Without it nothing is compiled at first use and no buffers
     are left in /dev/shm. The table of ops is DeepSpeed's own switch: it is kept so that edits to it persist.
     """
-    if not torch.accelerator.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise it warns that it found nothing else
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

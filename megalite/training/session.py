@@ -51,7 +51,7 @@ def run_session(
         peak = _peak_flops(config, device)
         console.print(
             f"{torch.distributed.get_world_size()} ranks on {device.type}, {config.training.precision}, ZeRO stage "
-            f"{engine.stage}, peak {peak / 1e12:.2f} TFLOP/s "
+            f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s "
             f"({'measured' if config.hardware.peak_tflops is None else 'named'})",
             highlight=False,
         )
