@@ -19,12 +19,21 @@ def check_model_folder(model: str) -> None:
 def load_model(model: str) -> tuple[Any, Any]:
     """``(model, tokenizer)`` by transformers' Auto classes, on the accelerator where there is one."""
     check_model_folder(model)
+    quiet_libraries()
     import torch
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     dtype = "auto" if str(device) != "cpu" else torch.float32
     loaded = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(device).eval()
     return loaded, transformers.AutoTokenizer.from_pretrained(model)
+
+
+def quiet_libraries() -> None:
+    """Errors only, and no bars for loading a model or a file: those take no time."""
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from megalite.config.errors import DataError, one_line_errors
-from megalite.evaluation.hf_folder import check_model_folder
+from megalite.evaluation.hf_folder import check_model_folder, quiet_libraries
 
 
 @one_line_errors
@@ -45,6 +45,7 @@ def evaluate(
     if all(task is not None for task in local):
         for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
             os.environ.setdefault(variable, "1")
+    quiet_libraries()
     import lm_eval
     import torch
     from lm_eval.models.huggingface import HFLM
