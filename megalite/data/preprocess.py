@@ -89,7 +89,7 @@ def preprocess(
     columns = (TextColumn("tokenizing"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=sum(unit.end - unit.start for unit in plan.units))
-        for number, result in _run_units(plan, folder, workers):
+        for number, result in _run_units(plan, folder, workers, tokenizer):
             results[number] = result
             progress.advance(task, plan.units[number].end - plan.units[number].start)
     ordered = [results[number] for number in range(len(plan.units))]
@@ -137,7 +137,7 @@ def _open_folder(folder: Path, plan: Plan, console: Console) -> None:
     partial.rename(plan_file)
 
 
-def _run_units(plan: Plan, folder: Path, workers: int) -> Iterator[tuple[int, UnitResult]]:
+def _run_units(plan: Plan, folder: Path, workers: int, tokenizer: LoadedTokenizer) -> Iterator[tuple[int, UnitResult]]:
     """Results of all units as they come, those of an earlier run first."""
     todo = []
     for number in range(len(plan.units)):
@@ -148,7 +148,6 @@ def _run_units(plan: Plan, folder: Path, workers: int) -> Iterator[tuple[int, Un
             todo.append(number)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker is one core
     if workers == 1 or len(todo) <= 1:
-        tokenizer = load_tokenizer(Path(plan.tokenizer))
         for number in todo:
             yield number, encode_unit(plan, number, folder, tokenizer)
         return

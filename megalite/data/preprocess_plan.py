@@ -9,7 +9,7 @@ from pathlib import Path
 from megalite.corpus.readers import COMPRESSIONS, OnError, kind_of
 from megalite.tokenizer.load import LoadedTokenizer
 
-SMALLEST_UNIT = 4 << 20
+SMALLEST_UNIT = 1 << 20
 LARGEST_UNIT = 256 << 20
 UNITS_WANTED = 64
 

@@ -99,7 +99,6 @@ def _special_tokens(folder: Path) -> dict[str, str]:
 
 def _fingerprint(tokenizer: Tokenizer) -> str:
     """Digest of what decides the ids; padding and truncation, which a caller may switch, are left out."""
-    rules = json.loads(tokenizer.to_str())
-    rules.pop("padding", None)
-    rules.pop("truncation", None)
-    return hashlib.sha256(json.dumps(rules, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return hashlib.sha256(tokenizer.to_str().encode("utf-8", "replace")).hexdigest()
