@@ -20,6 +20,10 @@ class DataError(ValueError):
     """A data file is missing something, damaged, or does not fit the model it is used with."""
 
 
+class DivergenceError(RuntimeError):
+    """The loss or the gradient norm of a run is not a finite number any more."""
+
+
 def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     """Wrap a command: a user's mistake becomes one line on stderr and exit code 2; bugs keep their traceback.
 
@@ -31,7 +35,7 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             main(*args, **kwargs)
-        except (ConfigError, DataError, FileNotFoundError, FileExistsError) as error:
+        except (ConfigError, DataError, DivergenceError, FileNotFoundError, FileExistsError) as error:
             if os.environ.get("RANK", "0") == "0":
                 print(f"megalite: error: {describe(error)}", file=sys.stderr, flush=True)
             else:

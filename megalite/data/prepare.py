@@ -65,6 +65,12 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
     for prefix, manifest in manifests.items():
         _check_fit(prefix, manifest, config)
     sets = [GPTDataset(source.prefix, data.sequence_length, config.run.seed) for source in data.train]
+    for dataset in sets:
+        if (described := manifests[dataset.source.prefix].tokens) != dataset.tokens:
+            raise DataError(
+                f"{dataset.source.prefix}: the manifest describes {described} tokens, the files hold {dataset.tokens}; they "
+                f"do not belong together, preprocess the data again"
+            )
     train = sets[0] if len(sets) == 1 else BlendedDataset(sets, [source.weight for source in data.train])
     valid = None
     if data.valid is not None:

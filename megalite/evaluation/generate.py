@@ -21,7 +21,7 @@ def main() -> None:
     import transformers
 
     transformers.set_seed(arguments.seed)
-    inputs = tokenizer(arguments.prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
+    inputs = tokenizer(arguments.prompt, return_tensors="pt").to(model.device)
     sampling = (
         {"do_sample": True, "temperature": arguments.temperature} if arguments.temperature > 0 else {"do_sample": False}
     )

@@ -73,6 +73,13 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
         f"{plan.world_size} = pipe {config.parallel.pipeline_parallel_size} x data {plan.data_parallel_size}"
         f" x tensor {config.parallel.tensor_parallel_size}, ZeRO stage {plan.zero_stage}",
     )
+    schedule, optimizer = config.schedule, config.optimizer
+    table.add_row(
+        "learning",
+        f"{config.training.precision}, AdamW, lr {optimizer.lr:g} after {schedule.warmup_steps} steps of warm-up, "
+        f"{schedule.decay} to {schedule.min_lr_ratio:g} of it, weight decay {optimizer.weight_decay:g}, clipping "
+        f"{optimizer.gradient_clipping:g}",
+    )
     table.add_row("compute, 6NP", f"{plan.flops_6np:.3e} FLOPs")
     table.add_row("compute, exact", f"{plan.flops_exact:.3e} FLOPs (matrix products and causal attention)")
     ratio = plan.tokens / plan.compute_optimal_tokens

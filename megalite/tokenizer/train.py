@@ -112,6 +112,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         "model_max_length": 10**9,
         "clean_up_tokenization_spaces": False,
         "add_bos_token": False,
+        "model_input_names": ["input_ids", "attention_mask"],
         "extra_special_tokens": {"turn_start": TURN_START, "turn_end": TURN_END},
         **roles,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from megalite.config.errors import DivergenceError
 from megalite.config.schema import RunConfig
 from megalite.data.loader import BatchLoader
 from megalite.data.prepare import ValidationData
@@ -15,10 +16,6 @@ from megalite.training.engine import Engine, StepResult
 from megalite.training.metrics import Metrics
 from megalite.training.schedule import learning_rate
 from megalite.training.validation import ValidationResult, validate
-
-
-class DivergenceError(RuntimeError):
-    """The loss or the gradient norm is not a finite number any more."""
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,9 @@ def test_transformers_loads_and_continues_the_export(trained: Path) -> None:
     assert model.dtype == torch.bfloat16
     assert len(tokenizer) == model.config.vocab_size == 512
     assert model.config.eos_token_id == tokenizer.eos_token_id == 1
-    ids = tokenizer("The function returns", return_tensors="pt")["input_ids"]
-    assert model.generate(ids, max_new_tokens=5, do_sample=False).shape == (1, ids.shape[1] + 5)
+    inputs = tokenizer("The function returns", return_tensors="pt")
+    continued = model.generate(**inputs, max_new_tokens=5, do_sample=False)
+    assert continued.shape == (1, inputs["input_ids"].shape[1] + 5)
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "python"])

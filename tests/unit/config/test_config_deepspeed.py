@@ -16,7 +16,8 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
-    return load_run_config(REPOSITORY / "examples/tiny/pretrain.yaml", ["batch.global_batch_size=64"])
+    overrides = ["batch.global_batch_size=64", "batch.micro_batch_size=8", "optimizer.lr=2e-3", "model.hidden_size=256"]
+    return load_run_config(REPOSITORY / "examples/tiny/pretrain.yaml", overrides)
 
 
 def merged(config: RunConfig, values: dict[str, Any], data_parallel_size: int = 2) -> dict[str, Any]:
