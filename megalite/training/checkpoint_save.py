@@ -58,15 +58,19 @@ def save_checkpoint(
     written = _write_tensors(engine, config, partial, rank, world, max_shard_bytes)
     if rank == 0:
         written += _write_descriptions(config, ds_config, partial, state)
+    for path in written:
+        _sync(path)
     mine = {str(path.relative_to(partial)): describe_file(path) for path in written}
     everyones: list[Any] = [None] * world
     torch.distributed.all_gather_object(everyones, mine)
     if rank == 0:
         files = dict(sorted(item for part in everyones for item in part.items()))
         _write_json(partial / MANIFEST, {"format": "megalite-checkpoint-1", "files": files})
-        _sync_folder(partial)
+        _sync(partial / MANIFEST)
+        for folder in (partial / "hf", partial / "optimizer", partial):
+            _sync(folder)
         partial.rename(final)
-        _sync_folder(run)
+        _sync(run)
         if config.checkpoint.keep_last is not None:
             for old in checkpoints(run)[: -config.checkpoint.keep_last]:
                 shutil.rmtree(old)
@@ -143,16 +147,12 @@ def _write_descriptions(
 
 
 def _write_json(path: Path, value: Any) -> None:
-    with path.open("w") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, so that it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

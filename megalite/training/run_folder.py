@@ -54,9 +54,7 @@ def checkpoint_to_resume(run: Path, resume: str | None) -> Path | None:
             )
         return None
     if resume:
-        if not (Path(resume) / MANIFEST).is_file():
-            raise ConfigError(f"--resume {resume}: not a checkpoint folder (no {MANIFEST} in it); give a step-* folder")
-        return Path(resume)
+        return _named_checkpoint(run, Path(resume))
     if not run.is_dir():
         raise ConfigError(f"--resume: there is no run folder {run}; leave --resume out to start the run")
     found = checkpoints(run)
@@ -65,3 +63,19 @@ def checkpoint_to_resume(run: Path, resume: str | None) -> Path | None:
             f"--resume: {run} holds no finished checkpoint; remove the folder and start again without --resume"
         )
     return found[-1]
+
+
+def _named_checkpoint(run: Path, checkpoint: Path) -> Path:
+    """A checkpoint given by its path, refused where going on from it would meet what is in the run folder already."""
+    if not (checkpoint / MANIFEST).is_file():
+        raise ConfigError(f"--resume {checkpoint}: not a checkpoint folder (no {MANIFEST} in it); give a step-* folder")
+    if checkpoint.resolve().parent == run.resolve():
+        newest = checkpoints(run)[-1]
+        if newest.name != checkpoint.name:
+            raise ConfigError(
+                f"--resume {checkpoint}: {newest} is newer and would be met again; go on in a folder of its own with "
+                f"run.name=..., or remove the newer checkpoints"
+            )
+    elif run.exists() and any(run.iterdir()):
+        raise ConfigError(f"--resume {checkpoint}: the run folder {run} exists; choose another name with run.name=...")
+    return checkpoint

@@ -1,7 +1,6 @@
 """Tensors by name in sharded safetensors files, in the layout that transformers writes."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -33,10 +32,8 @@ def shard_name(stem: str, index: int, count: int) -> str:
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write one safetensors file and flush it to the disk."""
+    """Write one safetensors file."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def write_index(folder: Path, stem: str, shards: list[list[str]], total_bytes: int) -> None:

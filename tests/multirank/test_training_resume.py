@@ -16,10 +16,12 @@ from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.loader import BatchLoader
 from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
 from megalite.training.engine import Engine
 from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
+from megalite.training.tensor_files import TensorFiles
 from ranks import run_on_ranks
 from runs import run_config, write_data
 
@@ -110,6 +112,35 @@ def test_the_export_is_loaded_by_transformers_and_is_the_trained_model(tmp_path:
         masters = load_file(checkpoint / "optimizer" / "master.safetensors")
         for name, tensor in load_file(checkpoint / "hf" / "model.safetensors").items():
             assert torch.equal(tensor, masters[name].bfloat16()), name
+
+
+def save_in_small_shards(folder: Path) -> None:
+    mesh = Mesh.create()
+    config = run_config(folder, training={"precision": "bf16"})
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 3}}, mesh.data_size, "yaml", "json")
+    engine = Engine(config, ds_config, mesh, torch.device("cpu"))
+    batch = {key: torch.ones(2, 16, dtype=torch.long) for key in ("input_ids", "labels")}
+    engine.train_step([batch] * 2, 1e-2)
+    state = TrainingState(1, 8, config.run.seed, 16, DATA)
+    for name, size in (("small", 5000), ("whole", 10**9)):
+        (folder / name).mkdir(exist_ok=True)
+        save_checkpoint(engine, config, ds_config, folder / name, state, max_shard_bytes=size)
+
+
+def test_ranks_share_the_writing_of_many_shards_and_transformers_reads_them(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    run_on_ranks(save_in_small_shards, 2, tmp_path)
+    small, whole = tmp_path / "small/step-000001", tmp_path / "whole/step-000001"
+    assert len(list((small / "hf").glob("model-*.safetensors"))) > 3
+    for checkpoint in (small, whole):
+        verify_files(checkpoint)
+    models = [AutoModelForCausalLM.from_pretrained(folder / "hf").state_dict() for folder in (small, whole)]
+    assert models[0].keys() == models[1].keys()
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    for stem in ("master", "exp_avg", "exp_avg_sq"):
+        files = [TensorFiles(folder / "optimizer", stem) for folder in (small, whole)]
+        assert set(files[0].names()) == set(files[1].names())
+        assert all(torch.equal(files[0].read(name), files[1].read(name)) for name in files[0].names())
 
 
 def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:

@@ -38,3 +38,14 @@ def test_resuming_what_is_not_there_is_refused(tmp_path: Path) -> None:
         checkpoint_to_resume(tmp_path, "")
     with pytest.raises(ConfigError, match="not a checkpoint folder"):
         checkpoint_to_resume(tmp_path, str(tmp_path / "elsewhere"))
+
+
+def test_going_on_from_an_older_checkpoint_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+    old, new = finished(tmp_path / "run", 5), finished(tmp_path / "run", 10)
+    with pytest.raises(ConfigError, match="step-000010 is newer and would be met again"):
+        checkpoint_to_resume(tmp_path / "run", str(old))
+    assert checkpoint_to_resume(tmp_path / "run", str(new)) == new
+    assert checkpoint_to_resume(tmp_path / "other", str(old)) == old
+    with pytest.raises(ConfigError, match=r"the run folder .* exists"):
+        finished(tmp_path / "third", 1)
+        checkpoint_to_resume(tmp_path / "third", str(old))
