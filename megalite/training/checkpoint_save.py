@@ -16,23 +16,12 @@ from megalite.config.schema import RunConfig
 from megalite.model.hf_config import hf_config_from_model
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import full_shape, gather_full
-from megalite.tokenizer.load import load_tokenizer
+from megalite.tokenizer.export import export_tokenizer
 from megalite.training.checkpoint_state import MANIFEST, TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.run_folder import PARTIAL_SUFFIX, checkpoints, step_folder
 from megalite.training.state_access import MOMENTS, get_master_weight, get_moment
 from megalite.training.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-)
 
 
 def save_checkpoint(
@@ -129,11 +118,7 @@ def _write_descriptions(
 ) -> list[Path]:
     """The small files beside the tensors: model and tokenizer for transformers, state and configs for us."""
     hf = partial / "hf"
-    tokenizer_folder = Path(config.data.tokenizer)
-    copied = [name for name in TOKENIZER_FILES if (tokenizer_folder / name).is_file()]
-    for name in copied:
-        shutil.copyfile(tokenizer_folder / name, hf / name)
-    tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer, written = export_tokenizer(Path(config.data.tokenizer), hf)
     special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
     _write_json(hf / "config.json", hf_config_from_model(config.model, dtype=config.training.precision, **special))
     _write_json(hf / "generation_config.json", {key: value for key, value in special.items() if value is not None})
@@ -141,7 +126,8 @@ def _write_descriptions(
     _write_json(partial / "ds_config.json", ds_config)
     (partial / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     return [
-        *(hf / name for name in (*copied, "config.json", "generation_config.json")),
+        *written,
+        *(hf / name for name in ("config.json", "generation_config.json")),
         *(partial / name for name in ("state.json", "ds_config.json", "run.yaml")),
     ]
 

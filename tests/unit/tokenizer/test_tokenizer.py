@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.installed_docs import installed_documents
+from megalite.tokenizer.export import export_tokenizer
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.train import train_tokenizer
 
@@ -114,3 +115,25 @@ def test_other_peoples_tokenizers_load(
     assert (loaded.vocab_size, loaded.eos_id) == (vocab_size, eos)
     got = loaded.tokenizer.encode("Hello world, café", add_special_tokens=False).ids
     assert ids is None or got[: len(ids)] == ids
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt-neox-20b", "mistral-v1"])
+def test_an_exported_tokenizer_gives_the_training_ids_beside_a_llama_config(
+    shared_data: Path, tmp_path: Path, name: str
+) -> None:
+    loaded, written = export_tokenizer(shared_data / "tokenizers" / name, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
+    auto = AutoTokenizer.from_pretrained(tmp_path)
+    assert {path.name for path in written} >= {"tokenizer.json", "tokenizer_config.json"}
+    assert auto.eos_token_id == loaded.eos_id
+    text = HARD.replace("<|endoftext|>", "")
+    assert (
+        auto(text, add_special_tokens=False)["input_ids"] == loaded.tokenizer.encode(text, add_special_tokens=False).ids
+    )
+
+
+def test_a_bare_tokenizer_json_is_exported_with_its_end_of_text(folder: Path, tmp_path: Path) -> None:
+    loaded, written = export_tokenizer(folder / "tokenizer.json", tmp_path)
+    assert [path.name for path in written] == ["tokenizer.json", "tokenizer_config.json"]
+    auto = AutoTokenizer.from_pretrained(tmp_path)
+    assert auto(HARD)["input_ids"] == loaded.tokenizer.encode(HARD).ids
