@@ -61,6 +61,8 @@ def expand_inputs(patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         matches = sorted(path for path in map(Path, glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
+        if Path(pattern).is_file():  # a plain path may hold a [ or a *
+            matches = [Path(pattern)]
         if not matches:
             raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern with * in it")
         found.update(dict.fromkeys(matches))
@@ -104,10 +106,9 @@ def open_bytes(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        import zstandard
+        from megalite.corpus.zstd_file import ZstdFile
 
-        reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        return io.BufferedReader(reader, 1 << 20)
+        return io.BufferedReader(ZstdFile(path), 1 << 20)
     return path.open("rb")
 
 
@@ -157,23 +158,45 @@ def _parquet(path: Path, text_key: str, on_error: OnError, report: ReadReport) -
 
     try:
         file = parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
         report.add_malformed(f"{path}:1", f"not a parquet file: {' '.join(str(error).split())}", on_error)
         return
     with file:
         if text_key not in file.schema_arrow.names:
             raise DataError(f"{path}: no column '{text_key}'; the columns are {', '.join(file.schema_arrow.names)}")
-        number = 0
+        group_start = 0
         for group in range(file.num_row_groups):
-            for batch in file.iter_batches(batch_size=1024, row_groups=[group]):
-                for record in batch.to_pylist():
-                    number += 1
-                    text = record[text_key]
-                    if isinstance(text, str):
-                        yield Document(text, _meta(record, text_key), str(path), number)
-                    else:
-                        reason = f"'{text_key}' holds {type(text).__name__}, not a string"
-                        report.add_malformed(f"{path}:{number}", reason, on_error)
+            number = group_start
+            group_start += file.metadata.row_group(group).num_rows
+            try:
+                for batch in file.iter_batches(batch_size=1024, row_groups=[group]):
+                    for record in _records(batch):
+                        number += 1
+                        if isinstance(record, str):
+                            report.add_malformed(f"{path}:{number}", record, on_error)
+                        elif isinstance(text := record[text_key], str):
+                            yield Document(text, _meta(record, text_key), str(path), number)
+                        else:
+                            reason = f"'{text_key}' holds {type(text).__name__}, not a string"
+                            report.add_malformed(f"{path}:{number}", reason, on_error)
+            except (pyarrow.ArrowException, OSError) as error:
+                reason = f"damaged from here to row {group_start}: {' '.join(str(error).split())}"
+                report.add_malformed(f"{path}:{number + 1}", reason, on_error)
+
+
+def _records(batch: Any) -> list[dict[str, Any] | str]:
+    """The rows of an Arrow batch; a reason in place of a row whose bytes are not UTF-8."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        return [_record(batch.slice(row, 1)) for row in range(batch.num_rows)]
+
+
+def _record(batch: Any) -> dict[str, Any] | str:
+    try:
+        return batch.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error}"
 
 
 def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
@@ -182,7 +205,7 @@ def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> It
         with closing(open_bytes(path)) as file:
             text = file.read().decode("utf-8")
     except damaged as error:
-        report.add_malformed(f"{path}:1", f"not UTF-8 text: {error}", on_error)
+        report.add_malformed(f"{path}:1", f"not readable as UTF-8 text: {error}", on_error)
         return
     yield Document(text, {}, str(path), 1)
 

@@ -87,7 +87,10 @@ def _special_tokens(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            values: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+            try:
+                values: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise DataError(f"{folder / name}: not JSON: {error}; mend it, or remove it") from None
             for role in ("bos_token", "eos_token", "pad_token"):
                 token = values.get(role)
                 if isinstance(token, dict):

@@ -94,6 +94,13 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
+def test_a_broken_tokenizer_config_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: not JSON"):
+        load_tokenizer(tmp_path)
+
+
 def test_the_fingerprint_tells_tokenizers_apart(corpus: Path, folder: Path, tmp_path: Path) -> None:
     train_tokenizer([str(corpus)], tmp_path / "other", 601, QUIET)
     assert load_tokenizer(folder).fingerprint == load_tokenizer(folder / "tokenizer.json").fingerprint
