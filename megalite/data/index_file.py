@@ -29,6 +29,8 @@ CODES: dict[int, type[np.generic]] = {
 LARGEST_UINT16_VOCABULARY = 65_500
 """Megatron's rule: uint16 below this many entries, int32 from there on."""
 CHUNK = 1 << 20
+CHECKED_WHOLE = 1 << 20
+CHECKED_PLACES = 64
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -90,9 +92,47 @@ def read_index(path: Path) -> Index:
         )
     content = np.memmap(path, mode="r", dtype=np.uint8)
     first, second, third = HEADER.size, HEADER.size + 4 * sequences, HEADER.size + 12 * sequences
-    return Index(
+    index = Index(
         dtype=np.dtype(CODES[code]),
         lengths=content[first:second].view("<i4"),
         offsets=content[second:third].view("<i8"),
         boundaries=content[third : third + 8 * boundaries].view("<i8"),
     )
+    _check(path, index)
+    return index
+
+
+def _check(path: Path, index: Index) -> None:
+    """Refuse lengths, offsets and boundaries that contradict each other.
+
+    All of them where there are up to a million; else 64 stretches from the first to the last entry, so that a billion
+    documents open at once (the manifest's checksum covers every byte).
+    """
+    for start, stop in _stretches(len(index.lengths)):
+        lengths = index.lengths[start:stop].astype(np.int64)
+        offsets = index.offsets[start:stop].astype(np.int64)
+        expected = np.append(offsets[0] if start else 0, offsets[:-1] + lengths[:-1] * index.dtype.itemsize)
+        wrong = np.flatnonzero((lengths < 0) | (offsets != expected))
+        if len(wrong):
+            first = int(wrong[0])
+            raise DataError(
+                f"{path}: sequence {start + first} has length {lengths[first]} and begins at byte {offsets[first]}, the "
+                f"one before ends at {expected[first]}; the index is damaged, preprocess the data again"
+            )
+    for start, stop in _stretches(len(index.boundaries)):
+        boundaries = index.boundaries[start:stop].astype(np.int64)
+        wrong = np.flatnonzero(np.diff(boundaries, prepend=boundaries[0] if start else 0) < 0)
+        if len(wrong) or (start == 0 and boundaries[0] != 0):
+            number = start + int(wrong[0]) if len(wrong) else 0
+            raise DataError(
+                f"{path}: document boundary {number} is sequence {index.boundaries[number]}, out of order; the index is "
+                f"damaged, preprocess the data again"
+            )
+
+
+def _stretches(count: int) -> list[tuple[int, int]]:
+    if count <= CHECKED_WHOLE:
+        return [(0, count)] if count else []
+    length = CHECKED_WHOLE // CHECKED_PLACES
+    starts = [place * (count - length) // (CHECKED_PLACES - 1) for place in range(CHECKED_PLACES)]
+    return [(start, start + length) for start in starts]

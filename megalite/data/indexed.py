@@ -1,6 +1,7 @@
 """Reading ``PREFIX.bin`` / ``PREFIX.idx``: documents, and windows of the flat token stream."""
 
 import os
+from bisect import bisect_right
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,11 @@ class IndexedDataset:
 
     def document_at(self, token: int) -> int:
         """Number of the document that holds a token of the flat stream, in O(log documents)."""
-        sequence = int(np.searchsorted(self.index.offsets, token * self.dtype.itemsize, side="right")) - 1
+        # bisect, not searchsorted: the format's arrays are unaligned, and numpy would copy all of them first
+        sequence = bisect_right(self.index.offsets, token * self.dtype.itemsize) - 1
         while int(self.index.lengths[sequence]) == 0:  # an empty sequence begins where the next one does
             sequence -= 1
-        return int(np.searchsorted(self.index.boundaries, sequence, side="right")) - 1
+        return bisect_right(self.index.boundaries, sequence) - 1
 
     def __getstate__(self) -> dict[str, str]:
         """Only the prefix travels to another process."""

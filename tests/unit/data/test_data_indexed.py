@@ -9,7 +9,7 @@ from megalite.config.errors import DataError
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.indexed import IndexedDataset
 
-DOCUMENTS = [[1, 2, 3], [4], [5, 6, 7, 8], [9] * 300]
+DOCUMENTS = [[1, 2, 3], [4], [], [5, 6, 7, 8], [9] * 300, []]
 
 
 def written(prefix: Path, documents: list[list[int]], vocab_size: int = 100) -> Path:
@@ -25,7 +25,7 @@ def by_megatron(prefix: Path, documents: list[list[int]], vocab_size: int = 100)
     megatron = pytest.importorskip("megatron.core.datasets.indexed_dataset", reason="pip install megatron-core==0.16.1")
     builder = megatron.IndexedDatasetBuilder(f"{prefix}.bin", dtype=megatron.DType.optimal_dtype(vocab_size))
     for document in documents:
-        builder.add_document(torch.tensor(document), [len(document)])
+        builder.add_document(torch.tensor(document, dtype=torch.int64), [len(document)])
     builder.finalize(f"{prefix}.idx")
     return prefix
 
@@ -72,6 +72,37 @@ def test_a_pickled_dataset_reads_on(tmp_path: Path) -> None:
     assert dataset.read(2, 3).tolist() == [3, 4, 5]
 
 
+def test_documents_of_several_sequences_or_of_none_are_read(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    megatron = pytest.importorskip("megatron.core.datasets.indexed_dataset", reason="pip install megatron-core==0.16.1")
+    builder = megatron.IndexedDatasetBuilder(f"{tmp_path / 'x'}.bin", dtype=megatron.DType.optimal_dtype(100))
+    builder.add_document(torch.tensor([1, 2, 3]), [2, 1])
+    builder.add_document(torch.tensor([], dtype=torch.int64), [])  # what Megatron's script makes of an empty text
+    builder.add_document(torch.tensor([4, 5]), [2])
+    builder.finalize(f"{tmp_path / 'x'}.idx")
+    dataset = IndexedDataset(tmp_path / "x")
+    assert [dataset.document(i).tolist() for i in range(dataset.num_documents)] == [[1, 2, 3], [], [4, 5]]
+    assert [dataset.document_at(token) for token in range(5)] == [0, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("sampled", [False, True], ids=["checked whole", "checked in places"])
+@pytest.mark.parametrize("array", ["length", "offset", "boundary"])
+@pytest.mark.parametrize("place", [1, 500, 998])
+def test_an_index_that_contradicts_itself_inside_is_refused(
+    tmp_path: Path, array: str, place: int, sampled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = written(tmp_path / "x", [[0] * 3] * 1000)
+    if sampled:  # three stretches of 100 entries, at 0, 450 and 900
+        monkeypatch.setattr("megalite.data.index_file.CHECKED_WHOLE", 300)
+        monkeypatch.setattr("megalite.data.index_file.CHECKED_PLACES", 3)
+    position = {"length": 34 + 4 * place, "offset": 34 + 4000 + 8 * place, "boundary": 34 + 12_000 + 8 * place}[array]
+    content = bytearray(Path(f"{prefix}.idx").read_bytes())
+    content[position : position + 4] = b"\xff\xff\xff\x7f"
+    Path(f"{prefix}.idx").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.idx: .*damaged, preprocess the data again"):
+        IndexedDataset(prefix)
+
+
 def test_damaged_files_are_told_from_whole_ones(tmp_path: Path) -> None:
     prefix = written(tmp_path / "x", DOCUMENTS)
     index, tokens = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
@@ -91,7 +122,7 @@ def test_damaged_files_are_told_from_whole_ones(tmp_path: Path) -> None:
     refused("dtype code 77", good_index[:17] + b"\x4d" + good_index[18:])
     refused("truncated or damaged", good_index[:-8])
     refused("too few for an index", good_index[:10])
-    refused("last document ends at sequence 9 of 4", good_index[:-8] + (9).to_bytes(8, "little"))
+    refused("last document ends at sequence 9 of 6", good_index[:-8] + (9).to_bytes(8, "little"))
     index.write_bytes(good_index)
     tokens.unlink()
     with pytest.raises(FileNotFoundError, match="missing, though its index is there"):
