@@ -65,6 +65,11 @@ def manifest_path(prefix: str | Path) -> Path:
     return Path(f"{prefix}.manifest.json")
 
 
+def existing_output(prefix: str | Path) -> list[Path]:
+    """Which of the three files of a dataset are there, the manifest last."""
+    return [path for path in (Path(f"{prefix}.bin"), Path(f"{prefix}.idx"), manifest_path(prefix)) if path.exists()]
+
+
 def load_manifest(prefix: str | Path) -> Manifest:
     """Read it. Raises: FileNotFoundError, DataError."""
     path = manifest_path(prefix)

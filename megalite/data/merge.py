@@ -11,7 +11,7 @@ from rich.progress import track
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.data.index_file import read_index
-from megalite.data.manifest import Manifest, manifest_path, verify_manifest
+from megalite.data.manifest import Manifest, existing_output, manifest_path, verify_manifest
 from megalite.data.preprocess_join import concatenate, publish
 
 MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key")
@@ -38,15 +38,16 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
 
     Raises: DataError where the inputs were made in different ways, are damaged, or the output exists.
     """
-    if manifest_path(prefix).exists() and not overwrite:
-        raise DataError(f"{manifest_path(prefix)}: exists; choose another --output_prefix or give --overwrite")
+    folder = Path(f"{prefix}.merging")
+    killed_while_renaming = folder.exists() and not manifest_path(prefix).exists()
+    if (existing := existing_output(prefix)) and not overwrite and not killed_while_renaming:
+        raise DataError(f"{existing[-1]}: exists; choose another --output_prefix or give --overwrite")
     manifests = [verify_manifest(name) for name in track(inputs, "verifying", disable=not Console().is_terminal)]
     first = manifests[0]
     for name, manifest in zip(inputs, manifests, strict=True):
         for key in MUST_AGREE:
             if (theirs := getattr(manifest, key)) != (ours := getattr(first, key)):
                 raise DataError(f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; only like can be merged")
-    folder = Path(f"{prefix}.partial")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     concatenate([Path(f"{name}.bin") for name in inputs], folder / "joined.bin")

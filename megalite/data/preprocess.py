@@ -1,14 +1,17 @@
 """Clean text becomes token ids in Megatron's indexed format: parallel, killable, the same bytes for any worker count."""
 
 import argparse
-import json
+import fcntl
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +20,13 @@ from rich.table import Table
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.corpus.readers import expand_inputs
-from megalite.data.manifest import Manifest, load_manifest, manifest_path
+from megalite.data.manifest import Manifest, existing_output, load_manifest
 from megalite.data.preprocess_join import join_shards
 from megalite.data.preprocess_plan import Plan, make_plan
-from megalite.data.preprocess_unit import UnitResult, encode_unit, shard_paths
+from megalite.data.preprocess_unit import UnitResult, encode_unit, finished_result
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
+
+LOCK = "lock"
 
 
 @one_line_errors
@@ -82,8 +87,20 @@ def preprocess(
     if (finished := _finished(prefix, plan, folder, overwrite)) is not None:
         console.print(f"{prefix}: is finished already, nothing to do", highlight=False)
         return finished
-    _open_folder(folder, plan, console)
+    with _alone(folder):
+        return _run(plan, folder, prefix, inputs, workers, tokenizer, console)
 
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    prefix: Path,
+    inputs: list[str],
+    workers: int,
+    tokenizer: LoadedTokenizer,
+    console: Console,
+) -> Manifest:
+    _open_folder(folder, plan, console)
     began = time.perf_counter()
     results: dict[int, UnitResult] = {}
     columns = (TextColumn("tokenizing"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -96,7 +113,7 @@ def preprocess(
     if sum(result.documents for result in ordered) == 0:
         shutil.rmtree(folder)
         raise DataError(
-            f"{', '.join(inputs)}: no document with text in {len(paths)} file(s); check --text_key '{text_key}'"
+            f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --text_key '{plan.text_key}'"
             + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
         )
     manifest = join_shards(plan, ordered, folder, prefix)
@@ -107,11 +124,13 @@ def preprocess(
 
 def _finished(prefix: Path, plan: Plan, folder: Path, overwrite: bool) -> Manifest | None:
     """The manifest where this very job is done. Raises: DataError where the output is something else."""
-    existing = [path for path in (Path(f"{prefix}.bin"), Path(f"{prefix}.idx"), manifest_path(prefix)) if path.exists()]
+    existing = existing_output(prefix)
     if overwrite or not existing:
         return None
-    if manifest_path(prefix).exists() and len(existing) == 3:
+    if len(existing) == 3:
         manifest = load_manifest(prefix)
+        if [path.stat().st_size for path in existing[:2]] != [manifest.bin.bytes, manifest.idx.bytes]:
+            raise DataError(f"{existing[0]}: is not the size that {existing[2]} says; make it again with --overwrite")
         if manifest.plan == plan.digest():
             return manifest
     elif folder.exists():  # killed while the finished files were being moved to their names
@@ -122,6 +141,18 @@ def _finished(prefix: Path, plan: Plan, folder: Path, overwrite: bool) -> Manife
     )
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the work folder. Raises: DataError where another run holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{folder}: another run is at work in it; wait for it or end it, then try again") from None
+        yield
+
+
 def _open_folder(folder: Path, plan: Plan, console: Console) -> None:
     """Make the work folder, or go on with the one of a killed run of the same plan."""
     plan_file = folder / "plan.json"
@@ -130,8 +161,9 @@ def _open_folder(folder: Path, plan: Plan, console: Console) -> None:
             console.print(f"{folder}: going on with a run that was stopped", highlight=False)
             return
         console.print(f"{folder}: belongs to other inputs or options, starting over", highlight=False)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
     partial = plan_file.with_suffix(".partial")
     partial.write_text(plan.to_json())
     partial.rename(plan_file)
@@ -141,9 +173,8 @@ def _run_units(plan: Plan, folder: Path, workers: int, tokenizer: LoadedTokenize
     """Results of all units as they come, those of an earlier run first."""
     todo = []
     for number in range(len(plan.units)):
-        result_path = shard_paths(folder, number)[2]
-        if result_path.exists():
-            yield number, UnitResult(**json.loads(result_path.read_text()))
+        if (result := finished_result(plan, number, folder)) is not None:
+            yield number, result
         else:
             todo.append(number)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker is one core
@@ -171,7 +202,15 @@ _worker_state: tuple[Plan, Path, LoadedTokenizer]
 
 def _start_worker(plan: Plan, folder: Path) -> None:
     global _worker_state
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker_state = (plan, folder, load_tokenizer(Path(plan.tokenizer)))
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed can end nobody, and its pool would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _work(number: int) -> UnitResult:

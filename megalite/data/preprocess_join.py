@@ -49,6 +49,8 @@ def publish(prefix: Path, tokens: Path, lengths: Path, dtype: np.dtype, facts: d
         file.write(manifest.to_json())
         file.flush()
         _sync(file.fileno())
+    for old in (manifest_path(prefix), Path(f"{prefix}.idx")):  # else a kill between the renames would leave the old
+        old.unlink(missing_ok=True)  # manifest beside new tokens
     tokens.rename(f"{prefix}.bin")
     index.rename(f"{prefix}.idx")
     partial.rename(manifest_path(prefix))

@@ -73,6 +73,17 @@ def encode_unit(plan: Plan, number: int, folder: Path, tokenizer: LoadedTokenize
     return result
 
 
+def finished_result(plan: Plan, number: int, folder: Path) -> UnitResult | None:
+    """What an earlier run found in this unit, where its shard is whole."""
+    ids_path, lengths_path, result_path = shard_paths(folder, number)
+    try:
+        result = UnitResult(**json.loads(result_path.read_text()))
+        sizes = ids_path.stat().st_size, lengths_path.stat().st_size
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return result if sizes == (result.tokens * token_dtype(plan.vocab_size).itemsize, result.documents * 4) else None
+
+
 def _blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
     path = Path(unit.path)
     if kind_of(path) == "lines" and path.suffix not in COMPRESSIONS:

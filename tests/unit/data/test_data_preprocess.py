@@ -3,13 +3,8 @@
 import gzip
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pyarrow
 import pytest
 import zstandard
@@ -23,7 +18,6 @@ from megalite.data.merge import merge
 from megalite.data.preprocess import preprocess
 from megalite.tokenizer.load import load_tokenizer
 
-REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
 
 
@@ -184,36 +178,3 @@ def test_merging_equals_preprocessing_both_inputs_at_once(corpus: Path, word_tok
     (tmp_path / "b.bin").write_bytes(data)
     with pytest.raises(DataError, match=r"b\.bin: differs from its checksum"):
         merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "bad")
-
-
-def test_a_killed_run_leaves_nothing_that_looks_finished_and_resumes(word_tokenizer: Path, tmp_path: Path) -> None:
-    corpus = tmp_path / "big.jsonl"
-    random = np.random.default_rng(0)
-    words = np.array("the cat sat on a mat and then it ran off".split())
-    with corpus.open("w") as file:
-        for _ in range(60_000):
-            file.write(json.dumps({"text": " ".join(random.choice(words, 60))}) + "\n")
-    command = [sys.executable, str(REPOSITORY / "tools/preprocess_data.py"), "--input", str(corpus)]
-    command += ["--tokenizer", str(word_tokenizer), "--workers", "2", "--output_prefix"]
-    subprocess.run([*command, str(tmp_path / "straight")], check=True, capture_output=True)
-    prefix, killed_in_the_middle = tmp_path / "killed", False
-    semaphores = set(Path("/dev/shm").glob("sem.mp-*"))
-    for _ in range(20):
-        process = subprocess.Popen(
-            [*command, str(prefix)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        while process.poll() is None:
-            if list(Path(f"{prefix}.partial").glob("0*.json")) and not killed_in_the_middle:
-                os.killpg(process.pid, signal.SIGKILL)
-                killed_in_the_middle = True
-                assert not Path(f"{prefix}.idx").exists()
-                assert not Path(f"{prefix}.manifest.json").exists()
-            time.sleep(0.002)
-        output = process.communicate()[0].decode()
-        if process.returncode == 0:
-            break
-    for left in set(Path("/dev/shm").glob("sem.mp-*")) - semaphores:  # a killed pool cannot remove its own
-        left.unlink(missing_ok=True)
-    assert killed_in_the_middle
-    assert "going on with a run that was stopped" in output
-    assert outputs(prefix) == outputs(tmp_path / "straight")
