@@ -133,7 +133,6 @@ RULES: dict[str, Rule] = {
 """Name of the reason -> the rule, in the order in which they are asked."""
 
 
-def reason_to_drop(text: str, limits: FilterSettings) -> str | None:
+def reason_to_drop(text: Text, limits: FilterSettings) -> str | None:
     """The first rule that drops the document, or None."""
-    shared = Text(text)
-    return next((name for name, rule in RULES.items() if rule(shared, limits)), None)
+    return next((name for name, rule in RULES.items() if rule(text, limits)), None)

@@ -39,7 +39,9 @@ def installed_documents(max_bytes: int | None = None) -> Iterator[Document]:
 
 def _all_documents() -> Iterator[Document]:
     # A distribution parses its metadata anew at every look: ask for name and description once.
-    packages = sorted(((item.name, item) for item in distributions()), key=lambda pair: pair[0].lower())
+    found = ((item.name, item) for item in distributions())
+    named = [(name, item) for name, item in found if name]  # what an interrupted pip leaves behind has no name
+    packages = sorted(named, key=lambda pair: pair[0].lower())
     for name, package in packages:
         description = (package.read_text("METADATA") or "").partition("\n\n")[2]
         if len(description) >= SHORTEST_DOCSTRING:

@@ -20,6 +20,8 @@ class Ledger:
     read: int = 0
     kept: int = 0
     malformed: int = 0
+    malformed_examples: list[str] = field(default_factory=list)
+    """The first few malformed places, each with its reason."""
     kept_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     kept_by_source: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,7 @@ class Ledger:
             "read": self.read,
             "kept": self.kept,
             "malformed": self.malformed,
+            "malformed_examples": self.malformed_examples,
             "kept_bytes": self.kept_bytes,
             "dropped": dict(self.dropped.most_common()),
             "kept_by_source": dict(sorted(self.kept_by_source.items())),
@@ -67,3 +70,5 @@ class Ledger:
         table.add_row("malformed", f"{self.malformed:,}", "")
         table.add_row("kept text", f"{self.kept_bytes / 1e6:.1f} MB", "")
         console.print(table)
+        for example in self.malformed_examples:
+            console.print(f"malformed, skipped: {example}", highlight=False, markup=False)

@@ -3,27 +3,26 @@
 import argparse
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.load import read_yaml, validate
 from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import WORD, reason_to_drop
+from megalite.corpus.filters import Text, reason_to_drop
 from megalite.corpus.installed_docs import installed_documents
 from megalite.corpus.ledger import Ledger
-from megalite.corpus.readers import Document, ReadReport, expand_inputs, read_documents
+from megalite.corpus.readers import Document, OnError, ReadReport, expand_inputs, read_documents
 from megalite.corpus.recipe import Files, HubDataset, InstalledDocs, Recipe
+from megalite.corpus.shuffle import ShuffledShards
+from megalite.corpus.whole_folder import check_output, whole_folder
 
-BUCKET_BYTES = 64 << 20
-"""Clean text in one training shard, about; a shard is shuffled in memory."""
+WRITTEN = ("train-*.jsonl.zst", "valid-*.jsonl.zst", "ledger.json", "recipe.json")
 
 
 @one_line_errors
@@ -50,67 +49,77 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def prepare_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool = False) -> None:
-    """Write ``train-*.jsonl.zst``, ``valid-00000.jsonl.zst``, ``ledger.json`` and ``recipe.json`` to ``output``.
+    """Write ``train-*.jsonl.zst``, ``valid-*.jsonl.zst``, ``ledger.json`` and ``recipe.json`` to ``output``.
 
-    Everything is made in ``output.partial`` and renamed as a whole. A finished output of the same recipe is left alone.
+    It appears as a whole or not at all. A finished output of the same recipe is left alone.
 
     Raises: DataError where the output is another recipe's, or where no document is left.
     """
     content = recipe.model_dump_json(indent=1)
-    if output.exists() and any(output.iterdir()):
-        same = (output / "recipe.json").is_file() and (output / "recipe.json").read_text() == content
-        if same and not overwrite:
-            console.print(f"{output}: is finished already, nothing to do", highlight=False)
-            return
-        if not overwrite:
+    kept_recipe = output / "recipe.json"
+    if kept_recipe.is_file() and not overwrite:
+        if kept_recipe.read_text() != content:
             raise DataError(f"{output}: exists and is not of this recipe; choose another --output, or give --overwrite")
+        console.print(f"{output}: is finished already, nothing to do", highlight=False)
+        return
+    check_output(output, WRITTEN, overwrite)
     for source in recipe.sources:
         if isinstance(source, Files):
             expand_inputs(source.paths)
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    ledger = _write_shards(recipe, partial, console)
-    if ledger.kept == 0:
-        shutil.rmtree(partial)
-        raise DataError(f"no document of {ledger.read} read is left; loosen the filters: {dict(ledger.dropped)}")
-    ledger.write(partial / "ledger.json")
-    (partial / "recipe.json").write_text(content)
-    if output.exists():
-        shutil.rmtree(output)
-    partial.rename(output)
+    with whole_folder(output) as partial:
+        ledger = _write_shards(recipe, partial, console)
+        if ledger.kept == 0:
+            raise DataError(_why_nothing_is_left(ledger))
+        ledger.write(partial / "ledger.json")
+        (partial / "recipe.json").write_text(content)
     ledger.print(console, str(output))
 
 
-def _write_shards(recipe: Recipe, folder: Path, console: Console) -> Ledger:
-    """One pass over the sources into unordered buckets, then each bucket is put in the order of its keys.
+def _why_nothing_is_left(ledger: Ledger) -> str:
+    if ledger.read:
+        return f"no document of {ledger.read} read is left; loosen the filters: {dict(ledger.dropped)}"
+    malformed = f" ({ledger.malformed} are malformed, {ledger.malformed_examples[0]})" if ledger.malformed else ""
+    return f"the sources hold no document{malformed}; check their paths and text_key"
 
-    A document's key is a hash of seed and content: sorting by it is a shuffle that does not depend on the order of input.
-    """
+
+def _write_shards(recipe: Recipe, folder: Path, console: Console) -> Ledger:
+    """One pass over the sources: clean, filter, deduplicate, and into the shuffle of its side of the split."""
     ledger, report = Ledger(), ReadReport()
-    buckets = _Buckets(folder, _bucket_count(recipe))
+    train, valid = ShuffledShards(folder, "train"), ShuffledShards(folder, "valid")
     seen: set[bytes] = set()
+    seed = str(recipe.shuffle_seed).encode()
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} documents"), TextColumn("{task.fields[kept]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None, kept="")
         for document in _documents(recipe, report):
             ledger.read += 1
             source = str(document.meta.get("source", Path(document.path).name))
-            text = clean_text(document.text)
+            place = f"{document.path}:{document.line}"
+            text = Text(clean_text(document.text))
             reason = reason_to_drop(text, recipe.filters)
             if reason is None and recipe.exact_dedup:
-                digest = hashlib.blake2b(" ".join(WORD.findall(text.lower())).encode(), digest_size=16).digest()
+                digest = hashlib.blake2b(" ".join(text.words).encode(), digest_size=16).digest()
                 reason = "exact_duplicate" if digest in seen else None
                 seen.add(digest)
             if reason is not None:
-                ledger.drop(reason, source, f"{document.path}:{document.line}", text)
+                ledger.drop(reason, source, place, text.text)
             else:
-                ledger.keep(source, text)
-                buckets.add(document, text, recipe)
+                ledger.keep(source, text.text)
+                content = text.text.encode()
+                line = _json_line({"text": text.text, "meta": document.meta | {"place": place}})
+                shards = valid if _is_held_out(content, recipe.valid_fraction) else train
+                shards.add(hashlib.blake2b(content, digest_size=16, key=seed).digest(), line)
             progress.update(task, completed=ledger.read, kept=f"{ledger.kept_bytes / 1e6:.0f} MB kept")
-    ledger.malformed = report.malformed
-    buckets.finish()
+    ledger.malformed, ledger.malformed_examples = report.malformed, report.examples
+    train.finish()
+    valid.finish()
     return ledger
+
+
+def _is_held_out(content: bytes, fraction: float) -> bool:
+    """The side of the split is a function of the text: the same text is never on both."""
+    digest = hashlib.blake2b(content, digest_size=8, person=b"split").digest()
+    return int.from_bytes(digest, "little") / 2**64 < fraction
 
 
 def _documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
@@ -120,56 +129,28 @@ def _documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
         elif isinstance(source, Files):
             yield from read_documents(expand_inputs(source.paths), source.text_key, recipe.on_error, report)
         else:
-            yield from _hub_documents(source, report)
+            yield from _hub_documents(source, recipe.on_error, report)
 
 
-def _hub_documents(source: HubDataset, report: ReadReport) -> Iterator[Document]:
-    import datasets
-
-    try:
-        stream = datasets.load_dataset(source.name, source.subset, split=source.split, streaming=True)
-    except Exception as error:  # the hub's client raises its own kinds for no network, no such name, no access
-        raise DataError(f"dataset '{source.name}': cannot be opened: {str(error).splitlines()[0]}") from None
-    if source.max_documents is not None:
-        stream = stream.take(source.max_documents)
-    for number, row in enumerate(stream, start=1):
+def _hub_documents(source: HubDataset, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    for number, row in enumerate(_hub_rows(source), start=1):
         text = row.get(source.text_key)
         if isinstance(text, str):
             yield Document(text, {"source": source.name}, source.name, number)
         else:
-            report.add_malformed(f"{source.name}:{number}", f"no text under '{source.text_key}'", "skip")
+            reason = f"no text under '{source.text_key}'; the keys are {', '.join(list(row)[:8])}"
+            report.add_malformed(f"{source.name}:{number}", reason, on_error)
 
 
-def _bucket_count(recipe: Recipe) -> int:
-    """Training shards, from the size of the input files; one where the size is not known."""
-    files = [path for source in recipe.sources if isinstance(source, Files) for path in expand_inputs(source.paths)]
-    return max(1, sum(path.stat().st_size for path in files) // BUCKET_BYTES)
+def _hub_rows(source: HubDataset) -> Iterator[dict[str, Any]]:
+    import datasets
 
-
-class _Buckets:
-    """Documents on their way to shuffled shards: bucket by key, spill to disk, sort each bucket, compress."""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self._folder, self._count = folder, count
-        names = [f"train-{number:05d}" for number in range(count)] + ["valid-00000"]
-        self._files = {name: (folder / f"{name}.unsorted").open("wb") for name in names}
-
-    def add(self, document: Document, text: str, recipe: Recipe) -> None:
-        key = hashlib.blake2b(text.encode(), digest_size=16, key=str(recipe.shuffle_seed).encode()).digest()
-        split = hashlib.blake2b(text.encode(), digest_size=8, person=b"split").digest()
-        is_valid = int.from_bytes(split, "little") / 2**64 < recipe.valid_fraction
-        name = "valid-00000" if is_valid else f"train-{int.from_bytes(key[:8], 'big') * self._count >> 64:05d}"
-        meta = document.meta | {"place": f"{document.path}:{document.line}"}
-        self._files[name].write(key.hex().encode() + b" " + _json_line({"text": text, "meta": meta}))
-
-    def finish(self) -> None:
-        for name, file in self._files.items():
-            file.close()
-            unsorted = self._folder / f"{name}.unsorted"
-            lines = sorted(unsorted.read_bytes().splitlines(keepends=True))
-            compressed = zstandard.ZstdCompressor(level=3).compress(b"".join(line[33:] for line in lines))
-            (self._folder / f"{name}.jsonl.zst").write_bytes(compressed)
-            unsorted.unlink()
+    try:
+        stream = datasets.load_dataset(source.name, source.subset, split=source.split, streaming=True)
+        yield from stream if source.max_documents is None else stream.take(source.max_documents)
+    except Exception as error:  # the hub's client raises its own kinds for no network, no such name, no access
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"dataset '{source.name}': cannot be read: {reason}") from None
 
 
 def _json_line(record: dict[str, Any]) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 
 import zstandard
 
-CHUNK = 1 << 15
+CHUNK = 1 << 11
+"""Compressed bytes taken at once; few, because a block of 4 bytes can unfold to 128 KiB (RFC 8878, section 3.1.1.2)."""
 
 
 class ZstdFile(io.RawIOBase):

@@ -1,10 +1,10 @@
 """Bits per byte: how well a model predicts a text, comparable between tokenizers."""
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from megalite.config.errors import DataError, one_line_errors
+from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
-from megalite.evaluation.hf_folder import load_model
+from megalite.evaluation.hf_folder import load_model, start_of_text
+from megalite.evaluation.json_output import check_json_output, write_json
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,12 @@ def main() -> None:
     parser.add_argument("--stride", type=int, help="new tokens a window; by default half of it")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     arguments = parser.parse_args()
+    check_json_output(arguments.output)
+    if arguments.max_documents is not None and arguments.max_documents < 1:
+        raise ConfigError(f"--max_documents {arguments.max_documents}: give at least 1, or leave it out for all")
     paths = expand_inputs(arguments.input)
-    texts = [document.text for document in read_documents(paths, arguments.text_key)][: arguments.max_documents]
+    documents = islice(read_documents(paths, arguments.text_key), arguments.max_documents)
+    texts = [document.text for document in documents]
     model, tokenizer = load_model(arguments.model)
     result = bits_per_byte(model, tokenizer, texts, arguments.window, arguments.stride)
     table = Table(title=f"{arguments.model} on {len(paths)} file(s)", show_header=False, title_justify="left")
@@ -52,7 +57,7 @@ def main() -> None:
     table.add_row("over", f"{result.documents:,} documents, {result.tokens:,} tokens, {result.bytes:,} bytes")
     Console(soft_wrap=True).print(table)
     if arguments.output:
-        arguments.output.write_text(json.dumps(asdict(result), indent=2) + "\n")
+        write_json(arguments.output, asdict(result))
 
 
 def bits_per_byte(
@@ -63,13 +68,18 @@ def bits_per_byte(
     Each token is predicted once. A document begins after the end-of-text (or bos) token, as in pretraining; where it is
     longer than the window, the window moves by ``stride`` and predicts only what it has not predicted yet.
 
-    Raises: DataError where there is no text, or the stride does not fit the window.
+    Raises: ConfigError where window or stride cannot be; DataError where there is no text, or no token to begin with.
     """
-    window = window or model.config.max_position_embeddings
-    stride = stride or max(1, window // 2)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    window = window if window is not None else longest
+    if window is None:
+        raise ConfigError("--window: the model does not say how much it can see at once; give it")
+    if window < 1 or (longest is not None and window > longest):
+        raise ConfigError(f"--window {window}: the model sees 1 to {longest or 'any number of'} tokens")
+    stride = stride if stride is not None else max(1, window // 2)
     if not 0 < stride <= window:
-        raise DataError(f"--stride {stride} with a window of {window}: give at most the window")
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        raise ConfigError(f"--stride {stride} with a window of {window}: give at least 1 and at most the window")
+    start = start_of_text(tokenizer)
     nats, tokens, size = 0.0, 0, 0
     for text in track(texts, "scoring", disable=not Console().is_terminal):
         ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]

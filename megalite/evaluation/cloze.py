@@ -7,8 +7,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from megalite.config.errors import DataError, one_line_errors
+from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.corpus.whole_folder import check_output, whole_folder
 
 CHOICES = 4
 CONTEXT_WORDS, CONTINUATION_WORDS = 60, 20
@@ -22,13 +23,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets cloze.yaml and cloze.jsonl")
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--max_items", type=int, default=200)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
+    if a.max_items < 1:
+        raise ConfigError(f"--max_items {a.max_items}: give at least 1")
     texts = [document.text for document in read_documents(expand_inputs(a.input), a.text_key)]
     items = make_items(texts, a.max_items)
-    write_task(items, a.output)
-    Console(soft_wrap=True).print(
-        f"{a.output / 'cloze.yaml'}: {len(items)} items of {CHOICES} choices", highlight=False
-    )
+    files = task_files(items)
+    console = Console(soft_wrap=True)
+    if all((a.output / name).is_file() and (a.output / name).read_text() == text for name, text in files.items()):
+        console.print(f"{a.output}: is finished already, nothing to do", highlight=False)
+        return
+    check_output(a.output, tuple(files), a.overwrite)
+    with whole_folder(a.output) as partial:
+        for name, text in files.items():
+            (partial / name).write_text(text)
+    console.print(f"{a.output / 'cloze.yaml'}: {len(items)} items of {CHOICES} choices", highlight=False)
 
 
 def make_items(texts: list[str], max_items: int) -> list[dict[str, object]]:
@@ -57,10 +67,8 @@ def make_items(texts: list[str], max_items: int) -> list[dict[str, object]]:
     return items
 
 
-def write_task(items: list[dict[str, object]], folder: Path) -> None:
-    """The items as jsonl and the lm-eval task that reads them from the same folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cloze.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+def task_files(items: list[dict[str, object]]) -> dict[str, str]:
+    """File name -> content: the items as jsonl, and the lm-eval task that reads them from the same folder."""
     task = {
         "task": "cloze",
         "dataset_path": "json",
@@ -76,4 +84,7 @@ def write_task(items: list[dict[str, object]], folder: Path) -> None:
         ],
         "metadata": {"version": 1},
     }
-    (folder / "cloze.yaml").write_text(yaml.safe_dump(task, sort_keys=False))
+    return {
+        "cloze.jsonl": "".join(json.dumps(item) + "\n" for item in items),
+        "cloze.yaml": yaml.safe_dump(task, sort_keys=False),
+    }

@@ -2,8 +2,8 @@
 
 import argparse
 
-from megalite.config.errors import one_line_errors
-from megalite.evaluation.hf_folder import load_model
+from megalite.config.errors import ConfigError, one_line_errors
+from megalite.evaluation.hf_folder import load_model, start_of_text
 
 
 @one_line_errors
@@ -17,16 +17,26 @@ def main() -> None:
     parser.add_argument("--repetition_penalty", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    for name, least, wrong in (
+        ("max_new_tokens", "at least 1", arguments.max_new_tokens < 1),
+        ("temperature", "0 (greedy) or more", not 0 <= arguments.temperature < float("inf")),
+        ("repetition_penalty", "more than 0; 1 is none", not 0 < arguments.repetition_penalty < float("inf")),
+    ):
+        if wrong:
+            raise ConfigError(f"--{name} {getattr(arguments, name)}: give {least}")
     model, tokenizer = load_model(arguments.model)
+    import torch
     import transformers
 
     transformers.set_seed(arguments.seed)
-    inputs = tokenizer(arguments.prompt, return_tensors="pt").to(model.device)
+    ids = tokenizer(arguments.prompt)["input_ids"] or [start_of_text(tokenizer)]
+    inputs = torch.tensor([ids], device=model.device)
     sampling = (
         {"do_sample": True, "temperature": arguments.temperature} if arguments.temperature > 0 else {"do_sample": False}
     )
     model.generate(
-        **inputs,
+        inputs,
+        attention_mask=torch.ones_like(inputs),
         **sampling,
         max_new_tokens=arguments.max_new_tokens,
         repetition_penalty=arguments.repetition_penalty,

@@ -1,5 +1,7 @@
 """Opening a Hugging Face folder, with a plain word where it is not one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ def check_model_folder(model: str) -> None:
 
 
 def load_model(model: str) -> tuple[Any, Any]:
-    """``(model, tokenizer)`` by transformers' Auto classes, on the accelerator where there is one."""
+    """``(model, tokenizer)`` by transformers' Auto classes, on the accelerator where there is one.
+
+    Raises: DataError, FileNotFoundError.
+    """
     check_model_folder(model)
     quiet_libraries()
     import torch
@@ -25,8 +30,26 @@ def load_model(model: str) -> tuple[Any, Any]:
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     dtype = "auto" if str(device) != "cpu" else torch.float32
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(device).eval()
-    return loaded, transformers.AutoTokenizer.from_pretrained(model)
+    with loading(model):
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+        return loaded.to(device).eval(), transformers.AutoTokenizer.from_pretrained(model)
+
+
+@contextmanager
+def loading(model: str) -> Iterator[None]:
+    """What transformers raises for a model that is not there or not one, as a DataError of one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise DataError(f"{model}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
+
+
+def start_of_text(tokenizer: Any) -> int:
+    """The token that a document begins after, as in pretraining: bos, or else eos. Raises: DataError."""
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if start is None:
+        raise DataError("the tokenizer names neither a bos nor an eos token; name one in its tokenizer_config.json")
+    return int(start)
 
 
 def quiet_libraries() -> None:

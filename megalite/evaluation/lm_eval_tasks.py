@@ -1,7 +1,7 @@
 """lm-eval's benchmarks on a Hugging Face folder, by task name or from a local task file."""
 
 import argparse
-import json
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.errors import DataError, one_line_errors
-from megalite.evaluation.hf_folder import check_model_folder, quiet_libraries
+from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.evaluation.hf_folder import check_model_folder, loading, quiet_libraries
+from megalite.evaluation.json_output import check_json_output, write_json
 
 
 @one_line_errors
@@ -25,10 +26,14 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     a = parser.parse_args()
+    check_json_output(a.output)
+    for name in ("limit", "batch_size"):
+        if getattr(a, name) is not None and getattr(a, name) < 1:
+            raise ConfigError(f"--{name} {getattr(a, name)}: give at least 1")
     results = evaluate(a.model, a.tasks, a.num_fewshot, a.limit, a.batch_size)
     print_results(results, a.model, Console(soft_wrap=True))
     if a.output:
-        a.output.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(a.output, results)
 
 
 def evaluate(
@@ -49,14 +54,27 @@ def evaluate(
     import lm_eval
     import torch
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
+    manager = TaskManager()
+    check_task_names([name for name, task in zip(tasks, local, strict=True) if task is None], manager)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "auto" if device == "cuda" else "float32"
-    wrapped = HFLM(pretrained=model, device=device, dtype=dtype, batch_size=batch_size)
+    with loading(model):
+        wrapped = HFLM(pretrained=model, device=device, dtype=dtype, batch_size=batch_size)
     given: list[Any] = [task if task is not None else name for name, task in zip(tasks, local, strict=True)]
-    found = lm_eval.simple_evaluate(
-        model=wrapped, tasks=given, num_fewshot=num_fewshot, limit=limit, bootstrap_iters=1000, verbosity="ERROR"
-    )
+    try:
+        found = lm_eval.simple_evaluate(
+            model=wrapped,
+            tasks=given,
+            num_fewshot=num_fewshot,
+            limit=limit,
+            bootstrap_iters=1000,
+            task_manager=manager,
+            verbosity="ERROR",
+        )
+    except ConnectionError as error:
+        raise DataError(f"{' '.join(tasks)}: {error}; without a network, give a task file over local data") from None
     return {name: _plain(metrics) for name, metrics in found["results"].items()}
 
 
@@ -70,13 +88,35 @@ def read_task(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(task, dict) or "task" not in task:
         raise DataError(f"{path}: is no lm-eval task (it has no key 'task')")
-    files = (task.get("dataset_kwargs") or {}).get("data_files") or {}
-    for split, name in files.items():
-        file = (path.parent / name).resolve()
-        if not file.is_file():
-            raise FileNotFoundError(f"{path}: data_files.{split}: {file} is missing")
-        files[split] = str(file)
+    options = task.get("dataset_kwargs") or {}
+    if "data_files" in options:
+        options["data_files"] = _absolute(options["data_files"], path, "data_files")
     return task
+
+
+def _absolute(files: Any, task_file: Path, where: str) -> Any:
+    """``data_files`` as ``datasets`` takes it (a name, a list, or either by split) with the names made absolute."""
+    if isinstance(files, dict):
+        return {split: _absolute(names, task_file, f"{where}.{split}") for split, names in files.items()}
+    if isinstance(files, list):
+        return [_absolute(name, task_file, where) for name in files]
+    if not isinstance(files, str):
+        raise DataError(f"{task_file}: {where}: {files!r} is not the name of a file")
+    file = (task_file.parent / files).resolve()
+    if not file.is_file():
+        raise FileNotFoundError(f"{task_file}: {where}: {file} is missing")
+    if file.stat().st_size == 0:
+        raise DataError(f"{task_file}: {where}: {file} is empty; there is nothing to evaluate")
+    return str(file)
+
+
+def check_task_names(names: list[str], manager: Any) -> None:
+    """Refuse a task, group or tag that lm-eval does not have. Raises: DataError."""
+    for name in names:
+        if name not in manager.all_tasks:
+            near = difflib.get_close_matches(name, manager.all_tasks, n=1)
+            hint = f"did you mean '{near[0]}'" if near else "give one of its names or a task file ending in .yaml"
+            raise DataError(f"--tasks {name}: lm-eval has no such task; {hint}")
 
 
 def print_results(results: dict[str, dict[str, Any]], model: str, console: Console) -> None:

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from megalite.config.model import ModelConfig
 from megalite.model.rope import rotate
+from megalite.parallel.collectives import copy_to_tensor_axis
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
 
@@ -19,23 +20,22 @@ class Attention(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, mesh: Mesh) -> None:
-        """Split N and K over the tensor axis. Raises: ValueError where they do not divide by t."""
+        """Split N and K over the tensor axis; ``megalite.config.grid`` has checked that they divide."""
         super().__init__()
         hidden, head_dim, bias = config.hidden_size, config.head_size, config.attention_bias
-        if config.key_value_heads % mesh.tensor_size:
-            raise ValueError(
-                f"num_key_value_heads={config.key_value_heads} does not divide by tensor_parallel_size={mesh.tensor_size}"
-            )
         self.head_dim = head_dim
-        self.q_proj = ColumnParallelLinear(hidden, config.num_attention_heads * head_dim, mesh, bias)
-        self.k_proj = ColumnParallelLinear(hidden, config.key_value_heads * head_dim, mesh, bias)
-        self.v_proj = ColumnParallelLinear(hidden, config.key_value_heads * head_dim, mesh, bias)
-        self.o_proj = RowParallelLinear(config.num_attention_heads * head_dim, hidden, mesh, bias)
+        self.group = mesh.split_group
+        query_features, kv_features = config.num_attention_heads * head_dim, config.key_value_heads * head_dim
+        self.q_proj = ColumnParallelLinear(hidden, query_features, mesh, bias, input_copied=True)
+        self.k_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_copied=True)
+        self.v_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_copied=True)
+        self.o_proj = RowParallelLinear(query_features, hidden, mesh, bias)
         self.grouped = config.key_value_heads != config.num_attention_heads
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Attend to this and earlier positions."""
         batch, length, _ = x.shape
+        x = copy_to_tensor_axis(x, self.group)  # f of the paper's figure 3, once for q, k and v; g is in o_proj
 
         def heads(flat: Tensor) -> Tensor:  # (B, S, heads*D) -> (B, heads, S, D), this rank's heads
             return flat.view(batch, length, -1, self.head_dim).transpose(1, 2)

@@ -1,5 +1,6 @@
 """A ``CausalLM`` with its initial weights, whole or born partitioned under ZeRO-3."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -37,7 +38,10 @@ def build_model(
         mpu=mesh if mesh.tensor_size > 1 else None,
     ):
         model = CausalLM(config, mesh, checkpoint_activations)
-    # Rank 0 of the data-parallel group writes a gathered parameter; leaving the context hands the pieces out again.
-    writer = 0 if mesh.data_group is None else torch.distributed.get_global_rank(mesh.data_group, 0)
-    initialise(model, config, mesh, seed, lambda parameter: zero.GatheredParameters([parameter], modifier_rank=writer))
+
+    def opened(parameter: torch.nn.Parameter) -> AbstractContextManager[object]:
+        # modifier_rank counts within the data-parallel group; leaving the context hands the writer's pieces out again.
+        return zero.GatheredParameters([parameter], modifier_rank=0)
+
+    initialise(model, config, mesh, seed, opened, writes=mesh.data_rank == 0)
     return model

@@ -3,11 +3,12 @@
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from megalite.config.grid import check_tensor_split
 from megalite.config.model import ModelConfig
 from megalite.model.attention import Attention
 from megalite.model.mlp import SwiGLU
 from megalite.model.norm import RMSNorm
-from megalite.model.rope import inverse_frequencies, rope_tables
+from megalite.model.rope import RopeTables
 from megalite.parallel.mesh import Mesh
 
 
@@ -17,17 +18,22 @@ class DecoderLayer(nn.Module):
     Shape: ``(B, S, H)`` -> ``(B, S, H)``, equal on every tensor-parallel rank.
     """
 
-    def __init__(self, config: ModelConfig, mesh: Mesh, index: int, checkpoint_activations: bool = False) -> None:
-        """``index`` counts decoder layers from 0; with ``checkpoint_activations`` the layer is recomputed backward."""
+    def __init__(
+        self, config: ModelConfig, mesh: Mesh, index: int, rope: RopeTables, checkpoint_activations: bool = False
+    ) -> None:
+        """``index`` counts decoder layers from 0; with ``checkpoint_activations`` the layer is recomputed backward.
+
+        Raises: ConfigError where heads or intermediate features do not divide by t.
+        """
         super().__init__()
+        check_tensor_split(config, mesh.tensor_size)
         self.hf_prefix = f"model.layers.{index}."
         self.checkpoint_activations = checkpoint_activations
+        self.rope = rope
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = Attention(config, mesh)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = SwiGLU(config, mesh)
-        # A plain attribute: a buffer would be rounded when the module is cast to bf16.
-        self._frequencies = inverse_frequencies(config.rope_parameters, config.head_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Positions are 0..S-1."""
@@ -37,8 +43,6 @@ class DecoderLayer(nn.Module):
         return self._compute(x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        if self._frequencies.device != x.device:
-            self._frequencies = self._frequencies.to(x.device)
-        cosine, sine = rope_tables(self._frequencies, x.shape[1], x.dtype)
+        cosine, sine = self.rope.up_to(x.shape[1], x.dtype, x.device)
         x = x + self.self_attn(self.input_layernorm(x), cosine, sine)
         return x + self.mlp(self.post_attention_layernorm(x))

@@ -8,7 +8,9 @@ from megalite.config.errors import ConfigError
 from megalite.config.model import ModelConfig
 
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
-NEUTRAL = {"pretraining_tp": 1, "attention_dropout": 0.0, "hidden_act": "silu"}
+UNWRITTEN = {"rms_norm_eps": 1e-6}
+"""What LlamaConfig means by an absent key, where our own default is another."""
+NEUTRAL = {"pretraining_tp": 1, "attention_dropout": 0.0, "hidden_act": "silu", "quantization_config": None}
 """Keys of LlamaConfig that we cannot express unless they have this value."""
 
 
@@ -55,13 +57,13 @@ def model_config_from_hf(values: dict[str, Any]) -> ModelConfig:
             raise ConfigError(f"config.json: {key}={values[key]!r}; this decoder has {neutral!r} only")
     rope = values.get("rope_parameters")
     if rope is None:  # written before transformers 5
-        scaling = dict(values.get("rope_scaling") or {})
-        if "type" in scaling:
-            scaling.setdefault("rope_type", scaling.pop("type"))
-        rope = {"rope_theta": values.get("rope_theta", 10000.0), **scaling}
+        rope = dict(values.get("rope_scaling") or {})
+        if "type" in rope:
+            rope.setdefault("rope_type", rope.pop("type"))
+    rope = {"rope_theta": values.get("rope_theta", 10000.0), **rope}
     known = {key: values[key] for key in ModelConfig.model_fields if key in values and key != "rope_parameters"}
     try:
-        return ModelConfig.model_validate({**known, "rope_parameters": rope})
+        return ModelConfig.model_validate({**UNWRITTEN, **known, "rope_parameters": rope})
     except ValidationError as failure:
         problem = failure.errors()[0]
         raise ConfigError(f"config.json: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None

@@ -36,14 +36,18 @@ def initial_tensor(config: ModelConfig, seed: int, name: str, shape: torch.Size)
     return torch.empty(shape).normal_(0.0, std, generator=generator)
 
 
-def initialise(model: nn.Module, config: ModelConfig, mesh: Mesh, seed: int, opened: Opener | None = None) -> None:
+def initialise(
+    model: nn.Module, config: ModelConfig, mesh: Mesh, seed: int, opened: Opener | None = None, writes: bool = True
+) -> None:
     """Fill every parameter of ``model``.
 
     Args:
         opened: makes a context in which one parameter can be written whole; for ZeRO-3's partitioned parameters.
+        writes: False on a rank that only takes part in opening, and need not draw.
     """
     for name, parameter in named_hf_parameters(model):
-        full = initial_tensor(config, seed, name, full_shape(parameter))
         context = opened(parameter) if opened is not None else contextlib.nullcontext()
         with context, torch.no_grad():
-            parameter.copy_(take_slice(full, parameter, mesh))
+            if writes:
+                full = initial_tensor(config, seed, name, full_shape(parameter))
+                parameter.copy_(take_slice(full, parameter, mesh))

@@ -5,6 +5,7 @@ from torch import nn
 from megalite.config.model import ModelConfig
 from megalite.model.decoder_layer import DecoderLayer
 from megalite.model.norm import RMSNorm
+from megalite.model.rope import RopeTables
 from megalite.parallel.embedding import VocabParallelEmbedding
 from megalite.parallel.linear import ColumnParallelLinear
 from megalite.parallel.mesh import Mesh
@@ -34,7 +35,9 @@ def layer_list(config: ModelConfig, mesh: Mesh, checkpoint_activations: bool = F
     With ``tie_word_embeddings`` the head's weight is the embedding's.
     """
     embedding = Embedding(config.vocab_size, config.hidden_size, mesh)
-    decoder = [DecoderLayer(config, mesh, index, checkpoint_activations) for index in range(config.num_hidden_layers)]
+    rope = RopeTables(config.rope_parameters, config.head_size)
+    layers = range(config.num_hidden_layers)
+    decoder = [DecoderLayer(config, mesh, index, rope, checkpoint_activations) for index in layers]
     norm = FinalNorm(config.hidden_size, config.rms_norm_eps)
     head = Head(config.hidden_size, config.vocab_size, mesh, pad=True)
     if config.tie_word_embeddings:

@@ -29,12 +29,27 @@ def inverse_frequencies(rope: RopeParameters, head_dim: int) -> Tensor:
     return (1 - smooth) * frequencies / rope.factor + smooth * frequencies
 
 
-def rope_tables(frequencies: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine for positions ``0..length-1``, each ``(S, D)``: computed in fp32, both halves of D alike."""
-    positions = torch.arange(length, device=frequencies.device, dtype=torch.float32)
-    angles = torch.outer(positions, frequencies.float())
-    angles = torch.cat([angles, angles], dim=-1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+class RopeTables:
+    """Cosine and sine tables, computed in fp32, made once and shared by all layers of a model.
+
+    Not a module: a buffer would be rounded when the model is cast to bf16, or born rounded under ``zero.Init``.
+    """
+
+    def __init__(self, rope: RopeParameters, head_dim: int) -> None:
+        """Tables are made at the first forward, when dtype and device are known."""
+        self._rope, self._head_dim = rope, head_dim
+        self._cosine = self._sine = torch.empty(0, head_dim)
+
+    def up_to(self, length: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """For positions ``0..length-1``, each ``(S, D)``, both halves of D alike."""
+        made = self._cosine
+        if made.shape[0] < length or made.dtype != dtype or made.device != device:
+            with torch.inference_mode(False):  # tables made during generation must also serve a later backward
+                frequencies = inverse_frequencies(self._rope, self._head_dim).to(device)
+                angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), frequencies)
+                angles = torch.cat([angles, angles], dim=-1)
+                self._cosine, self._sine = angles.cos().to(dtype), angles.sin().to(dtype)
+        return self._cosine[:length], self._sine[:length]
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -20,9 +20,10 @@ class _CopyToTensorAxis(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].contiguous()
-        dist.all_reduce(grad, group=ctx.group)
-        return grad, None
+        # A copy: autograd may have handed the same tensor to a branch that must not see the sum.
+        total = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
 
 
 class _ReduceFromTensorAxis(torch.autograd.Function):

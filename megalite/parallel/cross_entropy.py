@@ -21,10 +21,10 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, vocab_size: int, mesh: Mes
     Args:
         vocab_size: V without padding; the padded columns take no part in the softmax and get no gradient.
     """
-    if mesh.tensor_group is None:
+    if mesh.split_group is None:
         return F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORE, reduction="sum")
     first = mesh.tensor_rank * padded_slice_size(vocab_size, mesh.tensor_size)
-    return _SplitCrossEntropy.apply(logits.flatten(0, -2), labels.flatten(), first, vocab_size, mesh.tensor_group)
+    return _SplitCrossEntropy.apply(logits.flatten(0, -2), labels.flatten(), first, vocab_size, mesh.split_group)
 
 
 class _SplitCrossEntropy(torch.autograd.Function):
@@ -37,10 +37,9 @@ class _SplitCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, labels: Tensor, first: int, vocab_size: int, group: dist.ProcessGroup
     ) -> Tensor:
-        shifted = logits.float()  # (B*S, V/t); a copy unless the logits are fp32 already
+        shifted = logits.to(torch.float32, copy=True)  # (B*S, V/t); the one buffer, rewritten in place below
         columns = shifted.shape[-1]
-        padding = torch.arange(first, first + columns, device=logits.device) >= vocab_size
-        shifted = shifted.masked_fill(padding, float("-inf"))
+        shifted[:, max(0, vocab_size - first) :] = float("-inf")  # the padding, if this rank has any
         maximum = shifted.amax(dim=-1)
         dist.all_reduce(maximum, op=dist.ReduceOp.MAX, group=group)
         shifted -= maximum.unsqueeze(-1)

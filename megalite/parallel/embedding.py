@@ -21,7 +21,7 @@ class VocabParallelEmbedding(nn.Module):
     def __init__(self, vocab_size: int, hidden_size: int, mesh: Mesh) -> None:
         """Allocate this rank's rows; ``megalite.model.init`` fills them."""
         super().__init__()
-        self.group = mesh.tensor_group
+        self.group = mesh.split_group
         rows = padded_slice_size(vocab_size, mesh.tensor_size)
         self.first_id = mesh.tensor_rank * rows
         self.weight = nn.Parameter(torch.empty(rows, hidden_size))

@@ -18,19 +18,28 @@ class ColumnParallelLinear(nn.Module):
     Args:
         out_features: F, counted over the whole group, not per rank.
         mesh: ``Mesh.single()`` is one process, and the layer is a plain linear.
+        input_copied: the caller has applied f to the input, once for several layers that read it.
         pad: pad F to a multiple of t; rows past F are zero. Only for a head, whose loss masks them out.
 
     Shape: ``(B, S, H)`` equal on every rank -> ``(B, S, F/t)``.
     Raises: ValueError where F does not divide by t and ``pad`` is off.
     """
 
-    def __init__(self, in_features: int, out_features: int, mesh: Mesh, bias: bool = False, pad: bool = False) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        mesh: Mesh,
+        bias: bool = False,
+        input_copied: bool = False,
+        pad: bool = False,
+    ) -> None:
         """Allocate this rank's slice; ``megalite.model.init`` fills it."""
         super().__init__()
         if out_features % mesh.tensor_size and not pad:
             raise ValueError(f"out_features={out_features} does not divide by tensor_parallel_size={mesh.tensor_size}")
         rows = padded_slice_size(out_features, mesh.tensor_size)
-        self.group = mesh.tensor_group
+        self.group = None if input_copied else mesh.split_group
         self.weight = nn.Parameter(torch.empty(rows, in_features))
         mark_sliced(self.weight, 0, out_features, mesh.tensor_size)
         self.bias: nn.Parameter | None = None
@@ -62,7 +71,7 @@ class RowParallelLinear(nn.Module):
         super().__init__()
         if in_features % mesh.tensor_size:
             raise ValueError(f"in_features={in_features} does not divide by tensor_parallel_size={mesh.tensor_size}")
-        self.group = mesh.tensor_group
+        self.group = mesh.split_group
         self.weight = nn.Parameter(torch.empty(out_features, in_features // mesh.tensor_size))
         mark_sliced(self.weight, 1, in_features, mesh.tensor_size)
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None

@@ -15,7 +15,8 @@ class Mesh:
     """This rank's place in the grid, and the groups it talks in.
 
     Rank order is pipe, data, tensor, the tensor axis fastest, as DeepSpeed's ``PipeModelDataParallelTopology`` has it:
-    ``rank = (pipe * d + data) * t + tensor``. A group is None where its axis has size 1. At p = 1 the mesh is
+    ``rank = (pipe * d + data) * t + tensor``. Every axis has a group, also at size 1: to torch.distributed and DeepSpeed
+    ``group=None`` is the whole world. Groups are None in one process without torch.distributed. At p = 1 the mesh is
     DeepSpeed's ``mpu``: the ``get_*`` methods are that interface.
     """
 
@@ -42,11 +43,8 @@ class Mesh:
         """
         rank, world = dist.get_rank(), dist.get_world_size()
         p, d, t = grid_shape(world, tensor_parallel_size, pipeline_parallel_size)
-        ranks = [[[(pipe * d + data) * t + tensor for tensor in range(t)] for data in range(d)] for pipe in range(p)]
         pipe_rank, data_rank, tensor_rank = rank // (d * t), rank // t % d, rank % t
-        along_tensor = [ranks[i][j] for i in range(p) for j in range(d)]
-        along_data = [[ranks[i][j][k] for j in range(d)] for i in range(p) for k in range(t)]
-        along_pipe = [[ranks[i][j][k] for i in range(p)] for j in range(d) for k in range(t)]
+        first_tensor, first_data, first_pipe = rank - tensor_rank, rank - data_rank * t, rank - pipe_rank * d * t
         return cls(
             pipe_rank=pipe_rank,
             pipe_size=p,
@@ -54,10 +52,15 @@ class Mesh:
             data_size=d,
             tensor_rank=tensor_rank,
             tensor_size=t,
-            pipe_group=_own_group(along_pipe, rank),
-            data_group=_own_group(along_data, rank),
-            tensor_group=_own_group(along_tensor, rank),
+            tensor_group=_group(first_tensor, 1, t),
+            data_group=_group(first_data, t, d),
+            pipe_group=_group(first_pipe, d * t, p),
         )
+
+    @property
+    def split_group(self) -> Group | None:
+        """The group that split layers talk in; None at t = 1, where they are plain layers."""
+        return self.tensor_group if self.tensor_size > 1 else None
 
     def get_model_parallel_rank(self) -> int:
         """``mpu``: rank on the tensor axis."""
@@ -92,9 +95,6 @@ class Mesh:
         return self.data_group
 
 
-def _own_group(rank_lists: list[list[int]], rank: int) -> Group | None:
-    """The group of this rank among groups that every rank creates in the same order."""
-    if len(rank_lists[0]) == 1:
-        return None
-    groups = {tuple(ranks): dist.new_group(ranks) for ranks in rank_lists}
-    return next(group for ranks, group in groups.items() if rank in ranks)
+def _group(first: int, stride: int, size: int) -> Group:
+    """The group of ``size`` ranks, ``stride`` apart. Only its members take part, so a rank makes three at any world size."""
+    return dist.new_group(list(range(first, first + size * stride, stride)), use_local_synchronization=True)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.readers import Document, expand_inputs, read_documents
+from megalite.corpus.whole_folder import check_output, whole_folder
 from megalite.tokenizer.report import design_report, print_report
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, END_OF_TEXT, PAD, TURN_END, TURN_START, special_tokens
 
@@ -19,6 +19,13 @@ SPLIT = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """The word pattern that cl100k and Llama 3 use (digits in groups of up to three): fast encoders know it."""
+WRITTEN = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "design_report.json",
+)
 BYTES = 256
 LONGEST_DOCUMENT = 100_000
 """Characters of one document that are looked at, so that a single huge file does not shape the vocabulary."""
@@ -56,14 +63,15 @@ def train_tokenizer(
     Raises: FileNotFoundError; ConfigError for a vocabulary too small; DataError where the output exists or the corpus has
         too little text for so many tokens.
     """
+    if reserved < 0 or max_bytes < 1:
+        raise ConfigError(f"--reserved {reserved}, --max_bytes {max_bytes}: give at least 0 slots and 1 byte")
     special = special_tokens(reserved)
     if vocab_size <= BYTES + len(special):
         raise ConfigError(
             f"--vocab_size {vocab_size}: {BYTES} bytes and {len(special)} special tokens alone need "
             f"{BYTES + len(special)}; give a larger vocabulary"
         )
-    if output.exists() and any(output.iterdir()) and not overwrite:
-        raise DataError(f"{output}: exists; choose another --output, or replace it with --overwrite")
+    check_output(output, WRITTEN, overwrite)
     paths = expand_inputs(inputs)
     tokenizer = _byte_level_bpe()
     trainer = trainers.BpeTrainer(
@@ -79,14 +87,9 @@ def train_tokenizer(
             f"smaller vocabulary"
         )
     report = design_report(tokenizer, sample(paths, text_key, max_bytes // 20))
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_tokenizer(tokenizer, partial)
-    (partial / "design_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    if output.exists():
-        shutil.rmtree(output)
-    partial.rename(output)
+    with whole_folder(output) as partial:
+        write_tokenizer(tokenizer, partial)
+        (partial / "design_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     print_report(report, console, str(output))
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from megalite.config.model import ModelConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.collectives import copy_to_tensor_axis
 from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.embedding import VocabParallelEmbedding
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
@@ -157,9 +158,41 @@ def decoder(t: int, tied: bool) -> dict[str, Tensor]:
     config = ModelConfig(**(SHAPE | {"tie_word_embeddings": tied}))
     model = build_model(config, mesh, seed=7)
     tokens = torch.randint(0, VOCAB, (2, 17), generator=torch.Generator().manual_seed(1))
-    loss = cross_entropy_sum(model(tokens[:, :-1]), tokens[:, 1:], VOCAB, mesh)
+    logits = model(tokens[:, :-1])
+    loss = cross_entropy_sum(logits, tokens[:, 1:], VOCAB, mesh)
     loss.backward()
-    return {"loss": loss.detach()} | {name: full_gradient(p, mesh) for name, p in named_hf_parameters(model)}
+    whole = logits if t == 1 else gathered(logits, mesh)[..., :VOCAB]
+    return {"loss": loss.detach(), "logits": whole.detach()} | {
+        name: full_gradient(p, mesh) for name, p in named_hf_parameters(model)
+    }
+
+
+def all_reduces() -> tuple[int, int]:
+    mesh = Mesh.create(2)
+    layer = build_model(ModelConfig(**SHAPE), mesh, seed=7).layers[1]
+    plain, calls = torch.distributed.all_reduce, []
+    torch.distributed.all_reduce = lambda *args, **kwargs: (calls.append(args), plain(*args, **kwargs))[1]
+    y = layer(seeded(2, 5, 32).requires_grad_())
+    forward = len(calls)
+    y.sum().backward()
+    return forward, len(calls) - forward
+
+
+def test_a_decoder_layer_makes_two_all_reduces_each_way() -> None:
+    """Shoeybi et al. 2019, section 3: one for attention, one for the MLP; q, k and v share theirs."""
+    assert run_on_ranks(all_reduces, 2) == [(2, 2), (2, 2)]
+
+
+def shared_gradient() -> Tensor:
+    mesh = Mesh.create(2)
+    x, beside = (seeded(3, seed=seed).requires_grad_() for seed in (1, 2))
+    ((copy_to_tensor_axis(x, mesh.split_group) + beside) * (mesh.tensor_rank + 1)).sum().backward()
+    return torch.stack([x.grad, beside.grad])
+
+
+def test_the_all_reduce_backward_leaves_the_gradient_of_a_neighbouring_branch_alone() -> None:
+    for rank, gradients in enumerate(run_on_ranks(shared_gradient, 2)):
+        assert torch.equal(gradients, torch.tensor([[3.0] * 3, [rank + 1.0] * 3]))
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
@@ -191,15 +224,6 @@ def test_weights_born_under_zero_3_are_bitwise_those_of_one_process() -> None:
         assert result.keys() == expected.keys()
         for name, tensor in expected.items():
             assert torch.equal(result[name], tensor), name
-
-
-def place() -> tuple[int, ...]:
-    mesh = Mesh.create(tensor_parallel_size=2)
-    return (mesh.data_rank, mesh.tensor_rank, *torch.distributed.get_process_group_ranks(mesh.data_group))
-
-
-def test_the_tensor_axis_is_fastest() -> None:
-    assert run_on_ranks(place, 4) == [(0, 0, 0, 2), (0, 1, 1, 3), (1, 0, 0, 2), (1, 1, 1, 3)]
 
 
 def fails_on_rank_1() -> None:

@@ -1,4 +1,6 @@
 import json
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import FilterSettings, reason_to_drop
+from megalite.corpus.filters import FilterSettings, Text, reason_to_drop
 from megalite.corpus.installed_docs import installed_documents, module_docstrings
 from megalite.corpus.prepare import load_recipe, prepare_corpus
 from megalite.corpus.readers import read_documents
@@ -15,6 +17,7 @@ from megalite.corpus.recipe import Recipe
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
+INVISIBLE = {*map(chr, [*range(9), *range(0xE, 0x1C), 0x1F, 0x7F, 0xFEFF, 0x200B])}
 GOOD = (
     "The quick brown fox and the lazy dog have to live with each other in that old house by the river, and nobody knows "
     "how long this will go on, because each of them thinks of the other as a guest that came for a day and stayed. "
@@ -39,17 +42,31 @@ GOOD = (
     ],
 )
 def test_each_rule_drops_what_it_is_for(text: str, reason: str | None) -> None:
-    assert reason_to_drop(text, FilterSettings()) == reason
+    assert reason_to_drop(Text(text), FilterSettings()) == reason
 
 
 def test_a_rule_can_be_turned_off() -> None:
-    assert reason_to_drop("The dog and the cat.", FilterSettings(min_words=None, min_stop_words=1)) is None
+    assert reason_to_drop(Text("The dog and the cat."), FilterSettings(min_words=None, min_stop_words=1)) is None
 
 
 def test_cleaning_orders_characters_and_keeps_what_is_said() -> None:
     assert clean_text("a\r\nb\x00c  \n\n\n\n\n\nd\u200b e\u0301\n") == "a\nbc\n\n\nd \u00e9"
-    assert clean_text("x\ud800y") == "x?y"
+    assert clean_text("x\ud800y") == "x\ufffdy"
     assert clean_text("\tdef f(x):\n\t\treturn x") == "\tdef f(x):\n\t\treturn x"
+
+
+@pytest.mark.parametrize("mark", ["\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_whatever_breaks_a_line_keeps_words_apart(mark: str) -> None:
+    assert clean_text(f"one{mark}two").splitlines() == (["one", "", "two"] if mark == "\u2029" else ["one", "two"])
+
+
+def test_cleaning_twice_is_cleaning_once_on_real_mail(shared_data: Path) -> None:
+    texts = [d.text for d in read_documents([shared_data / "messy/email_spamassassin.jsonl.zst"])][:300]
+    once = [clean_text(text) for text in texts]
+    assert [clean_text(text) for text in once] == once
+    assert [text.split() for text in once] == [
+        "".join(c for c in unicodedata.normalize("NFC", text) if c not in INVISIBLE).split() for text in texts
+    ]
 
 
 def test_docstrings_are_parsed_and_never_run() -> None:
@@ -65,6 +82,13 @@ def test_the_installed_packages_give_real_text_without_absolute_paths() -> None:
     assert [d.text for d in documents] == [d.text for d in installed_documents(300_000)]
     assert all(not d.meta["path"].startswith("/") for d in documents)
     assert {d.meta["kind"] for d in documents} >= {"docstrings", "description"}
+
+
+def test_what_an_interrupted_pip_leaves_behind_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "~broken-1.0.dist-info").mkdir()
+    expected = [d.path for d in installed_documents(50_000)]
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [d.path for d in installed_documents(50_000)] == expected
 
 
 @pytest.fixture
@@ -87,6 +111,7 @@ def test_in_equals_kept_plus_dropped_with_reasons_and_victims(source: Path, tmp_
     prepare_corpus(recipe(source), tmp_path / "out", QUIET)
     ledger = json.loads((tmp_path / "out/ledger.json").read_text())
     assert (ledger["read"], ledger["kept"], ledger["malformed"]) == (325, 300, 1)
+    assert ledger["malformed_examples"][0].startswith(f"{source}:326: not JSON")
     assert ledger["dropped"] == {"exact_duplicate": 20, "few_words": 5}
     assert ledger["victims"]["few_words"][0] == {"place": f"{source}:321", "text": "too short"}
     assert ledger["kept_by_source"] == {"s0": 100, "s1": 100, "s2": 100}
@@ -120,6 +145,39 @@ def test_a_finished_corpus_is_recognised_and_another_recipes_is_kept(source: Pat
     prepare_corpus(recipe(source, valid_fraction=0.2), tmp_path / "out", QUIET, overwrite=True)
 
 
+def test_overwrite_replaces_a_corpus_and_nothing_else(source: Path, tmp_path: Path) -> None:
+    prepare_corpus(recipe(source), tmp_path / "out", QUIET)
+    (tmp_path / "out/thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match=r"holds 'thesis\.tex', which is not of this command and would be lost"):
+        prepare_corpus(recipe(source, valid_fraction=0.2), tmp_path / "out", QUIET, overwrite=True)
+    assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
+    with pytest.raises(DataError, match="is a file, and a folder is to be written"):
+        prepare_corpus(recipe(source), source, QUIET, overwrite=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("notes")
+    with pytest.raises(DataError, match="exists; choose another"):
+        prepare_corpus(recipe(source), tmp_path / "mine", QUIET)
+
+
+def test_a_failure_leaves_what_was_there(source: Path, tmp_path: Path) -> None:
+    prepare_corpus(recipe(source), tmp_path / "out", QUIET)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(DataError, match="no document of 325"):
+        prepare_corpus(recipe(source, filters={"min_words": 10_000}), tmp_path / "out", QUIET, overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["out"]
+
+
+def test_sources_without_a_document_say_so(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(DataError, match="the sources hold no document; check"):
+        prepare_corpus(recipe(empty), tmp_path / "out", QUIET)
+    empty.write_text('{"body": "x"}\n')
+    with pytest.raises(DataError, match=r"no document \(1 are malformed, .*empty\.jsonl:1: no key 'text'"):
+        prepare_corpus(recipe(empty), tmp_path / "out", QUIET)
+
+
 def test_an_empty_result_and_a_wrong_recipe_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no document of 325 read is left; loosen the filters: \{'few_words': 325\}"):
         prepare_corpus(recipe(source, filters={"min_words": 10_000}), tmp_path / "out", QUIET)
@@ -139,6 +197,26 @@ def test_a_local_datasets_folder_is_streamed(source: Path, tmp_path: Path) -> No
     values = {"sources": [{"kind": "dataset", "name": str(folder), "max_documents": 15}]}
     prepare_corpus(Recipe.model_validate(values), tmp_path / "out", QUIET)
     assert json.loads((tmp_path / "out/ledger.json").read_text())["kept"] == 15
+
+
+def test_a_dataset_that_breaks_off_or_misses_texts_is_told_in_one_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"text": "a"}\n{"text": null}\n')
+    values = {"sources": [{"kind": "dataset", "name": str(folder)}], "on_error": "fatal"}
+    with pytest.raises(DataError, match="dataset:2: no text under 'text'"):
+        prepare_corpus(Recipe.model_validate(values), tmp_path / "out", QUIET)
+
+    def breaks_off(*_: object, **__: object) -> Iterator[dict[str, str]]:
+        yield {"text": GOOD}
+        raise OSError("connection reset\nmore of it")
+
+    monkeypatch.setattr("datasets.load_dataset", breaks_off)
+    with pytest.raises(DataError, match=r"cannot be read: connection reset$"):
+        prepare_corpus(Recipe.model_validate(values), tmp_path / "out", QUIET)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_every_shipped_recipe_loads() -> None:

@@ -8,12 +8,14 @@ import yaml
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from megalite.config.errors import DataError
+from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.installed_docs import installed_documents
+from megalite.evaluation import cloze, generate
 from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
-from megalite.evaluation.cloze import make_items, write_task
-from megalite.evaluation.hf_folder import check_model_folder
-from megalite.evaluation.lm_eval_tasks import evaluate, read_task
+from megalite.evaluation.cloze import make_items, task_files
+from megalite.evaluation.hf_folder import check_model_folder, load_model, start_of_text
+from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.evaluation.lm_eval_tasks import check_task_names, evaluate, read_task
 from megalite.tokenizer.train import train_tokenizer
 
 
@@ -63,8 +65,24 @@ def test_bits_per_byte_are_nats_over_ln_2_and_bytes(folder: Path) -> None:
     assert result.bits_per_byte == pytest.approx(loss * (ids.shape[1] - 1) / math.log(2) / 14, rel=1e-5)
     with pytest.raises(DataError, match="no text to score"):
         bits_per_byte(model, tokenizer, [])
-    with pytest.raises(DataError, match="--stride 9 with a window of 8"):
-        bits_per_byte(model, tokenizer, [text], window=8, stride=9)
+    for window, stride, message in (
+        (8, 9, "--stride 9"),
+        (8, 0, "--stride 0"),
+        (0, 1, "--window 0"),
+        (513, 1, "1 to 512"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            bits_per_byte(model, tokenizer, [text], window, stride)
+
+
+def test_a_document_begins_after_bos_or_else_eos(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert start_of_text(tokenizer) == tokenizer.bos_token_id == 1
+    tokenizer.bos_token = None
+    assert start_of_text(tokenizer) == tokenizer.eos_token_id
+    tokenizer.eos_token = None
+    with pytest.raises(DataError, match="neither a bos nor an eos"):
+        start_of_text(tokenizer)
 
 
 def test_a_cloze_items_gold_choice_is_the_true_continuation(texts: list[str]) -> None:
@@ -83,7 +101,8 @@ def test_results_equal_a_count_by_hand_and_lm_evals_own_command(folder: Path, te
     import lm_eval
 
     items = make_items(texts, 6)
-    write_task(items, tmp_path)
+    for name, text in task_files(items).items():
+        (tmp_path / name).write_text(text)
     results = evaluate(str(folder), [str(tmp_path / "cloze.yaml")])
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     right = 0
@@ -109,6 +128,114 @@ def test_results_equal_a_count_by_hand_and_lm_evals_own_command(folder: Path, te
     )
     assert results["cloze"]["acc,none"] == theirs["results"]["cloze"]["acc,none"]
     assert results["cloze"]["acc_norm,none"] == theirs["results"]["cloze"]["acc_norm,none"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"--max_new_tokens": "0"}, "--max_new_tokens 0: give at least 1"),
+        ({"--temperature": "-1"}, "--temperature -1.0: give 0"),
+        ({"--repetition_penalty": "0"}, "--repetition_penalty 0.0: give more than 0"),
+    ],
+)
+def test_generation_refuses_what_cannot_be(
+    folder: Path,
+    options: dict[str, str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["generate", str(folder), "x", *(word for pair in options.items() for word in pair)]
+    )
+    with pytest.raises(SystemExit) as exit_:
+        generate.main()
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prompt", ["def f", ""])
+def test_generation_continues_greedily_also_from_nothing(
+    folder: Path, prompt: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["generate", str(folder), prompt, "--max_new_tokens", "5"])
+    generate.main()
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(prompt)["input_ids"] or [1]
+    for _ in range(5):
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+        if ids[-1] == tokenizer.eos_token_id:
+            break
+    assert capsys.readouterr().out == tokenizer.decode(ids) + "\n"
+
+
+def test_a_cloze_task_is_written_once_recognised_and_never_silently_replaced(
+    texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "held_out.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    def make(*more: str) -> str:
+        words = ["make_cloze_task", "--input", str(source), "--output", str(tmp_path / "task"), *more]
+        monkeypatch.setattr("sys.argv", words)
+        cloze.main()
+        return capsys.readouterr().out
+
+    assert "6 items of 4 choices" in make("--max_items", "6")
+    assert "nothing to do" in make("--max_items", "6")
+    with pytest.raises(SystemExit):
+        make("--max_items", "5")
+    assert len((tmp_path / "task/cloze.jsonl").read_text().splitlines()) == 6
+    assert "5 items" in make("--max_items", "5", "--overwrite")
+    with pytest.raises(SystemExit):
+        make("--max_items", "0", "--overwrite")
+    assert "give at least 1" in capsys.readouterr().err
+
+
+def test_results_are_refused_a_place_before_the_work(tmp_path: Path) -> None:
+    check_json_output(None)
+    check_json_output(tmp_path / "new.json")
+    with pytest.raises(ConfigError, match="its folder does not exist"):
+        check_json_output(tmp_path / "none/new.json")
+    write_json(tmp_path / "new.json", {"a": "é"})
+    assert json.loads((tmp_path / "new.json").read_text()) == {"a": "é"}
+    with pytest.raises(ConfigError, match="exists"):
+        check_json_output(tmp_path / "new.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.json"]
+
+
+def test_data_files_are_found_beside_the_task_in_every_form(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    a, b = str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")
+    for given, expected in (
+        ("a.jsonl", a),
+        (["a.jsonl", "b.jsonl"], [a, b]),
+        ({"test": "a.jsonl", "train": ["b.jsonl"]}, {"test": a, "train": [b]}),
+    ):
+        (tmp_path / "t.yaml").write_text(yaml.safe_dump({"task": "t", "dataset_kwargs": {"data_files": given}}))
+        assert read_task(tmp_path / "t.yaml")["dataset_kwargs"]["data_files"] == expected
+    for given, message in ((5, "data_files: 5 is not the name"), ("empty.jsonl", "is empty; there is nothing")):
+        (tmp_path / "empty.jsonl").touch()
+        (tmp_path / "t.yaml").write_text(yaml.safe_dump({"task": "t", "dataset_kwargs": {"data_files": given}}))
+        with pytest.raises(DataError, match=message):
+            read_task(tmp_path / "t.yaml")
+
+
+def test_an_unknown_task_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    manager = SimpleNamespace(all_tasks=["arc_easy", "blimp"])
+    check_task_names(["blimp"], manager)
+    with pytest.raises(DataError, match="--tasks arc_esay: lm-eval has no such task; did you mean 'arc_easy'"):
+        check_task_names(["arc_esay"], manager)
+
+
+def test_a_folder_that_transformers_cannot_load_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="cannot be loaded: "):
+        load_model(str(tmp_path))
 
 
 def test_what_is_no_model_or_no_task_is_refused(folder: Path, tmp_path: Path) -> None:

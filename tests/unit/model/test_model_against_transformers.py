@@ -92,6 +92,24 @@ def test_a_config_json_of_before_transformers_5_is_read() -> None:
     assert model_config_from_hf(values).rope_parameters.factor == 8.0
 
 
+@pytest.mark.parametrize("absent", ["rms_norm_eps", "max_position_embeddings", "tie_word_embeddings", "rope_theta"])
+def test_an_absent_key_means_what_transformers_means(absent: str) -> None:
+    values = hf_config_from_model(ModelConfig(**SHAPE), "fp32")
+    del values[absent]
+    values["rope_parameters"].pop(absent, None)
+    read, back = LlamaConfig(**values), model_config_from_hf(values)
+    assert back.rope_parameters.rope_theta == read.rope_parameters["rope_theta"]
+    if absent != "rope_theta":
+        assert getattr(back, absent) == getattr(read, absent)
+
+
+def test_theta_beside_the_rope_parameters_is_not_overlooked() -> None:
+    values = hf_config_from_model(ModelConfig(**SHAPE), "fp32") | {"rope_theta": 5e5}
+    del values["rope_parameters"]["rope_theta"]
+    assert LlamaConfig(**values).rope_parameters["rope_theta"] == 5e5
+    assert model_config_from_hf(values).rope_parameters.rope_theta == 5e5
+
+
 @pytest.mark.parametrize("key", [{"model_type": "gpt2"}, {"attention_dropout": 0.1}, {"hidden_act": "gelu"}])
 def test_a_model_that_we_cannot_express_is_refused_by_key(key: dict) -> None:
     values = hf_config_from_model(ModelConfig(**SHAPE), "fp32") | key
@@ -108,6 +126,20 @@ def test_recomputing_activations_changes_nothing() -> None:
         model(tokens).logsumexp(-1).sum().backward()
         gradients.append([p.grad for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_model_that_has_generated_can_be_trained() -> None:
+    """The rope tables are kept from one forward to the next; none may be an inference tensor or too short."""
+    config = ModelConfig(**SHAPE)
+    model, fresh = (build_model(config, Mesh.single(), seed=1) for _ in range(2))
+    tokens = torch.randint(0, config.vocab_size, (2, 32))
+    with torch.inference_mode():
+        model(tokens[:, :8])
+        model(tokens)
+    assert torch.equal(model(tokens[:, :16]), fresh(tokens[:, :16]))
+    for each in (model, fresh):
+        each(tokens).logsumexp(-1).sum().backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))
 
 
 def test_initial_weights_have_the_standard_deviations_they_should() -> None:

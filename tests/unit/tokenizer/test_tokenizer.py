@@ -77,6 +77,10 @@ def test_what_cannot_be_trained_is_refused(corpus: Path, folder: Path, tmp_path:
         train_tokenizer([str(corpus)], tmp_path / "x", 272, QUIET)
     with pytest.raises(DataError, match="exists"):
         train_tokenizer([str(corpus)], folder, 600, QUIET)
+    with pytest.raises(ConfigError, match="--reserved -1, --max_bytes 5: give at least"):
+        train_tokenizer([str(corpus)], tmp_path / "x", 600, QUIET, reserved=-1, max_bytes=5)
+    with pytest.raises(DataError, match="is a file, and a folder is to be written"):
+        train_tokenizer([str(corpus)], corpus, 600, QUIET, overwrite=True)
     small = tmp_path / "small.txt"
     small.write_text("a b c")
     with pytest.raises(DataError, match=r"gives 27. tokens, --vocab_size 5000 was asked for"):
