@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.config.model import ModelConfig
+from megalite.config.parameters import total_parameters
 from megalite.model.build import build_model
 from megalite.model.hf_config import hf_config_from_model
 from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.planning.compute import flops_per_token
-from megalite.planning.parameters import total_parameters
 from megalite.training.engine import DTYPES
 from megalite.training.peak import measure_peak_tflops
 

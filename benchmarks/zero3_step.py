@@ -63,7 +63,7 @@ def main() -> None:
         [*overrides, f"batch.global_batch_size={config.batch.micro_batch_size * mesh.data_size}"],
     )
     json_config = read_ds_config(arguments.ds_config)
-    ds_config = merge_ds_config(config, json_config, mesh.data_size, str(arguments.config), str(arguments.ds_config))
+    ds_config = merge_ds_config(config, json_config, mesh.shape, str(arguments.config), str(arguments.ds_config))
     engine = Engine(config, ds_config, mesh, device)
     steps: dict[str, Callable[[Batch], Any]] = {
         "megalite": lambda batch: engine.train_step([batch], 1e-4),

@@ -14,6 +14,7 @@ from rich.table import Table
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import one_line_errors
 from megalite.config.grid import grid_shape
+from megalite.config.layout import check_layout
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
 
@@ -37,14 +38,14 @@ def main() -> None:
     config = load_run_config(yaml_path, arguments.overrides)
     if arguments.check:
         world_size = config.hardware.world_size or world_size
-    parallel = config.parallel
-    _, data_size, _ = grid_shape(world_size, parallel.tensor_parallel_size, parallel.pipeline_parallel_size)
+    shape = grid_shape(world_size, config.parallel)
     json_config = read_ds_config(json_path)
-    ds_config = merge_ds_config(config, json_config, data_size, str(yaml_path), str(json_path))
+    check_layout(config, shape, zero_stage(json_config))
+    ds_config = merge_ds_config(config, json_config, shape, str(yaml_path), str(json_path))
     if arguments.check:
         from megalite.planning.plan import make_plan, print_plan
 
-        print_plan(config, make_plan(config, world_size, data_size, zero_stage(ds_config)), console)
+        print_plan(config, make_plan(config, shape, zero_stage(ds_config)), console)
         return
     run_training(config, ds_config, arguments.resume, console)
 
@@ -69,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
 def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console) -> None:
     """Look at the data and the run folder, start the ranks, train, and say what came out."""
     from megalite.data.prepare import open_training_data
-    from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
+    from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
     from megalite.training.run_folder import checkpoint_to_resume, run_folder
 
     run = run_folder(config)
@@ -81,6 +82,7 @@ def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | Non
         if os.environ.get("RANK", "0") == "0":
             verify_files(checkpoint)
         start = resumed_state(checkpoint, config, data.checksums)
+        check_data_order(checkpoint, start, data.train)
 
     # Up to here nothing heavy was imported and no process group exists: a user's mistake costs a second, not a job.
     from megalite.planning.compute import flops_per_token

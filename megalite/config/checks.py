@@ -1,4 +1,4 @@
-"""Facts about a run that span sections: batch arithmetic, schedule, layout."""
+"""Facts about a run that span sections: schedule, sequence and batch arithmetic."""
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
@@ -17,12 +17,6 @@ def check_run(config: RunConfig, source: str) -> None:
             f"{source}: data.sequence_length={data.sequence_length} is more than model.max_position_embeddings="
             f"{config.model.max_position_embeddings}; raise the latter, exports promise it to their users"
         )
-    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
-        if (size := getattr(config.parallel, name)) > 1:
-            raise ConfigError(
-                f"{source}: parallel.{name}={size}: training runs with 1 in this version; use a ZeRO stage of the "
-                f"DeepSpeed JSON to spread the model over ranks"
-            )
 
 
 def accumulation_steps(micro_batch_size: int, global_batch_size: int, data_parallel_size: int) -> int:

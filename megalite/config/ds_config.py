@@ -7,6 +7,7 @@ from typing import Any
 from megalite.config.checks import accumulation_steps
 from megalite.config.deepspeed_keys import OWNED_BY_YAML, SECTIONS, WIRES
 from megalite.config.errors import ConfigError
+from megalite.config.grid import GridShape
 from megalite.config.load import did_you_mean
 from megalite.config.schema import RunConfig
 
@@ -46,7 +47,7 @@ def zero_stage(ds_config: dict[str, Any]) -> int:
 
 
 def merge_ds_config(
-    config: RunConfig, ds_config: dict[str, Any], data_parallel_size: int, yaml_path: str, json_path: str
+    config: RunConfig, ds_config: dict[str, Any], shape: GridShape, yaml_path: str, json_path: str
 ) -> dict[str, Any]:
     """What ``deepspeed.initialize`` gets: the JSON's wires, and the run's facts in DeepSpeed's names.
 
@@ -55,7 +56,11 @@ def merge_ds_config(
 
     Raises: ConfigError naming both places where they disagree.
     """
-    facts = run_facts(config, data_parallel_size)
+    facts = run_facts(config, shape.data)
+    if config.parallel.sequence_parallel:
+        # Partitioned, DeepSpeed's stages send one tensor-parallel rank's activations for all; here each rank has its own.
+        for key in ("pipe_partitioned", "grad_partitioned"):
+            facts[f"pipeline.{key}"] = ("parallel.sequence_parallel", False)
     for dotted, (yaml_key, value) in facts.items():
         given = _lookup(ds_config, dotted)
         if given is not None and given != AUTO and not _equal(given, value):
@@ -70,9 +75,13 @@ def merge_ds_config(
         )
     merged = {key: value for key, value in ds_config.items() if key in WIRES}
     merged["zero_optimization"] = _resolve_auto_sizes(dict(ds_config.get("zero_optimization", {})), config)
-    for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
+    # DeepSpeed works out its train_batch_size itself: it counts the ranks of a context axis as data-parallel ones.
+    for key in ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
         merged[key] = facts[key][1]
-    merged["gradient_clipping"] = config.optimizer.gradient_clipping
+    if config.parallel.sequence_parallel:
+        merged["pipeline"] = merged.get("pipeline", {}) | {"pipe_partitioned": False, "grad_partitioned": False}
+    # At stage 0 DeepSpeed keeps no gradient norm; there megalite.training.gradient_norm measures and clips.
+    merged["gradient_clipping"] = config.optimizer.gradient_clipping if zero_stage(ds_config) > 0 else 0.0
     # DeepSpeed has no fp32 accumulation for bf16 weights at stage 0: there the weights stay fp32 and the products run
     # in bf16 by autocast (megalite.training.engine), which accumulates in fp32 by itself.
     merged["bf16"] = {"enabled": config.training.precision == "bf16" and zero_stage(ds_config) > 0}

@@ -1,35 +1,45 @@
-"""How a world of ranks is cut into pipe, data and tensor axes: pure arithmetic."""
+"""How a world of ranks is cut into pipe, data, context and tensor axes: pure arithmetic."""
+
+from typing import NamedTuple
 
 from megalite.config.errors import ConfigError
-from megalite.config.model import ModelConfig
+from megalite.config.schema import ParallelSection
 
 
-def grid_shape(world_size: int, tensor_parallel_size: int, pipeline_parallel_size: int) -> tuple[int, int, int]:
-    """``(p, d, t)``: the data axis takes what tensor and pipe leave of the world.
+class GridShape(NamedTuple):
+    """Sizes of the four axes, from the slowest to the fastest in the order of the ranks."""
+
+    pipe: int
+    data: int
+    context: int
+    tensor: int
+
+    def __str__(self) -> str:
+        """``pipe 2 x data 4 x context 1 x tensor 2``."""
+        return f"pipe {self.pipe} x data {self.data} x context {self.context} x tensor {self.tensor}"
+
+    @property
+    def world_size(self) -> int:
+        """All ranks: p * d * c * t."""
+        return self.pipe * self.data * self.context * self.tensor
+
+    @property
+    def replicas(self) -> int:
+        """Ranks with the same weights, between which gradients are summed and ZeRO divides the model state: d * c."""
+        return self.data * self.context
+
+
+def grid_shape(world_size: int, parallel: ParallelSection) -> GridShape:
+    """The data axis takes what tensor, context and pipe leave of the world.
 
     Raises: ConfigError with the arithmetic where the world does not divide.
     """
-    together = tensor_parallel_size * pipeline_parallel_size
+    p, c, t = parallel.pipeline_parallel_size, parallel.context_parallel_size, parallel.tensor_parallel_size
+    together = p * c * t
     if world_size % together:
         raise ConfigError(
-            f"world size {world_size} does not divide by parallel.tensor_parallel_size={tensor_parallel_size} x "
-            f"parallel.pipeline_parallel_size={pipeline_parallel_size} = {together}; start a multiple of {together} ranks"
+            f"world size {world_size} does not divide by parallel.tensor_parallel_size={t} x "
+            f"parallel.pipeline_parallel_size={p} x parallel.context_parallel_size={c} = {together}; start a multiple of "
+            f"{together} ranks"
         )
-    return pipeline_parallel_size, world_size // together, tensor_parallel_size
-
-
-def check_tensor_split(model: ModelConfig, tensor_parallel_size: int) -> None:
-    """Refuse a decoder whose heads or features cannot be dealt out evenly; the vocabulary may be uneven, it is padded.
-
-    Raises: ConfigError naming the key.
-    """
-    for key, size in {
-        "num_attention_heads": model.num_attention_heads,
-        "num_key_value_heads": model.key_value_heads,
-        "intermediate_size": model.intermediate_size,
-    }.items():
-        if size % tensor_parallel_size:
-            raise ConfigError(
-                f"model.{key}={size} does not divide by parallel.tensor_parallel_size={tensor_parallel_size}; every "
-                f"tensor-parallel rank holds equally many, so change one of them"
-            )
+    return GridShape(p, world_size // together, c, t)

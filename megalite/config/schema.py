@@ -63,6 +63,8 @@ class DataSection(Section):
     """A folder that ``AutoTokenizer`` loads; it travels with every export."""
     sequence_length: PositiveInt
     """S, tokens in a training sample."""
+    mask_documents: bool = False
+    """Tokens attend within their own document only, and positions restart with each document of a sample."""
     prepare: DataPreparation | None = None
 
 
@@ -106,15 +108,26 @@ class TrainingSection(Section):
     """Optimizer steps of the whole run."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """bf16: products in bfloat16, master weights, moments and gradient accumulation in fp32."""
-    checkpoint_activations: bool = False
-    """Recompute each decoder layer in the backward pass (Chen et al. 2016, arXiv:1604.06174)."""
+    activation_checkpointing: Literal["none", "selective", "full"] = "none"
+    """What the backward pass computes again instead of keeping it: nothing, the attention product (Korthikanti et al. 2022,
+    arXiv:2205.05198, section 5), or each decoder layer (Chen et al. 2016, arXiv:1604.06174)."""
+    timeout_seconds: PositiveInt = 1800
+    """A job in which nothing moves for so long, because a rank hangs, is ended with that rank's name."""
 
 
 class ParallelSection(Section):
-    """Sizes of the mesh; the data axis takes what is left of the world."""
+    """Sizes of the mesh's axes; the data axis takes what is left of the world."""
 
     tensor_parallel_size: PositiveInt = 1
+    """t, ranks that share every layer's matrices."""
+    sequence_parallel: bool = False
+    """Split activations between the matrices along the sequence too, over the tensor-parallel ranks."""
     pipeline_parallel_size: PositiveInt = 1
+    """p, stages of consecutive layers."""
+    pipeline_split: tuple[PositiveInt, ...] | None = None
+    """Decoder layers of each stage; null balances the stages by parameters."""
+    context_parallel_size: PositiveInt = 1
+    """c, ranks that share every sample's sequence (Ulysses: heads are exchanged for tokens around the attention)."""
 
 
 class ValidationSection(Section):

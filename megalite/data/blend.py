@@ -44,6 +44,11 @@ class BlendedDataset:
         number, own_sample = self.locate(sample)
         return self.datasets[number][own_sample]
 
+    def positions(self, sample: int) -> np.ndarray:
+        """``(S,)`` positions of the inputs of global sample ``sample``."""
+        number, own_sample = self.locate(sample)
+        return self.datasets[number].positions(own_sample)
+
     def locate(self, sample: int) -> tuple[int, int]:
         """``(source, sample number within the source)`` of a global sample."""
         periods, place = divmod(sample, PERIOD)

@@ -1,5 +1,7 @@
 """Training samples as windows of an endless token stream; sample g is a pure function of (files, seed, g)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from megalite.config.errors import DataError
@@ -49,14 +51,26 @@ class GPTDataset:
 
     def window(self, number: int) -> np.ndarray:
         """``(S+1,)`` tokens of window ``number`` of the stream."""
-        pieces, position, wanted = [], number * self.sequence_length, self.sequence_length + 1
+        pieces = self._pieces(number, self.sequence_length + 1)
+        return np.concatenate([self.source.read(at, count) for at, count in pieces]).astype(np.int64)
+
+    def positions(self, sample: int) -> np.ndarray:
+        """``(S,)`` positions of the sample's inputs, each counted from the start of its document or of the sample."""
+        pieces = self._pieces(self.window_number(sample), self.sequence_length)
+        return np.concatenate([self.source.positions(at, count) for at, count in pieces])
+
+    def _pieces(self, number: int, wanted: int) -> Iterator[tuple[int, int]]:
+        """The first ``wanted`` tokens of a window as stretches ``(first token, count)`` of the file.
+
+        A stretch ends where the file or an epoch does; the next one begins with a document.
+        """
+        position = number * self.sequence_length
         while wanted:
             epoch, inside = divmod(position, self.tokens)
             at = (self._start_of(epoch) + inside) % self.tokens
             count = min(wanted, self.tokens - inside, self.tokens - at)
-            pieces.append(self.source.read(at, count))
+            yield at, count
             position, wanted = position + count, wanted - count
-        return np.concatenate(pieces).astype(np.int64)
 
     def _start_of(self, epoch: int) -> int:
         """First token of the document that ``epoch`` begins with."""
@@ -93,3 +107,10 @@ class SequentialDataset:
         missing = self.sequence_length + 1 - count
         inputs = np.pad(tokens[: count - 1], (0, missing))
         return inputs, np.pad(tokens[1:], (0, missing), constant_values=IGNORE)
+
+    def positions(self, number: int) -> np.ndarray:
+        """``(S,)`` positions of the sample's inputs, each counted from the start of its document or of the sample."""
+        start = number * self.sequence_length
+        count = min(self.sequence_length, self.source.num_tokens - start)
+        found = self.source.positions(start, count)
+        return np.pad(found, (0, self.sequence_length - count))  # each padding token is a document of its own

@@ -78,6 +78,15 @@ class IndexedDataset:
             sequence -= 1
         return bisect_right(self.index.boundaries, sequence) - 1
 
+    def positions(self, start: int, count: int) -> np.ndarray:
+        """Of tokens ``[start, start + count)``: the distance from the start of their document, or from a later ``start``."""
+        counting = np.arange(count, dtype=np.int64)
+        number = self.document_at(start) + 1
+        while number < self.num_documents and (begin := self.document_range(number)[0]) < start + count:
+            counting[begin - start :] = np.arange(start + count - begin)
+            number += 1
+        return counting
+
     def __getstate__(self) -> dict[str, str]:
         """Only the prefix travels to another process."""
         return {"prefix": self.prefix}

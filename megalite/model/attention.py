@@ -1,47 +1,87 @@
 """Causal self-attention with grouped queries (Ainslie et al. 2023, arXiv:2305.13245)."""
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from megalite.config.model import ModelConfig
-from megalite.model.rope import rotate
-from megalite.parallel.collectives import copy_to_tensor_axis
+from megalite.model.documents import Documents, document_attention
+from megalite.model.rope import RopeTables, rotate
+from megalite.parallel.collectives import enter_split_layers, exchange
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
+
+HEAD_DIM, TOKEN_DIM = 1, 2
+"""Of queries, keys and values ``(B, heads, S, D)``."""
 
 
 class Attention(nn.Module):
     """N query heads share K key/value heads; the heads are split over the tensor-parallel group.
 
-    The product is PyTorch's ``scaled_dot_product_attention``, which picks a flash or memory-efficient kernel where the
-    device has one, so that the S x S scores are never stored (Dao et al. 2022, arXiv:2205.14135).
+    With fewer key/value heads than ranks, t/K neighbouring ranks hold the same one. On a context axis each rank has S/c
+    tokens; around the product heads are exchanged for tokens, so that it sees N/(t*c) heads of the whole sequence
+    (DeepSpeed-Ulysses, Jacobs et al. 2023, arXiv:2309.14509, figure 2). The product is PyTorch's
+    ``scaled_dot_product_attention``, which picks a flash or memory-efficient kernel where the device has one, so that
+    the S x S scores are never stored (Dao et al. 2022, arXiv:2205.14135).
 
-    Shape: ``(B, S, H)`` equal on every tensor-parallel rank -> the same.
+    Shape: ``(B, S/c, H)`` equal on every tensor-parallel rank (with sequence parallelism a slice) -> the same.
     """
 
-    def __init__(self, config: ModelConfig, mesh: Mesh) -> None:
-        """Split N and K over the tensor axis; ``megalite.config.grid`` has checked that they divide."""
+    def __init__(self, config: ModelConfig, mesh: Mesh, rope: RopeTables, recompute_product: bool = False) -> None:
+        """Split N and K over the tensor axis; ``megalite.config.layout`` has checked that they divide."""
         super().__init__()
         hidden, head_dim, bias = config.hidden_size, config.head_size, config.attention_bias
-        self.head_dim = head_dim
-        self.group = mesh.split_group
+        self.head_dim, self.mesh, self.rope, self.recompute_product = head_dim, mesh, rope, recompute_product
         query_features, kv_features = config.num_attention_heads * head_dim, config.key_value_heads * head_dim
-        self.q_proj = ColumnParallelLinear(hidden, query_features, mesh, bias, input_copied=True)
-        self.k_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_copied=True)
-        self.v_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_copied=True)
+        replicas = max(1, mesh.tensor_size // config.key_value_heads)
+        self.q_proj = ColumnParallelLinear(hidden, query_features, mesh, bias, input_entered=True)
+        self.k_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_entered=True, replicas=replicas)
+        self.v_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_entered=True, replicas=replicas)
         self.o_proj = RowParallelLinear(query_features, hidden, mesh, bias)
-        self.grouped = config.key_value_heads != config.num_attention_heads
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Attend to this and earlier positions."""
+    def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
+        """Attend to this and earlier positions, of the same document where ``documents`` says which."""
+        x = enter_split_layers(x, self.mesh)  # f of Megatron's figure 3, once for q, k and v; g is in o_proj
         batch, length, _ = x.shape
-        x = copy_to_tensor_axis(x, self.group)  # f of the paper's figure 3, once for q, k and v; g is in o_proj
 
-        def heads(flat: Tensor) -> Tensor:  # (B, S, heads*D) -> (B, heads, S, D), this rank's heads
-            return flat.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        def heads(flat: Tensor) -> Tensor:  # (B, S/c, heads*D) -> (B, heads, S/c, D), this rank's heads
+            return flat.view(batch, length, -1, self.head_dim).transpose(HEAD_DIM, TOKEN_DIM)
 
+        cosine, sine = self._rotations(x, documents)
         queries = rotate(heads(self.q_proj(x)), cosine, sine)
         keys = rotate(heads(self.k_proj(x)), cosine, sine)
-        values = heads(self.v_proj(x))
-        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=self.grouped)
-        return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
+        mixed = self._over_whole_sequence(queries, keys, heads(self.v_proj(x)), documents)
+        return self.o_proj(mixed.transpose(HEAD_DIM, TOKEN_DIM).reshape(batch, length, -1))
+
+    def _rotations(self, x: Tensor, documents: Documents | None) -> tuple[Tensor, Tensor]:
+        """Cosine and sine at this rank's positions: ``(S/c, D)``, or ``(B, 1, S/c, D)`` with documents."""
+        length = x.shape[1]
+        mine = slice(self.mesh.context_rank * length, (self.mesh.context_rank + 1) * length)
+        cosine, sine = self.rope.up_to(length * self.mesh.context_size, x.dtype, x.device)
+        if documents is None:
+            return cosine[mine], sine[mine]
+        positions = documents.positions[:, mine]
+        return cosine[positions].unsqueeze(HEAD_DIM), sine[positions].unsqueeze(HEAD_DIM)
+
+    def _over_whole_sequence(self, q: Tensor, k: Tensor, v: Tensor, documents: Documents | None) -> Tensor:
+        c, group = self.mesh.context_size, self.mesh.context_group
+        if c == 1:
+            return self._product(q, k, v, documents)
+        copies = c // math.gcd(c, k.shape[HEAD_DIM])  # of key/value heads, so that each rank gets some
+        k, v = (x.repeat_interleave(copies, dim=HEAD_DIM) for x in (k, v))
+        q, k, v = (exchange(x, group, split_dim=HEAD_DIM, gather_dim=TOKEN_DIM) for x in (q, k, v))
+        return exchange(self._product(q, k, v, documents), group, split_dim=TOKEN_DIM, gather_dim=HEAD_DIM)
+
+    def _product(self, q: Tensor, k: Tensor, v: Tensor, documents: Documents | None) -> Tensor:
+        if self.recompute_product and self.training:
+            return checkpoint(attention_product, q, k, v, documents, use_reentrant=False)
+        return attention_product(q, k, v, documents)
+
+
+def attention_product(q: Tensor, k: Tensor, v: Tensor, documents: Documents | None) -> Tensor:
+    """``softmax(q @ k.T / sqrt(D)) @ v`` over earlier tokens: ``(B, N, S, D)``, keys and values ``(B, K, S, D)``."""
+    if documents is not None:
+        return document_attention(q, k, v, documents)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[HEAD_DIM] != k.shape[HEAD_DIM])

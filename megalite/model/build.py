@@ -7,6 +7,7 @@ import torch
 
 from megalite.config.model import ModelConfig
 from megalite.model.causal_lm import CausalLM
+from megalite.model.decoder_layer import Recompute
 from megalite.model.init import initialise
 from megalite.parallel.mesh import Mesh
 
@@ -16,7 +17,7 @@ def build_model(
     mesh: Mesh,
     seed: int,
     dtype: torch.dtype = torch.float32,
-    checkpoint_activations: bool = False,
+    recompute: Recompute = "none",
     zero3_config: dict[str, Any] | None = None,
 ) -> CausalLM:
     """Allocate and fill the model.
@@ -26,7 +27,7 @@ def build_model(
             group as soon as it is allocated, so that no rank ever holds the whole model. Collective.
     """
     if zero3_config is None:
-        model = CausalLM(config, mesh, checkpoint_activations).to(dtype)
+        model = CausalLM(config, mesh, recompute).to(dtype)
         initialise(model, config, mesh, seed)
         return model
     from deepspeed import zero
@@ -34,14 +35,14 @@ def build_model(
     # The dtype comes from the config's bf16 section: zero.Init(dtype=torch.float32) gives bf16 on CPU (DeepSpeed 0.19.8).
     with zero.Init(
         config_dict_or_path=zero3_config,
-        data_parallel_group=mesh.data_group,
+        data_parallel_group=mesh.replica_group,
         mpu=mesh if mesh.tensor_size > 1 else None,
     ):
-        model = CausalLM(config, mesh, checkpoint_activations)
+        model = CausalLM(config, mesh, recompute)
 
     def opened(parameter: torch.nn.Parameter) -> AbstractContextManager[object]:
         # modifier_rank counts within the data-parallel group; leaving the context hands the writer's pieces out again.
         return zero.GatheredParameters([parameter], modifier_rank=0)
 
-    initialise(model, config, mesh, seed, opened, writes=mesh.data_rank == 0)
+    initialise(model, config, mesh, seed, opened, writes=mesh.get_data_parallel_rank() == 0)
     return model

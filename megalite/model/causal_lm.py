@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from megalite.config.model import ModelConfig
-from megalite.model.layer_list import layer_list
+from megalite.model.decoder_layer import Recompute
+from megalite.model.layer_list import layer_list, run_layers
 from megalite.parallel.mesh import Mesh
 
 
@@ -13,14 +14,13 @@ class CausalLM(nn.Module):
     Shape: ``(B, S)`` int64 -> logits ``(B, S, V/t)``.
     """
 
-    def __init__(self, config: ModelConfig, mesh: Mesh, checkpoint_activations: bool = False) -> None:
+    def __init__(self, config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> None:
         """Allocate; ``megalite.model.build`` also fills the weights."""
         super().__init__()
-        self.layers = nn.ModuleList(layer_list(config, mesh, checkpoint_activations))
+        self.layers = nn.ModuleList(make() for make in layer_list(config, mesh, recompute))
+        if config.tie_word_embeddings:
+            self.layers[-1].weight = self.layers[0].weight
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Logits of the next token at every position."""
-        x = input_ids
-        for layer in self.layers:
-            x = layer(x)
-        return x
+    def forward(self, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Logits of the next token at every position; ``positions`` as in ``run_layers``."""
+        return run_layers(self.layers, input_ids, positions)

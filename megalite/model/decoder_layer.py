@@ -1,48 +1,48 @@
 """One decoder layer: attention and SwiGLU, each behind a norm and beside a residual."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from megalite.config.grid import check_tensor_split
 from megalite.config.model import ModelConfig
 from megalite.model.attention import Attention
+from megalite.model.documents import Documents
 from megalite.model.mlp import SwiGLU
 from megalite.model.norm import RMSNorm
 from megalite.model.rope import RopeTables
 from megalite.parallel.mesh import Mesh
 
+Recompute = Literal["none", "selective", "full"]
+"""What the backward pass computes again: nothing, the attention product, the whole layer."""
+
 
 class DecoderLayer(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; parameter names as in transformers' LlamaDecoderLayer.
 
-    Shape: ``(B, S, H)`` -> ``(B, S, H)``, equal on every tensor-parallel rank.
+    Shape: ``(B, S, H)`` -> ``(B, S, H)``; S is this rank's share of the sequence on a context axis and under sequence
+    parallelism.
     """
 
     def __init__(
-        self, config: ModelConfig, mesh: Mesh, index: int, rope: RopeTables, checkpoint_activations: bool = False
+        self, config: ModelConfig, mesh: Mesh, index: int, rope: RopeTables, recompute: Recompute = "none"
     ) -> None:
-        """``index`` counts decoder layers from 0; with ``checkpoint_activations`` the layer is recomputed backward.
-
-        Raises: ConfigError where heads or intermediate features do not divide by t.
-        """
+        """``index`` counts decoder layers from 0."""
         super().__init__()
-        check_tensor_split(config, mesh.tensor_size)
         self.hf_prefix = f"model.layers.{index}."
-        self.checkpoint_activations = checkpoint_activations
-        self.rope = rope
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.self_attn = Attention(config, mesh)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.recompute_all = recompute == "full"
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, mesh)
+        self.self_attn = Attention(config, mesh, rope, recompute_product=recompute == "selective")
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, mesh)
         self.mlp = SwiGLU(config, mesh)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Positions are 0..S-1."""
-        if self.checkpoint_activations and self.training:
+    def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
+        """Positions are 0..S-1, or what ``documents`` says."""
+        if self.recompute_all and self.training:
             # Non-reentrant: the reentrant kind breaks in DeepSpeed's pipeline engine.
-            return checkpoint(self._compute, x, use_reentrant=False)
-        return self._compute(x)
+            return checkpoint(self._compute, x, documents, use_reentrant=False)
+        return self._compute(x, documents)
 
-    def _compute(self, x: Tensor) -> Tensor:
-        cosine, sine = self.rope.up_to(x.shape[1], x.dtype, x.device)
-        x = x + self.self_attn(self.input_layernorm(x), cosine, sine)
+    def _compute(self, x: Tensor, documents: Documents | None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), documents)
         return x + self.mlp(self.post_attention_layernorm(x))

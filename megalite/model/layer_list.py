@@ -1,20 +1,27 @@
 """The one list of layers that every form of the model is built from."""
 
-from torch import nn
+from collections.abc import Iterable
+from functools import partial
+
+from torch import Tensor, nn
 
 from megalite.config.model import ModelConfig
-from megalite.model.decoder_layer import DecoderLayer
+from megalite.model.decoder_layer import DecoderLayer, Recompute
+from megalite.model.documents import Documents
 from megalite.model.norm import RMSNorm
 from megalite.model.rope import RopeTables
 from megalite.parallel.embedding import VocabParallelEmbedding
 from megalite.parallel.linear import ColumnParallelLinear
 from megalite.parallel.mesh import Mesh
 
+EMBEDDING = "model.embed_tokens."
+HEAD = "lm_head."
+
 
 class Embedding(VocabParallelEmbedding):
     """Token ids ``(B, S)`` -> hidden states ``(B, S, H)``."""
 
-    hf_prefix = "model.embed_tokens."
+    hf_prefix = EMBEDDING
 
 
 class FinalNorm(RMSNorm):
@@ -26,20 +33,35 @@ class FinalNorm(RMSNorm):
 class Head(ColumnParallelLinear):
     """Hidden states ``(B, S, H)`` -> logits ``(B, S, V/t)``, V padded to a multiple of t."""
 
-    hf_prefix = "lm_head."
+    def __init__(self, config: ModelConfig, mesh: Mesh) -> None:
+        """A tied head is the embedding's table, and carries its name."""
+        super().__init__(config.hidden_size, config.vocab_size, mesh, pad=True)
+        self.hf_prefix = EMBEDDING if config.tie_word_embeddings else HEAD
 
 
-def layer_list(config: ModelConfig, mesh: Mesh, checkpoint_activations: bool = False) -> list[nn.Module]:
+def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> list[partial[nn.Module]]:
     """Embedding, every decoder layer, final norm, head: each maps the output of the one before.
 
-    With ``tie_word_embeddings`` the head's weight is the embedding's.
+    They are not built yet, so that a pipeline stage allocates its own only. With ``tie_word_embeddings`` whoever builds
+    both ends of the list makes the head's weight the embedding's.
     """
-    embedding = Embedding(config.vocab_size, config.hidden_size, mesh)
     rope = RopeTables(config.rope_parameters, config.head_size)
-    layers = range(config.num_hidden_layers)
-    decoder = [DecoderLayer(config, mesh, index, rope, checkpoint_activations) for index in layers]
-    norm = FinalNorm(config.hidden_size, config.rms_norm_eps)
-    head = Head(config.hidden_size, config.vocab_size, mesh, pad=True)
-    if config.tie_word_embeddings:
-        head.weight = embedding.weight
-    return [embedding, *decoder, norm, head]
+    return [
+        partial(Embedding, config.vocab_size, config.hidden_size, mesh),
+        *[partial(DecoderLayer, config, mesh, index, rope, recompute) for index in range(config.num_hidden_layers)],
+        partial(FinalNorm, config.hidden_size, config.rms_norm_eps, mesh),
+        partial(Head, config, mesh),
+    ]
+
+
+def run_layers(layers: Iterable[nn.Module], x: Tensor, positions: Tensor | None) -> Tensor:
+    """``x`` through a stretch of the list.
+
+    Args:
+        positions: ``(B, S)`` of the whole sequence, 0 where a document begins: attention then stays inside documents.
+            None is one document a row.
+    """
+    documents = None if positions is None else Documents.of(positions)
+    for layer in layers:
+        x = layer(x, documents) if isinstance(layer, DecoderLayer) else layer(x)
+    return x

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megalite.config.model import ModelConfig
-from megalite.parallel.collectives import copy_to_tensor_axis
+from megalite.parallel.collectives import enter_split_layers
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
 
@@ -16,15 +16,15 @@ class SwiGLU(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, mesh: Mesh) -> None:
-        """Split F over the tensor axis; ``megalite.config.grid`` has checked that it divides."""
+        """Split F over the tensor axis; ``megalite.config.layout`` has checked that it divides."""
         super().__init__()
         hidden, intermediate, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        self.group = mesh.split_group
-        self.gate_proj = ColumnParallelLinear(hidden, intermediate, mesh, bias, input_copied=True)
-        self.up_proj = ColumnParallelLinear(hidden, intermediate, mesh, bias, input_copied=True)
+        self.mesh = mesh
+        self.gate_proj = ColumnParallelLinear(hidden, intermediate, mesh, bias, input_entered=True)
+        self.up_proj = ColumnParallelLinear(hidden, intermediate, mesh, bias, input_entered=True)
         self.down_proj = RowParallelLinear(intermediate, hidden, mesh, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``."""
-        x = copy_to_tensor_axis(x, self.group)  # f of the paper's figure 3, once for gate and up; g is in down_proj
+        x = enter_split_layers(x, self.mesh)  # f of Megatron's figure 3, once for gate and up; g is in down_proj
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

@@ -1,6 +1,8 @@
-"""The conjugate functions f and g of Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053, figure 3).
+"""Communication that autograd can go back through: every function here names its forward and its backward.
 
-``group=None`` is one process: both are the identity.
+The tensor axis: f and g of Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053, figure 3), and with sequence parallelism g
+and g-bar (Korthikanti et al. 2022, arXiv:2205.05198, figure 5). The context axis: DeepSpeed-Ulysses' exchange (Jacobs et
+al. 2023, arXiv:2309.14509, figure 2). ``group=None`` is one process: all are the identity.
 """
 
 from typing import Any
@@ -9,42 +11,142 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from megalite.parallel.mesh import Group, Mesh
+
+SEQUENCE_DIM = 1
+"""Of hidden states ``(B, S, H)``."""
+
+
+def enter_split_layers(x: Tensor, mesh: Mesh) -> Tensor:
+    """The way of hidden states into layers that are split over the tensor axis.
+
+    Shape: ``(B, S, H)`` -> the same; with sequence parallelism ``(B, S/t, H)`` -> ``(B, S, H)``.
+    """
+    if mesh.sequence_group is not None:
+        return _GatherSequence.apply(x, mesh.sequence_group)
+    return copy_to_tensor_axis(x, mesh.split_group)
+
+
+def leave_split_layers(partial: Tensor, mesh: Mesh) -> Tensor:
+    """The sum over the tensor axis of the partial outputs of split layers.
+
+    Shape: ``(B, S, H)`` -> the same; with sequence parallelism ``(B, S/t, H)``.
+    """
+    if mesh.sequence_group is not None:
+        return _ScatterSequence.apply(partial, mesh.sequence_group)
+    return reduce_from_tensor_axis(partial, mesh.split_group)
+
+
+def copy_to_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
+    """f: identity forward, all-reduce backward. Hands a replicated tensor to split layers."""
+    return x if group is None else _CopyToTensorAxis.apply(x, group)
+
+
+def reduce_from_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
+    """g: all-reduce forward, identity backward. Sums the partial outputs of split layers."""
+    return x if group is None else _ReduceFromTensorAxis.apply(x, group)
+
+
+def with_summed_gradient(weight: Tensor, group: Group | None) -> Tensor:
+    """``weight`` itself, whose gradient becomes the sum over ``group``.
+
+    For a weight that is whole on every rank of the group while each rank sees a part of its uses: norms and biases between
+    the layers under sequence parallelism, replicated key/value heads. It is f applied to a weight.
+    """
+    return copy_to_tensor_axis(weight, group)
+
+
+def exchange(x: Tensor, group: Group | None, split_dim: int, gather_dim: int) -> Tensor:
+    """All-to-all: cut ``x`` along ``split_dim``, one piece a rank, and join the pieces received along ``gather_dim``.
+
+    Backward is the exchange the other way round.
+    """
+    return x if group is None else _Exchange.apply(x, group, split_dim, gather_dim)
+
 
 class _CopyToTensorAxis(torch.autograd.Function):
-    """The paper's f: identity forward, all-reduce backward."""
-
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
         ctx.group = group
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        # A copy: autograd may have handed the same tensor to a branch that must not see the sum.
-        total = grads[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total, group=ctx.group)
-        return total, None
+        return _all_reduce(grads[0], ctx.group), None
 
 
 class _ReduceFromTensorAxis(torch.autograd.Function):
-    """The paper's g: all-reduce forward, identity backward."""
-
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total, group=group)
-        return total
+    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
+        return _all_reduce(x, group)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
 
 
-def copy_to_tensor_axis(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """f: hand a replicated tensor to split layers; their input gradients are summed on the way back."""
-    return x if group is None else _CopyToTensorAxis.apply(x, group)
+class _GatherSequence(torch.autograd.Function):
+    """g of Korthikanti et al.: all-gather forward, reduce-scatter backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
+        ctx.group = group
+        return _all_gather(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _reduce_scatter(grads[0], ctx.group), None
 
 
-def reduce_from_tensor_axis(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """g: sum the partial outputs of split layers; the gradient goes back to each of them unchanged."""
-    return x if group is None else _ReduceFromTensorAxis.apply(x, group)
+class _ScatterSequence(torch.autograd.Function):
+    """g-bar of Korthikanti et al.: reduce-scatter forward, all-gather backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
+        ctx.group = group
+        return _reduce_scatter(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _all_gather(grads[0], ctx.group), None
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Group, split_dim: int, gather_dim: int) -> Tensor:
+        ctx.group, ctx.dims = group, (split_dim, gather_dim)
+        return _all_to_all(x, group, split_dim, gather_dim)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        split_dim, gather_dim = ctx.dims
+        return _all_to_all(grads[0], ctx.group, gather_dim, split_dim), None, None, None
+
+
+def _all_reduce(x: Tensor, group: Group) -> Tensor:
+    # A copy: autograd may have handed the same tensor to a branch that must not see the sum.
+    total = x.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total, group=group)
+    return total
+
+
+def _all_gather(x: Tensor, group: Group) -> Tensor:
+    """``(B, S/t, H)`` -> ``(B, S, H)``."""
+    parts = x.new_empty(dist.get_world_size(group), *x.shape)
+    dist.all_gather_into_tensor(parts.flatten(0, 1), x.contiguous(), group=group)
+    return torch.cat(parts.unbind(), dim=SEQUENCE_DIM)
+
+
+def _reduce_scatter(x: Tensor, group: Group) -> Tensor:
+    """``(B, S, H)`` -> the sum's slice ``(B, S/t, H)`` of this rank."""
+    parts = torch.cat(x.chunk(dist.get_world_size(group), dim=SEQUENCE_DIM))  # one after the other along dim 0
+    mine = x.new_empty(x.shape[0], x.shape[1] // dist.get_world_size(group), *x.shape[2:])
+    dist.reduce_scatter_tensor(mine, parts, group=group)
+    return mine
+
+
+def _all_to_all(x: Tensor, group: Group, split_dim: int, gather_dim: int) -> Tensor:
+    sent = torch.stack(x.chunk(dist.get_world_size(group), dim=split_dim))
+    received = torch.empty_like(sent)
+    dist.all_to_all_single(received, sent, group=group)
+    return torch.cat(received.unbind(), dim=gather_dim)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from megalite.parallel.collectives import reduce_from_tensor_axis
+from megalite.parallel.collectives import leave_split_layers
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import mark_sliced, padded_slice_size
 
@@ -15,23 +15,23 @@ class VocabParallelEmbedding(nn.Module):
     A rank looks up the ids that it holds, gives zeros for the others, and the partial results are summed (Shoeybi et
     al. 2019, arXiv:1909.08053, section 3).
 
-    Shape: ``(B, S)`` int64 -> ``(B, S, H)`` equal on every rank.
+    Shape: ``(B, S)`` int64 -> ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``).
     """
 
     def __init__(self, vocab_size: int, hidden_size: int, mesh: Mesh) -> None:
         """Allocate this rank's rows; ``megalite.model.init`` fills them."""
         super().__init__()
-        self.group = mesh.split_group
+        self.mesh = mesh
         rows = padded_slice_size(vocab_size, mesh.tensor_size)
         self.first_id = mesh.tensor_rank * rows
         self.weight = nn.Parameter(torch.empty(rows, hidden_size))
-        mark_sliced(self.weight, 0, vocab_size, mesh.tensor_size)
+        mark_sliced(self.weight, 0, vocab_size, mesh)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Hidden states of the tokens."""
-        if self.group is None:
+        if self.mesh.tensor_size == 1:
             return F.embedding(input_ids, self.weight)
         local = input_ids - self.first_id
         elsewhere = (local < 0) | (local >= self.weight.shape[0])
         partial = F.embedding(local.masked_fill(elsewhere, 0), self.weight)
-        return reduce_from_tensor_axis(partial.masked_fill(elsewhere.unsqueeze(-1), 0.0), self.group)
+        return leave_split_layers(partial.masked_fill(elsewhere.unsqueeze(-1), 0.0), self.mesh)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from megalite.parallel.collectives import copy_to_tensor_axis, reduce_from_tensor_axis
+from megalite.parallel.collectives import enter_split_layers, leave_split_layers, with_summed_gradient
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import mark_sliced, padded_slice_size
 
@@ -18,11 +18,13 @@ class ColumnParallelLinear(nn.Module):
     Args:
         out_features: F, counted over the whole group, not per rank.
         mesh: ``Mesh.single()`` is one process, and the layer is a plain linear.
-        input_copied: the caller has applied f to the input, once for several layers that read it.
+        input_entered: the caller has taken the input through ``enter_split_layers``, once for several layers.
+        replicas: neighbouring ranks that hold the same rows, each using them for a part of the work; F/(t/replicas) rows
+            a rank.
         pad: pad F to a multiple of t; rows past F are zero. Only for a head, whose loss masks them out.
 
-    Shape: ``(B, S, H)`` equal on every rank -> ``(B, S, F/t)``.
-    Raises: ValueError where F does not divide by t and ``pad`` is off.
+    Shape: ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``) -> ``(B, S, F/t)``.
+    Raises: ValueError where F does not divide and ``pad`` is off.
     """
 
     def __init__(
@@ -31,25 +33,31 @@ class ColumnParallelLinear(nn.Module):
         out_features: int,
         mesh: Mesh,
         bias: bool = False,
-        input_copied: bool = False,
+        input_entered: bool = False,
+        replicas: int = 1,
         pad: bool = False,
     ) -> None:
         """Allocate this rank's slice; ``megalite.model.init`` fills it."""
         super().__init__()
-        if out_features % mesh.tensor_size and not pad:
+        slices = mesh.tensor_size // replicas
+        if out_features % slices and not pad:
             raise ValueError(f"out_features={out_features} does not divide by tensor_parallel_size={mesh.tensor_size}")
-        rows = padded_slice_size(out_features, mesh.tensor_size)
-        self.group = None if input_copied else mesh.split_group
+        rows = padded_slice_size(out_features, slices)
+        self.mesh, self.input_entered = mesh, input_entered
+        self.replica_group = mesh.tensor_subgroup(replicas)
         self.weight = nn.Parameter(torch.empty(rows, in_features))
-        mark_sliced(self.weight, 0, out_features, mesh.tensor_size)
+        mark_sliced(self.weight, 0, out_features, mesh, replicas)
         self.bias: nn.Parameter | None = None
         if bias:
             self.bias = nn.Parameter(torch.empty(rows))
-            mark_sliced(self.bias, 0, out_features, mesh.tensor_size)
+            mark_sliced(self.bias, 0, out_features, mesh, replicas)
 
     def forward(self, x: Tensor) -> Tensor:
         """This rank's columns of the output."""
-        return F.linear(copy_to_tensor_axis(x, self.group), self.weight, self.bias)
+        x = x if self.input_entered else enter_split_layers(x, self.mesh)
+        weight = with_summed_gradient(self.weight, self.replica_group)
+        bias = None if self.bias is None else with_summed_gradient(self.bias, self.replica_group)
+        return F.linear(x, weight, bias)
 
 
 class RowParallelLinear(nn.Module):
@@ -62,7 +70,7 @@ class RowParallelLinear(nn.Module):
     Args:
         in_features: F, counted over the whole group, not per rank.
 
-    Shape: ``(B, S, F/t)`` -> ``(B, S, H)`` equal on every rank.
+    Shape: ``(B, S, F/t)`` -> ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``).
     Raises: ValueError where F does not divide by t.
     """
 
@@ -71,14 +79,12 @@ class RowParallelLinear(nn.Module):
         super().__init__()
         if in_features % mesh.tensor_size:
             raise ValueError(f"in_features={in_features} does not divide by tensor_parallel_size={mesh.tensor_size}")
-        self.group = mesh.split_group
+        self.mesh = mesh
         self.weight = nn.Parameter(torch.empty(out_features, in_features // mesh.tensor_size))
-        mark_sliced(self.weight, 1, in_features, mesh.tensor_size)
+        mark_sliced(self.weight, 1, in_features, mesh)
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole output, from this rank's part of the input."""
-        if self.group is None:
-            return F.linear(x, self.weight, self.bias)
-        total = reduce_from_tensor_axis(F.linear(x, self.weight), self.group)
-        return total if self.bias is None else total + self.bias
+        total = leave_split_layers(F.linear(x, self.weight), self.mesh)
+        return total if self.bias is None else total + with_summed_gradient(self.bias, self.mesh.sequence_group)

@@ -1,7 +1,9 @@
 """Which part of a full tensor a rank holds: cutting it out, and putting the slices together again.
 
-A split parameter carries two marks: ``tensor_model_parallel = True``, by which DeepSpeed and Megatron count it rightly in
-the gradient norm, and ``slicing``, which says along which dim it is cut and how long that dim is in the full tensor.
+A split parameter carries two marks: ``tensor_model_parallel``, by which DeepSpeed and Megatron count it rightly in the
+gradient norm, and ``slicing``, which says along which dim it is cut and how long that dim is in the full tensor. The
+norm counts marked parameters on every tensor-parallel rank and the others on the first only; so of several replicas of a
+slice just one is marked.
 """
 
 from dataclasses import dataclass
@@ -15,13 +17,15 @@ from megalite.parallel.mesh import Mesh
 
 @dataclass(frozen=True)
 class Slicing:
-    """A cut of one dim into t equal slices, after padding it to a multiple of t."""
+    """A cut of one dim into equal slices, after padding it to a multiple of their number."""
 
     dim: int
     full_size: int
     """Length of the dim in the full tensor, without padding."""
     slice_size: int
-    """Length on each rank; ``t * slice_size - full_size`` rows at the end are padding."""
+    """Length on each rank; rows past ``full_size`` at the end are padding."""
+    replicas: int
+    """Neighbouring ranks that hold the same slice; t / replicas slices make the full tensor."""
 
 
 def padded_slice_size(size: int, parts: int) -> int:
@@ -29,13 +33,14 @@ def padded_slice_size(size: int, parts: int) -> int:
     return -(-size // parts)
 
 
-def mark_sliced(parameter: nn.Parameter, dim: int, full_size: int, parts: int) -> None:
-    """Record that ``parameter`` is one of ``parts`` slices along ``dim``. Does nothing for one part without padding."""
-    slicing = Slicing(dim, full_size, padded_slice_size(full_size, parts))
-    if parts > 1:
-        parameter.slicing = slicing  # type: ignore[attr-defined]
-        parameter.tensor_model_parallel = True  # type: ignore[attr-defined]
-        parameter.partition_dim = dim  # type: ignore[attr-defined]
+def mark_sliced(parameter: nn.Parameter, dim: int, full_size: int, mesh: Mesh, replicas: int = 1) -> None:
+    """Record that ``parameter`` is this rank's slice along ``dim``, one of t / replicas. Does nothing at t = 1."""
+    if mesh.tensor_size == 1:
+        return
+    slice_size = padded_slice_size(full_size, mesh.tensor_size // replicas)
+    parameter.slicing = Slicing(dim, full_size, slice_size, replicas)  # type: ignore[attr-defined]
+    parameter.tensor_model_parallel = mesh.tensor_rank % replicas == 0  # type: ignore[attr-defined]
+    parameter.partition_dim = dim  # type: ignore[attr-defined]
 
 
 def full_shape(parameter: nn.Parameter) -> torch.Size:
@@ -57,7 +62,7 @@ def take_slice(full: Tensor, parameter: nn.Parameter, mesh: Mesh) -> Tensor:
     slicing: Slicing | None = getattr(parameter, "slicing", None)
     if slicing is None:
         return full
-    start = mesh.tensor_rank * slicing.slice_size
+    start = mesh.tensor_rank // slicing.replicas * slicing.slice_size
     held = max(0, min(slicing.slice_size, slicing.full_size - start))
     part = full.narrow(slicing.dim, min(start, slicing.full_size), held)
     if held == slicing.slice_size:
@@ -78,4 +83,4 @@ def gather_full(part: Tensor, parameter: nn.Parameter, mesh: Mesh) -> Tensor:
         return part
     parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(mesh.tensor_size)]
     dist.all_gather(parts, part.contiguous(), group=mesh.tensor_group)
-    return torch.cat(parts, dim=slicing.dim).narrow(slicing.dim, 0, slicing.full_size)
+    return torch.cat(parts[:: slicing.replicas], dim=slicing.dim).narrow(slicing.dim, 0, slicing.full_size)

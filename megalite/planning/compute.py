@@ -1,7 +1,7 @@
 """Floating-point operations of training; a multiply and an add are two."""
 
 from megalite.config.model import ModelConfig
-from megalite.planning.parameters import matmul_parameters, total_parameters
+from megalite.config.parameters import matmul_parameters, total_parameters
 
 TOKENS_PER_PARAMETER = 20
 """Compute-optimal tokens for each parameter (Hoffmann et al. 2022, arXiv:2203.15556, table 3 rounded)."""

@@ -1,6 +1,11 @@
 """Bytes of model state on one device, by ZeRO stage (Rajbhandari et al. 2020, arXiv:1910.02054, figure 1)."""
 
+from itertools import pairwise
 from typing import NamedTuple
+
+from megalite.config.model import ModelConfig
+from megalite.config.pipeline_split import stage_bounds
+from megalite.config.schema import ParallelSection
 
 
 class ModelState(NamedTuple):
@@ -16,17 +21,35 @@ class ModelState(NamedTuple):
         return self.weights + self.gradients + self.optimizer
 
 
-def model_state_bytes(parameters: int, precision: str, zero_stage: int, data_parallel_size: int) -> ModelState:
+def device_parameters(model: ModelConfig, parallel: ParallelSection) -> int:
+    """Parameters on the fullest device: its stage's layers, their matrices divided by t, what is whole counted whole."""
+    t, hidden = parallel.tensor_parallel_size, model.hidden_size
+    table = -(-model.vocab_size // t) * hidden
+    queries = model.num_attention_heads // t * model.head_size
+    keys = max(1, model.key_value_heads // t) * model.head_size  # a head held by several ranks counts on each
+    layer = 2 * hidden * (queries + keys) + 3 * hidden * model.intermediate_size // t + 2 * hidden
+    if model.attention_bias:
+        layer += queries + 2 * keys + hidden
+    if model.mlp_bias:
+        layer += 2 * model.intermediate_size // t + hidden
+    entries = [table, *[layer] * model.num_hidden_layers, hidden, table]
+    if parallel.pipeline_parallel_size == 1:
+        return sum(entries) - (table if model.tie_word_embeddings else 0)
+    bounds = stage_bounds(model, parallel)
+    return max(sum(entries[start:end]) for start, end in pairwise(bounds))
+
+
+def model_state_bytes(parameters: int, precision: str, zero_stage: int, replicas: int) -> ModelState:
     """What one device holds between the micro-batches.
 
     fp32, and bf16 without ZeRO (autocast over fp32 weights): 4 bytes of weight, 4 of gradient, 8 of moments. bf16 with
     ZeRO: 2 of weight, 4 of gradient (accumulated in fp32), 12 of master weight and moments. Stage 1 divides the
-    optimizer by the data-parallel size, stage 2 the gradients too, stage 3 the weights as well.
+    optimizer by the number of replicas (d * c), stage 2 the gradients too, stage 3 the weights as well.
     """
     low_precision_weights = precision == "bf16" and zero_stage > 0
     weights, gradients, optimizer = (2, 4, 12) if low_precision_weights else (4, 4, 8)
     return ModelState(
-        weights=parameters * weights / (data_parallel_size if zero_stage >= 3 else 1),
-        gradients=parameters * gradients / (data_parallel_size if zero_stage >= 2 else 1),
-        optimizer=parameters * optimizer / (data_parallel_size if zero_stage >= 1 else 1),
+        weights=parameters * weights / (replicas if zero_stage >= 3 else 1),
+        gradients=parameters * gradients / (replicas if zero_stage >= 2 else 1),
+        optimizer=parameters * optimizer / (replicas if zero_stage >= 1 else 1),
     )

@@ -1,23 +1,27 @@
 """A run told in numbers before it starts: what ``pretrain.py --check`` prints."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.console import Console
 from rich.table import Table
 
 from megalite.config.checks import accumulation_steps
+from megalite.config.grid import GridShape
+from megalite.config.parameters import total_parameters
+from megalite.config.pipeline_split import stage_bounds
 from megalite.config.schema import RunConfig
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_exact
-from megalite.planning.memory import ModelState, model_state_bytes
-from megalite.planning.parameters import total_parameters
+from megalite.planning.memory import ModelState, device_parameters, model_state_bytes
 
 
 @dataclass(frozen=True)
 class Plan:
     """The derived facts of a run on ``world_size`` devices."""
 
-    world_size: int
-    data_parallel_size: int
+    shape: GridShape
+    stages: list[int] | None
+    """Bounds of the pipeline stages in the list of layers; None without a pipeline."""
     parameters: int
     accumulation_steps: int
     tokens_per_step: int
@@ -31,7 +35,7 @@ class Plan:
     """None where ``hardware.peak_tflops`` is not given."""
 
 
-def make_plan(config: RunConfig, world_size: int, data_parallel_size: int, zero_stage: int) -> Plan:
+def make_plan(config: RunConfig, shape: GridShape, zero_stage: int) -> Plan:
     """All of it as functions of the config. Raises: ConfigError where the batch does not divide."""
     batch, sequence = config.batch, config.data.sequence_length
     tokens_per_step = batch.global_batch_size * sequence
@@ -40,18 +44,20 @@ def make_plan(config: RunConfig, world_size: int, data_parallel_size: int, zero_
     peak = config.hardware.peak_tflops
     parameters = total_parameters(config.model)
     return Plan(
-        world_size=world_size,
-        data_parallel_size=data_parallel_size,
+        shape=shape,
+        stages=stage_bounds(config.model, config.parallel) if shape.pipe > 1 else None,
         parameters=parameters,
-        accumulation_steps=accumulation_steps(batch.micro_batch_size, batch.global_batch_size, data_parallel_size),
+        accumulation_steps=accumulation_steps(batch.micro_batch_size, batch.global_batch_size, shape.data),
         tokens_per_step=tokens_per_step,
         tokens=tokens,
         compute_optimal_tokens=compute_optimal_tokens(config.model),
         flops_6np=flops_6np(config.model, tokens),
         flops_exact=flops,
         zero_stage=zero_stage,
-        model_state=model_state_bytes(parameters, config.training.precision, zero_stage, data_parallel_size),
-        days=None if peak is None else days(flops, peak, world_size, config.hardware.expected_mfu),
+        model_state=model_state_bytes(
+            device_parameters(config.model, config.parallel), config.training.precision, zero_stage, shape.replicas
+        ),
+        days=None if peak is None else days(flops, peak, shape.world_size, config.hardware.expected_mfu),
     )
 
 
@@ -66,13 +72,15 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     table.add_row(
         "batch",
         f"{batch.global_batch_size} samples = micro {batch.micro_batch_size} x accumulation {plan.accumulation_steps}"
-        f" x data-parallel {plan.data_parallel_size}",
+        f" x data-parallel {plan.shape.data}",
     )
-    table.add_row(
-        "devices",
-        f"{plan.world_size} = pipe {config.parallel.pipeline_parallel_size} x data {plan.data_parallel_size}"
-        f" x tensor {config.parallel.tensor_parallel_size}, ZeRO stage {plan.zero_stage}",
-    )
+    table.add_row("devices", _devices(config, plan))
+    if plan.stages is not None:
+        counts = [end - start for start, end in pairwise(plan.stages)]
+        table.add_row(
+            "stages",
+            f"{' + '.join(map(str, counts))} of embedding, {config.model.num_hidden_layers} layers, norm, head",
+        )
     schedule, optimizer = config.schedule, config.optimizer
     table.add_row(
         "learning",
@@ -96,11 +104,17 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     console.print(table)
 
 
+def _devices(config: RunConfig, plan: Plan) -> str:
+    shape = plan.shape
+    sequence = " with sequence parallelism" if config.parallel.sequence_parallel else ""
+    return f"{shape.world_size} = {shape}{sequence}, ZeRO stage {plan.zero_stage}"
+
+
 def _time(config: RunConfig, plan: Plan) -> str:
     if plan.days is None:
         return "give hardware.peak_tflops=... (of one device) to see the days"
     return (
-        f"{readable_days(plan.days)} at {config.hardware.peak_tflops:g} TFLOP/s a device x {plan.world_size} x "
+        f"{readable_days(plan.days)} at {config.hardware.peak_tflops:g} TFLOP/s a device x {plan.shape.world_size} x "
         f"{config.hardware.expected_mfu:.0%} utilisation"
     )
 

@@ -30,7 +30,8 @@ def load_checkpoint(engine: Engine, config: RunConfig, folder: Path, state: Trai
 def _make_optimizer_state(engine: Engine, config: RunConfig) -> None:
     """Let the optimizer create its moments by one step on nonsense; all that it touches is overwritten afterwards."""
     shape = (config.batch.micro_batch_size, config.data.sequence_length)
-    batch = {key: torch.zeros(shape, dtype=torch.long) for key in ("input_ids", "labels")}
+    keys = ("input_ids", "labels", "positions") if config.data.mask_documents else ("input_ids", "labels")
+    batch = {key: torch.zeros(shape, dtype=torch.long) for key in keys}
     engine.train_step([batch] * engine.deepspeed.gradient_accumulation_steps(), lr=0.0)
     engine.deepspeed.global_steps = engine.deepspeed.micro_steps = engine.deepspeed.global_samples = 0
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from megalite.config.schema import RunConfig
 from megalite.model.hf_config import hf_config_from_model
-from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import full_shape, gather_full
+from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
 from megalite.training.checkpoint_state import MANIFEST, TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.run_folder import PARTIAL_SUFFIX, checkpoints, step_folder
-from megalite.training.state_access import MOMENTS, get_master_weight, get_moment
+from megalite.training.state_access import MOMENTS
 from megalite.training.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
+from megalite.training.tensor_routes import TensorRoutes
 
 
 def save_checkpoint(
@@ -70,14 +70,17 @@ def save_checkpoint(
 def _write_tensors(
     engine: Engine, config: RunConfig, partial: Path, rank: int, world: int, max_shard_bytes: int
 ) -> list[Path]:
-    """Gather every tensor on all ranks in the same order; the owner of a shard keeps it and writes the file."""
+    """Gather every tensor in the same order on all ranks of its stage; the owner of a shard keeps it and writes the file.
+
+    Which tensors a shard holds is a function of their shapes, so the files are the same under every layout.
+    """
     precision = DTYPES[config.training.precision]
     kinds: list[tuple[str, str, torch.dtype]] = [("hf", "model", precision)]
     if precision != torch.float32:
         kinds.append(("optimizer", "master", torch.float32))
     kinds += [("optimizer", moment, torch.float32) for moment in MOMENTS]
-    parameters = dict(engine.named_parameters)
-    shapes = {name: full_shape(parameter) for name, parameter in parameters.items()}
+    shapes = hf_parameter_shapes(config.model)
+    tensors_of = TensorRoutes(engine, shapes)
     written: list[Path] = []
     pending: list[Future[None]] = []
     shard_number = 0
@@ -90,8 +93,8 @@ def _write_tensors(
                 shard_number += 1
                 tensors: dict[str, Tensor] = {}
                 for name in names:
-                    full = _full_tensor(engine, parameters[name], stem, engine.mesh)
-                    if rank == owner:
+                    full = tensors_of.bring(name, stem, owner)
+                    if full is not None:
                         tensors[name] = full.to("cpu", dtype, copy=True)
                 if rank == owner:
                     path = partial / folder / shard_name(stem, index, len(shards))
@@ -105,12 +108,6 @@ def _write_tensors(
         for done in pending:
             done.result()
     return written
-
-
-def _full_tensor(engine: Engine, parameter: nn.Parameter, stem: str, mesh: Mesh) -> Tensor:
-    if stem in MOMENTS:
-        return gather_full(get_moment(engine.deepspeed, parameter, stem), parameter, mesh)
-    return gather_full(get_master_weight(parameter), parameter, mesh)
 
 
 def _write_descriptions(

@@ -1,4 +1,4 @@
-"""``state.json`` and ``manifest.json`` of a checkpoint: what it is, and whether it is whole. No torch here."""
+"""``state.json`` and ``manifest.json`` of a checkpoint: what it is, and whether it is whole."""
 
 import hashlib
 import json
@@ -9,9 +9,13 @@ from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import RunConfig
+from megalite.data.blend import BlendedDataset
+from megalite.data.fingerprint import samples_fingerprint
+from megalite.data.gpt_dataset import GPTDataset
 from megalite.model.hf_config import model_config_from_hf
 
 MANIFEST = "manifest.json"
+NEXT_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class TrainingState:
     sequence_length: int
     data: dict[str, str]
     """Training prefix -> sha256 of its ``.bin``; the order of the samples is a function of these and the seed."""
+    read_fingerprint: str = f"{0:010x}"
+    """Of all samples read so far: equal for every layout, see ``megalite.data.fingerprint``."""
+    next_fingerprint: str = ""
+    """Of the ``NEXT_SAMPLES`` samples to be read next; a resumed run must find the same."""
 
 
 def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> TrainingState:
@@ -34,7 +42,12 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
 
     Raises: ConfigError naming the fact that differs.
     """
-    state = TrainingState(**json.loads((folder / "state.json").read_text()))
+    try:
+        state = TrainingState(**json.loads((folder / "state.json").read_text()))
+    except (TypeError, json.JSONDecodeError):
+        raise DataError(
+            f"{folder / 'state.json'}: not of this version's form; resume from another checkpoint"
+        ) from None
     saved = model_config_from_hf(json.loads((folder / "hf" / "config.json").read_text()))
     for key in ("head_size", "key_value_heads", *type(saved).model_fields):
         if key not in ("head_dim", "num_key_value_heads", "initializer_range"):
@@ -52,6 +65,16 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
             f"raise training.steps to go on"
         )
     return state
+
+
+def check_data_order(folder: Path, state: TrainingState, dataset: GPTDataset | BlendedDataset) -> None:
+    """Refuse to resume where the next samples would be others than the interrupted run's. Raises: ConfigError."""
+    found = f"{samples_fingerprint(dataset, state.consumed_samples, NEXT_SAMPLES):010x}"
+    if found != state.next_fingerprint:
+        raise ConfigError(
+            f"{folder}: after sample {state.consumed_samples:,} its run would have read samples with fingerprint "
+            f"{state.next_fingerprint}, this one {found}; resume with the same data.train, weights included"
+        )
 
 
 def verify_files(folder: Path) -> None:

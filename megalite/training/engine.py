@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from megalite.config.ds_config import zero_stage
 from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.cross_entropy import cross_entropy_sum
+from megalite.parallel.cross_entropy import IGNORE, cross_entropy_sum
 from megalite.parallel.mesh import Mesh
+from megalite.training.gradient_norm import GradientClipping
 from megalite.training.optimizer import build_optimizer, create_state
+from megalite.training.progress import Progress
 from megalite.training.ranks import quiet_deepspeed
 
 Batch = dict[str, Tensor]
+"""``input_ids`` and ``labels`` ``(B, S)``; with masked documents also ``positions`` ``(B, S)``."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -39,80 +42,114 @@ class Engine:
 
     A mean of micro-batch means would weigh a token more where its micro-batch has few counted tokens. Here every
     micro-batch contributes its loss summed over tokens, divided once by the number of counted tokens in the global
-    batch: over accumulation and over all data-parallel ranks.
+    batch: over accumulation and over all ranks that hold other tokens.
     """
 
-    def __init__(self, config: RunConfig, ds_config: dict[str, Any], mesh: Mesh, device: torch.device) -> None:
-        """Build model, optimizer and DeepSpeed engine. ``ds_config`` is the merged one."""
+    def __init__(
+        self,
+        config: RunConfig,
+        ds_config: dict[str, Any],
+        mesh: Mesh,
+        device: torch.device,
+        progress: Progress | None = None,
+    ) -> None:
+        """Build model, optimizer and DeepSpeed engine. ``ds_config`` is the merged one. Collective."""
         deepspeed = quiet_deepspeed()
+        self.config, self.mesh, self.device = config, mesh, device
         self.stage = zero_stage(ds_config)
-        self.mesh, self.device, self._vocab_size = mesh, device, config.model.vocab_size
+        self.progress = progress or Progress()
         # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
-        self._autocast = config.training.precision == "bf16" and not low_precision_weights
-        model = build_model(
-            config.model,
-            mesh,
-            zero3_config=ds_config if self.stage == 3 else None,
-            seed=config.run.seed,
-            dtype=torch.bfloat16 if low_precision_weights else torch.float32,
-            checkpoint_activations=config.training.checkpoint_activations,
-        ).to(device)
-        self.named_parameters = list(named_hf_parameters(model))
-        optimizer = build_optimizer(self.named_parameters, config.optimizer)
+        self.autocast = config.training.precision == "bf16" and not low_precision_weights
         with contextlib.redirect_stdout(io.StringIO()):  # memory reports that it prints without being asked
+            model = self.build_model(ds_config, torch.bfloat16 if low_precision_weights else torch.float32)
+            self.named_parameters = list(named_hf_parameters(model))
+            optimizer = build_optimizer(self.named_parameters, config.optimizer)
             self.deepspeed, *_ = deepspeed.initialize(
-                model=model, optimizer=optimizer, config=ds_config, mpu=mesh if mesh.tensor_size > 1 else None
+                model=model, optimizer=optimizer, config=ds_config, mpu=self.mpu()
             )
-        if self.stage in (1, 2):
+        self.clipping: GradientClipping | None = None
+        if self.stage == 0:
+            parameters = [parameter for _, parameter in self.named_parameters]
+            self.clipping = GradientClipping(parameters, mesh, config.optimizer.gradient_clipping)
+            optimizer.register_step_pre_hook(self.clipping)
+        elif self.stage in (1, 2):
             create_state(self.deepspeed.optimizer.optimizer)
 
+    def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> nn.Module:
+        """The model on its device."""
+        return build_model(
+            self.config.model,
+            self.mesh,
+            zero3_config=ds_config if self.stage == 3 else None,
+            seed=self.config.run.seed,
+            dtype=dtype,
+            recompute=self.config.training.activation_checkpointing,
+        ).to(self.device)
+
+    def mpu(self) -> Mesh | None:
+        """What DeepSpeed asks for its groups; None is: all ranks hold the same weights."""
+        return self.mesh if self.mesh.tensor_size > 1 else None
+
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepResult:
-        """Accumulate over ``micro_batches`` (this rank's share of the global batch), clip, and update once."""
+        """Accumulate over ``micro_batches`` (this data rank's share of the global batch), clip, and update once."""
+        for group in self.deepspeed.optimizer.param_groups:
+            group["lr"] = lr
+        batches = [self.own_tokens(batch) for batch in micro_batches]
+        counted = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches) if self.has_loss else 0
+        tokens = int(self.total(torch.tensor(float(counted), dtype=torch.float64, device=self.device)))
+        # DeepSpeed divides gradients by the number of ranks that hold the same weights.
+        loss_sum = self.forward_backward_step(batches, scale=self.mesh.replicas / tokens)
+        norm = self.deepspeed.get_global_grad_norm() if self.clipping is None else self.clipping.norm
+        return StepResult(loss_sum, tokens, float(norm))
+
+    def forward_backward_step(self, batches: Sequence[Batch], scale: float) -> Tensor:
+        """Gradients of ``scale * loss summed over tokens`` of all batches, then one update. Returns the unscaled sum."""
         engine = self.deepspeed
         engine.train()
-        for group in engine.optimizer.param_groups:
-            group["lr"] = lr
-        counted = sum(int((batch["labels"] != -100).sum()) for batch in micro_batches)
-        tokens = int(self.sum_over_data(torch.tensor(float(counted), dtype=torch.float64, device=self.device)))
-        scale = self.mesh.data_size / tokens  # DeepSpeed divides gradients by the number of data-parallel ranks
-        loss_sum, norm = torch.zeros((), device=self.device), None
-        for batch in micro_batches:
+        loss_sum = torch.zeros((), device=self.device)
+        for number, batch in enumerate(batches):
+            self.progress.at("forward", number)
             loss = self._loss_sum(batch)
+            self.progress.at("backward", number)
             engine.backward(loss * scale, scale_wrt_gas=False)
             loss_sum += loss.detach()
-            if self.stage == 0 and engine.is_gradient_accumulation_boundary():
-                norm = self._gradient_norm()
+            self.progress.at("optimizer step", number)
             engine.step()
-        return StepResult(loss_sum, tokens, float(engine.get_global_grad_norm() if norm is None else norm))
+        return loss_sum
 
     @torch.no_grad()
-    def evaluate(self, batch: Batch) -> Tensor:
-        """``(loss summed, counted tokens)`` of one batch of this rank, as a float64 tensor of two."""
+    def evaluate(self, micro_batches: Sequence[Batch]) -> Tensor:
+        """``(loss summed, counted tokens)`` of this rank's tokens in the batches, as a float64 tensor of two."""
         self.deepspeed.eval()
-        counted = (batch["labels"] != -100).sum()
-        return torch.stack([self._loss_sum(batch).double().cpu(), counted.double().cpu()]).to(self.device)
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for number, batch in enumerate(map(self.own_tokens, micro_batches)):
+            self.progress.at("validation", number)
+            totals[0] += self._loss_sum(batch)
+            totals[1] += (batch["labels"] != IGNORE).sum()
+        return totals
 
-    def sum_over_data(self, value: Tensor) -> Tensor:
-        """``value`` summed over the data-parallel ranks."""
-        if self.mesh.data_size > 1:
-            torch.distributed.all_reduce(value, group=self.mesh.data_group)
+    @property
+    def has_loss(self) -> bool:
+        """Whether this rank's stage ends in the loss."""
+        return self.mesh.pipe_rank == self.mesh.pipe_size - 1
+
+    def total(self, value: Tensor) -> Tensor:
+        """``value``, which only ranks with a loss fill, summed over all tokens of the global batch. Collective, in place."""
+        if self.mesh.replicas > 1:
+            torch.distributed.all_reduce(value, group=self.mesh.replica_group)
+        if self.mesh.pipe_size > 1:
+            torch.distributed.all_reduce(value, group=self.mesh.pipe_group)
         return value
 
-    def _loss_sum(self, batch: Batch) -> Tensor:
-        input_ids = batch["input_ids"].to(self.device, non_blocking=True)
-        labels = batch["labels"].to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
-            logits = self.deepspeed(input_ids)
-        return cross_entropy_sum(logits, labels, self._vocab_size, self.mesh)
+    def own_tokens(self, batch: Batch) -> Batch:
+        """This context rank's stretch of the sequence; positions stay whole, attention needs all of them."""
+        length = batch["labels"].shape[1] // self.mesh.context_size
+        mine = slice(self.mesh.context_rank * length, (self.mesh.context_rank + 1) * length)
+        return {key: value if key == "positions" else value[:, mine] for key, value in batch.items()}
 
-    def _gradient_norm(self) -> Tensor:
-        """The global norm at stage 0, where DeepSpeed keeps none: slices count once each, replicas once."""
-        squares = torch.zeros(2, device=self.device)
-        for _, parameter in self.named_parameters:
-            if parameter.grad is not None:
-                is_slice = getattr(parameter, "tensor_model_parallel", False)
-                squares[int(is_slice)] += parameter.grad.float().square().sum()
-        if self.mesh.tensor_size > 1:
-            torch.distributed.all_reduce(squares[1:], group=self.mesh.tensor_group)
-        return squares.sum().sqrt()
+    def _loss_sum(self, batch: Batch) -> Tensor:
+        moved = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.deepspeed(moved["input_ids"], moved.get("positions"))
+        return cross_entropy_sum(logits, moved["labels"], self.config.model.vocab_size, self.mesh)

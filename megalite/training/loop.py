@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from megalite.config.errors import DivergenceError
 from megalite.config.schema import RunConfig
+from megalite.data.fingerprint import MODULUS, samples_fingerprint
 from megalite.data.loader import BatchLoader
 from megalite.data.prepare import ValidationData
 from megalite.training.checkpoint_save import save_checkpoint
-from megalite.training.checkpoint_state import TrainingState
+from megalite.training.checkpoint_state import NEXT_SAMPLES, TrainingState
 from megalite.training.engine import Engine, StepResult
 from megalite.training.metrics import Metrics
 from megalite.training.schedule import learning_rate
@@ -60,6 +63,8 @@ def train(
     window_began, window_tokens = began, 0
     for step in range(start.step, total):
         lr = learning_rate(config.schedule, config.optimizer.lr, step, total)
+        engine.progress.step = step + 1
+        engine.progress.at("reading")
         result = engine.train_step(loader.step_batches(consumed), lr)
         consumed += batch
         window_tokens += result.tokens
@@ -74,6 +79,7 @@ def train(
         if logs:
             loss = _mean_loss(engine, result)
             _refuse_non_finite(done, loss, result.grad_norm)
+            fingerprint = _read_fingerprint(engine, loader, start)
             speed = window_tokens / (time.perf_counter() - window_began)
             values = {
                 "loss": loss,
@@ -82,6 +88,7 @@ def train(
                 "tokens_per_second": speed,
                 "mfu": speed * reckoning.flops_per_token / reckoning.peak_flops,
                 "consumed_samples": consumed,
+                "read_fingerprint": fingerprint,
             }
             metrics.log_step(done, values)
         if validates and validation is not None:
@@ -94,7 +101,14 @@ def train(
             )
             metrics.log_validation(done, outcome_validation)
         if saves:
-            state = replace(start, step=done, consumed_samples=consumed)
+            engine.progress.at("checkpoint")
+            state = replace(
+                start,
+                step=done,
+                consumed_samples=consumed,
+                read_fingerprint=fingerprint,
+                next_fingerprint=f"{samples_fingerprint(loader.dataset, consumed, NEXT_SAMPLES):010x}",
+            )
             checkpoint = save_checkpoint(engine, config, ds_config, run, state)
             metrics.log_event(done, "checkpoint", f"saved {checkpoint}")
         if logs or validates:  # the speed is that of training alone
@@ -104,7 +118,14 @@ def train(
 
 def _mean_loss(engine: Engine, result: StepResult) -> float:
     """Loss per token over the global batch, in nats."""
-    return float(engine.sum_over_data(result.loss_sum.double())) / result.tokens
+    return float(engine.total(result.loss_sum.double())) / result.tokens
+
+
+def _read_fingerprint(engine: Engine, loader: BatchLoader, start: TrainingState) -> str:
+    """Of all samples read since step 0: each data rank counted once."""
+    counts = engine.has_loss and engine.mesh.context_rank == 0
+    own = torch.tensor(loader.fingerprint if counts else 0, dtype=torch.int64, device=engine.device)
+    return f"{(int(engine.total(own)) + int(start.read_fingerprint, 16)) % MODULUS:010x}"
 
 
 def _refuse_non_finite(step: int, loss: float, grad_norm: float) -> None:

@@ -1,6 +1,8 @@
 """From a checked config to a trained model: ranks, mesh, engine, loader, loop, in this order."""
 
+import datetime
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,14 @@ from megalite.data.prepare import TrainingData
 from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_state import TrainingState
-from megalite.training.engine import DTYPES, Engine
+from megalite.training.engine import DTYPES
 from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
 from megalite.training.peak import measure_peak_tflops
+from megalite.training.pipeline_engine import build_engine
+from megalite.training.progress import Progress
 from megalite.training.ranks import end_ranks, start_ranks
+from megalite.training.watch import Watch
 
 
 def run_session(
@@ -32,37 +37,67 @@ def run_session(
     console: Console,
 ) -> Outcome:
     """Train on the ranks that the launcher has started, from ``checkpoint`` or from the beginning."""
-    device = start_ranks()
+    # The watch names a rank that hangs; the process groups' own time-out, which names none, comes after it.
+    device = start_ranks(datetime.timedelta(seconds=2 * config.training.timeout_seconds))
     try:
-        mesh = Mesh.create(config.parallel.tensor_parallel_size, config.parallel.pipeline_parallel_size)
-        is_first = torch.distributed.get_rank() == 0
+        is_first, world_size = torch.distributed.get_rank() == 0, torch.distributed.get_world_size()
+        positions = run / ".ranks"
         if is_first:
             _open_run_folder(run, config, ds_config)
-        engine = Engine(config, ds_config, mesh, device)
-        if checkpoint is not None:
-            load_checkpoint(engine, config, checkpoint, start)
-        loader = BatchLoader(
-            data.train,
-            config.batch.micro_batch_size,
-            config.batch.global_batch_size,
-            mesh.data_rank,
-            mesh.data_size,
-        )
-        peak = _peak_flops(config, device)
-        console.print(
-            f"{torch.distributed.get_world_size()} ranks on {device.type}, {config.training.precision}, ZeRO stage "
-            f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s "
-            f"({'measured' if config.hardware.peak_tflops is None else 'named'})",
-            highlight=False,
-        )
-        metrics = Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard)
-        with metrics:
-            if checkpoint is not None:
-                metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
-            reckoning = Reckoning(flops_per_token, peak)
-            return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
+            shutil.rmtree(positions, ignore_errors=True)
+            positions.mkdir()
+        torch.distributed.barrier()
+        progress = Progress()
+        with Watch(progress, positions, world_size, config.training.timeout_seconds)():
+            outcome = _train(
+                config, ds_config, data, run, start, checkpoint, flops_per_token, console, device, progress
+            )
+        torch.distributed.barrier()
+        if is_first:
+            shutil.rmtree(positions)
+        return outcome
     finally:
         end_ranks()
+
+
+def _train(
+    config: RunConfig,
+    ds_config: dict[str, Any],
+    data: TrainingData,
+    run: Path,
+    start: TrainingState,
+    checkpoint: Path | None,
+    flops_per_token: float,
+    console: Console,
+    device: torch.device,
+    progress: Progress,
+) -> Outcome:
+    mesh = Mesh.create(config.parallel)
+    engine = build_engine(config, ds_config, mesh, device, progress)
+    if checkpoint is not None:
+        load_checkpoint(engine, config, checkpoint, start)
+    batch = config.batch
+    loader = BatchLoader(
+        data.train,
+        batch.micro_batch_size,
+        batch.global_batch_size,
+        mesh.data_rank,
+        mesh.data_size,
+        config.data.mask_documents,
+    )
+    peak = _peak_flops(config, device)
+    named = "measured" if config.hardware.peak_tflops is None else "named"
+    console.print(
+        f"{mesh.shape.world_size} ranks on {device.type} ({mesh.shape}), {config.training.precision}, ZeRO stage "
+        f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s ({named})",
+        highlight=False,
+    )
+    is_first = torch.distributed.get_rank() == 0
+    with Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard) as metrics:
+        if checkpoint is not None:
+            metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
+        reckoning = Reckoning(flops_per_token, peak)
+        return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
 
 
 def _open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any]) -> None:

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from megalite.data.gpt_dataset import SequentialDataset
-from megalite.training.engine import Engine
+from megalite.data.gpt_dataset import IGNORE, SequentialDataset
+from megalite.training.engine import Batch, Engine
+
+PIPELINED = 4
+"""Micro-batches in flight for every pipeline stage, so that stages seldom wait."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,28 @@ def validate(
 ) -> ValidationResult:
     """Evaluate on the first ``max_samples`` samples (all of them where None). Collective.
 
-    Every rank takes its share of the samples; ranks that have none left in the last round repeat one with all labels
-    masked, because under ZeRO-3 a forward pass is collective.
+    Every data rank takes its share of the samples; ranks that have none left in the last round repeat one with all labels
+    masked, because a forward pass is collective.
     """
     count = len(dataset) if max_samples is None else min(max_samples, len(dataset))
     ranks, rank = engine.mesh.data_size, engine.mesh.data_rank
+    starts = range(0, count, micro_batch_size * ranks)
+    together = PIPELINED * engine.mesh.pipe_size if engine.mesh.pipe_size > 1 else 1
     totals = torch.zeros(2, dtype=torch.float64, device=engine.device)
-    for start in range(0, count, micro_batch_size * ranks):
-        first = start + rank * micro_batch_size
-        rows = [dataset[min(index, count - 1)] for index in range(first, first + micro_batch_size)]
-        input_ids = torch.stack([torch.from_numpy(ids) for ids, _ in rows])
-        labels = torch.stack([torch.from_numpy(labels) for _, labels in rows])
-        labels[max(0, count - first) :] = -100
-        totals += engine.evaluate({"input_ids": input_ids, "labels": labels})
-    loss_sum, tokens = engine.sum_over_data(totals).tolist()
+    for number in range(0, len(starts), together):
+        firsts = [start + rank * micro_batch_size for start in starts[number : number + together]]
+        totals += engine.evaluate([_batch(engine, dataset, first, micro_batch_size, count) for first in firsts])
+    loss_sum, tokens = engine.total(totals).tolist()
     loss = loss_sum / tokens
     return ValidationResult(loss, loss / math.log(2) / bytes_per_token, int(tokens))
+
+
+def _batch(engine: Engine, dataset: SequentialDataset, first: int, size: int, count: int) -> Batch:
+    numbers = [min(index, count - 1) for index in range(first, first + size)]
+    rows = [dataset[number] for number in numbers]
+    labels = torch.stack([torch.from_numpy(labels) for _, labels in rows])
+    labels[max(0, count - first) :] = IGNORE
+    batch = {"input_ids": torch.stack([torch.from_numpy(ids) for ids, _ in rows]), "labels": labels}
+    if engine.config.data.mask_documents:
+        batch["positions"] = torch.stack([torch.from_numpy(dataset.positions(number)) for number in numbers])
+    return batch

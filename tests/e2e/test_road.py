@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
+from megalite.parity.ranks import free_port
 from megalite.training.shared_memory import PATTERN, SHARED_MEMORY
-from ranks import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 240

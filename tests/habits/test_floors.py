@@ -16,6 +16,7 @@ FLOORS = {
     "training": 4,
     "planning": 4,
     "export": 5,
+    "parity": 5,
     "evaluation": 6,
     "posttraining": 6,
     "pretrain": 7,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megalite.config.model import ModelConfig
+from megalite.config.schema import ParallelSection
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.collectives import copy_to_tensor_axis
@@ -16,13 +17,17 @@ from megalite.parallel.embedding import VocabParallelEmbedding
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import gather_full, take_slice
-from ranks import RankError, run_on_ranks
+from megalite.parity.ranks import RankError, run_on_ranks
 
 IN, OUT, VOCAB = 12, 24, 101
 
 
 def seeded(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def tensor_mesh(t: int) -> Mesh:
+    return Mesh.create(ParallelSection(tensor_parallel_size=t))
 
 
 def fill(layer: nn.Module, mesh: Mesh, **full: Tensor) -> None:
@@ -44,7 +49,7 @@ def gathered(part: Tensor, mesh: Mesh) -> Tensor:
 
 
 def column(t: int) -> dict[str, Tensor]:
-    mesh = Mesh.create(t)
+    mesh = tensor_mesh(t)
     layer = ColumnParallelLinear(IN, OUT, mesh, bias=True)
     fill(layer, mesh, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
     x = seeded(2, 5, IN, seed=3).requires_grad_()
@@ -61,7 +66,7 @@ def column(t: int) -> dict[str, Tensor]:
 
 
 def row(t: int) -> dict[str, Tensor]:
-    mesh = Mesh.create(t)
+    mesh = tensor_mesh(t)
     layer = RowParallelLinear(IN, OUT, mesh, bias=True)
     fill(layer, mesh, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
     x = seeded(2, 5, IN, seed=3).chunk(t, dim=-1)[mesh.tensor_rank].clone().requires_grad_()
@@ -85,7 +90,7 @@ def one_linear() -> dict[str, Tensor]:
 
 
 def embedding(t: int) -> dict[str, Tensor]:
-    mesh = Mesh.create(t)
+    mesh = tensor_mesh(t)
     layer = VocabParallelEmbedding(VOCAB, IN, mesh)
     fill(layer, mesh, weight=seeded(VOCAB, IN, seed=1))
     y = layer(torch.arange(VOCAB).view(1, -1))
@@ -109,7 +114,7 @@ def loss_case() -> tuple[Tensor, Tensor]:
 
 
 def cross_entropy(t: int) -> dict[str, Tensor]:
-    mesh = Mesh.create(t)
+    mesh = tensor_mesh(t)
     logits, labels = loss_case()
     padded = F.pad(logits, (0, -VOCAB % t), value=50.0)  # whatever the padding holds, it must not count
     part = padded.chunk(t, dim=-1)[mesh.tensor_rank].clone().requires_grad_()
@@ -154,7 +159,7 @@ SHAPE = {
 
 
 def decoder(t: int, tied: bool) -> dict[str, Tensor]:
-    mesh = Mesh.create(t) if t > 1 else Mesh.single()
+    mesh = tensor_mesh(t) if t > 1 else Mesh.single()
     config = ModelConfig(**(SHAPE | {"tie_word_embeddings": tied}))
     model = build_model(config, mesh, seed=7)
     tokens = torch.randint(0, VOCAB, (2, 17), generator=torch.Generator().manual_seed(1))
@@ -168,7 +173,7 @@ def decoder(t: int, tied: bool) -> dict[str, Tensor]:
 
 
 def all_reduces() -> tuple[int, int]:
-    mesh = Mesh.create(2)
+    mesh = tensor_mesh(2)
     layer = build_model(ModelConfig(**SHAPE), mesh, seed=7).layers[1]
     plain, calls = torch.distributed.all_reduce, []
     torch.distributed.all_reduce = lambda *args, **kwargs: (calls.append(args), plain(*args, **kwargs))[1]
@@ -184,7 +189,7 @@ def test_a_decoder_layer_makes_two_all_reduces_each_way() -> None:
 
 
 def shared_gradient() -> Tensor:
-    mesh = Mesh.create(2)
+    mesh = tensor_mesh(2)
     x, beside = (seeded(3, seed=seed).requires_grad_() for seed in (1, 2))
     ((copy_to_tensor_axis(x, mesh.split_group) + beside) * (mesh.tensor_rank + 1)).sum().backward()
     return torch.stack([x.grad, beside.grad])

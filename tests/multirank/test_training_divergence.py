@@ -9,19 +9,19 @@ from megalite.config.ds_config import merge_ds_config
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.loader import BatchLoader
 from megalite.parallel.mesh import Mesh
+from megalite.parity.ranks import RankError, run_on_ranks
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import Engine
 from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
 from megalite.training.run_folder import checkpoints
-from ranks import RankError, run_on_ranks
 from runs import run_config, write_data
 
 
 def diverge(folder: Path) -> None:
     mesh = Mesh.create()
     config = run_config(folder, checkpoint={"every_steps": 2})
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 1}}, mesh.data_size, "yaml", "json")
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 1}}, mesh.shape, "yaml", "json")
     engine = Engine(config, ds_config, mesh, torch.device("cpu"))
     dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
     loader = BatchLoader(dataset, 2, 8, mesh.data_rank, mesh.data_size)

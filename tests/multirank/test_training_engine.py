@@ -13,10 +13,10 @@ from megalite.config.ds_config import merge_ds_config, read_ds_config
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
+from megalite.parity.ranks import run_on_ranks
 from megalite.training.engine import Engine
 from megalite.training.schedule import learning_rate
 from megalite.training.state_access import get_master_weight
-from ranks import run_on_ranks
 from runs import VOCAB, run_config
 
 DS_CONFIGS = Path(__file__).parents[2] / "ds_configs"
@@ -64,7 +64,7 @@ def by_deepspeed(
         training={"precision": precision},
         batch={"micro_batch_size": micro, "global_batch_size": GLOBAL},
     )
-    ds_config = merge_ds_config(config, ds_values, mesh.data_size, "yaml", "json")
+    ds_config = merge_ds_config(config, ds_values, mesh.shape, "yaml", "json")
     engine = Engine(config, ds_config, mesh, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     losses, norms = [], []
     for step in range(STEPS):
@@ -73,7 +73,7 @@ def by_deepspeed(
         batches = [{"input_ids": inputs[rows], "labels": labels[rows]} for rows in own]
         lr = learning_rate(config.schedule, config.optimizer.lr, step, config.training.steps)
         result = engine.train_step(batches, lr)
-        losses.append(float(engine.sum_over_data(result.loss_sum.double())) / result.tokens)
+        losses.append(float(engine.total(result.loss_sum.double())) / result.tokens)
         norms.append(result.grad_norm)
     return losses, norms, {name: get_master_weight(p).cpu().clone() for name, p in engine.named_parameters}
 

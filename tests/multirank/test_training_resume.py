@@ -15,6 +15,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.loader import BatchLoader
 from megalite.parallel.mesh import Mesh
+from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
@@ -22,7 +23,6 @@ from megalite.training.engine import Engine
 from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
 from megalite.training.tensor_files import TensorFiles
-from ranks import run_on_ranks
 from runs import run_config, write_data
 
 DATA = {"train": "checksum"}
@@ -31,7 +31,7 @@ DATA = {"train": "checksum"}
 def train_on_this_rank(folder: Path, name: str, stage: int, precision: str, resume_from: Path | None) -> Outcome:
     mesh = Mesh.create()
     config = run_config(folder, run={"name": name}, training={"precision": precision})
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": stage}}, mesh.data_size, "yaml", "json")
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": stage}}, mesh.shape, "yaml", "json")
     run = folder / name
     run.mkdir(exist_ok=True)
     engine = Engine(config, ds_config, mesh, torch.device("cpu"))
@@ -117,7 +117,7 @@ def test_the_export_is_loaded_by_transformers_and_is_the_trained_model(tmp_path:
 def save_in_small_shards(folder: Path) -> None:
     mesh = Mesh.create()
     config = run_config(folder, training={"precision": "bf16"})
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 3}}, mesh.data_size, "yaml", "json")
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 3}}, mesh.shape, "yaml", "json")
     engine = Engine(config, ds_config, mesh, torch.device("cpu"))
     batch = {key: torch.ones(2, 16, dtype=torch.long) for key in ("input_ids", "labels")}
     engine.train_step([batch] * 2, 1e-2)

@@ -8,6 +8,7 @@ from megalite.config.checks import accumulation_steps
 from megalite.config.deepspeed_keys import COMMS_LOGGER, OFFLOAD_OPTIMIZER, OFFLOAD_PARAM, TENSORBOARD, WANDB, ZERO
 from megalite.config.ds_config import merge_ds_config, read_ds_config
 from megalite.config.errors import ConfigError
+from megalite.config.grid import grid_shape
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
 
@@ -20,8 +21,8 @@ def config() -> RunConfig:
     return load_run_config(REPOSITORY / "examples/tiny/pretrain.yaml", overrides)
 
 
-def merged(config: RunConfig, values: dict[str, Any], data_parallel_size: int = 2) -> dict[str, Any]:
-    return merge_ds_config(config, values, data_parallel_size, "run.yaml", "ds.json")
+def merged(config: RunConfig, values: dict[str, Any]) -> dict[str, Any]:
+    return merge_ds_config(config, values, grid_shape(2, config.parallel), "run.yaml", "ds.json")
 
 
 def read(tmp_path: Path, text: str) -> dict[str, Any]:
@@ -32,7 +33,6 @@ def read(tmp_path: Path, text: str) -> dict[str, Any]:
 
 def test_the_run_fills_in_what_it_owns(config: RunConfig) -> None:
     result = merged(config, {"zero_optimization": {"stage": 2}, "wall_clock_breakdown": True})
-    assert result["train_batch_size"] == 64
     assert result["train_micro_batch_size_per_gpu"] == 8
     assert result["gradient_accumulation_steps"] == 4
     assert result["gradient_clipping"] == 1.0
@@ -148,3 +148,14 @@ def test_the_key_tables_equal_the_installed_deepspeed() -> None:
     }
     for schema, table in tables.items():
         assert {field.alias or name for name, field in schema.model_fields.items()} == set(table), schema.__name__
+
+
+def test_under_sequence_parallelism_stages_send_whole_activations(config: RunConfig) -> None:
+    values = config.model_dump() | {"parallel": {"tensor_parallel_size": 2, "sequence_parallel": True}}
+    split = RunConfig.model_validate(values)
+    assert merged(split, {})["pipeline"] == {"pipe_partitioned": False, "grad_partitioned": False}
+    assert "pipeline" not in merged(config, {})
+    with pytest.raises(
+        ConfigError, match=r"ds\.json: pipeline\.pipe_partitioned=true contradicts run\.yaml: parallel\.seq"
+    ):
+        merged(split, {"pipeline": {"pipe_partitioned": True}})

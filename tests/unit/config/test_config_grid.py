@@ -1,42 +1,81 @@
 """Grids that cannot be are refused with the arithmetic."""
 
+import itertools
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from megalite.config.errors import ConfigError
-from megalite.config.grid import check_tensor_split, grid_shape
-from megalite.config.model import ModelConfig
+from megalite.config.grid import grid_shape
+from megalite.config.layout import check_layout
+from megalite.config.pipeline_split import stage_bounds
+from megalite.config.schema import ParallelSection
+from runs import run_config
 
-MODEL = ModelConfig(
-    vocab_size=101,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-)
+TENSOR, PIPE, CONTEXT = "tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size"
+
+
+def check(parallel: dict[str, Any], world_size: int = 8, zero_stage: int = 0, **sections: Any) -> None:
+    config = run_config(Path("unused"), parallel=parallel, **sections)
+    check_layout(config, grid_shape(world_size, config.parallel), zero_stage)
 
 
 def test_the_data_axis_takes_what_is_left() -> None:
-    assert grid_shape(24, tensor_parallel_size=2, pipeline_parallel_size=3) == (3, 4, 2)
+    parallel = ParallelSection(tensor_parallel_size=2, pipeline_parallel_size=3, context_parallel_size=2)
+    shape = grid_shape(48, parallel)
+    assert shape == (3, 4, 2, 2)
+    assert (shape.world_size, shape.replicas) == (48, 8)
 
 
-def test_a_world_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"world size 6 .* = 4"):
-        grid_shape(6, tensor_parallel_size=2, pipeline_parallel_size=2)
-
-
-def test_an_uneven_vocabulary_may_be_split() -> None:
-    check_tensor_split(MODEL, 2)
+def test_what_divides_is_let_through() -> None:
+    check({TENSOR: 2, PIPE: 2, CONTEXT: 2, "sequence_parallel": True}, zero_stage=1)
+    check({TENSOR: 4}, zero_stage=3)  # two key/value heads, each on two ranks; a vocabulary of 61 is padded
 
 
 @pytest.mark.parametrize(
-    ("changes", "t", "key"),
+    ("parallel", "more", "message"),
     [
-        ({}, 4, "num_key_value_heads=2"),
-        ({"num_key_value_heads": 4}, 8, "num_attention_heads=4"),
-        ({"intermediate_size": 49}, 2, "intermediate_size=49"),
+        ({TENSOR: 3}, {}, r"world size 8 does not divide by .*=3 x .*=1 x .*=1 = 3; start a multiple of 3"),
+        ({TENSOR: 8}, {}, r"num_attention_heads=4 does not divide by .*=8 \(4 = 0 x 8 \+ 4\)"),
+        ({TENSOR: 4}, {"model": {"intermediate_size": 50}}, r"intermediate_size=50 .* \(50 = 12 x 4 \+ 2\)"),
+        (
+            {TENSOR: 4},
+            {"model": {"num_attention_heads": 12, "num_key_value_heads": 6, "hidden_size": 48}},
+            "num_key_value_heads=6 and .*=4: neither divides the other",
+        ),
+        ({PIPE: 4}, {}, "pipeline_parallel_size=4 is more than model.num_hidden_layers=2"),
+        ({PIPE: 2, "pipeline_split": [1, 2]}, {}, r"2 stages of 1 \+ 2 = 3 layers"),
+        ({PIPE: 2}, {"zero_stage": 2}, "pipeline_parallel_size=2 with zero_optimization.stage=2"),
+        ({"sequence_parallel": True}, {}, "no tensor axis"),
+        (
+            {CONTEXT: 4, "sequence_parallel": True, TENSOR: 2},
+            {"data": {"sequence_length": 12}},
+            r"=4 x .*=2 .* = 8; use 8 or 16",
+        ),
+        ({CONTEXT: 8}, {}, "= 4 heads a rank do not divide by parallel.context_parallel_size=8"),
     ],
 )
-def test_heads_and_features_that_do_not_divide_are_refused(changes: dict[str, int], t: int, key: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key} does not divide by parallel.tensor_parallel_size={t}"):
-        check_tensor_split(MODEL.model_copy(update=changes), t)
+def test_what_does_not_fit_is_refused_with_the_numbers(parallel: dict, more: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(parallel, **more)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+def test_the_heaviest_stage_is_as_light_as_any_split_can_make_it(stages: int) -> None:
+    model = run_config(Path("unused"), model={"num_hidden_layers": 5, "vocab_size": 400}).model
+    bounds = stage_bounds(model, ParallelSection(pipeline_parallel_size=stages))
+    layer = 4 * 32 * 32 - 2 * 32 * 16 + 3 * 32 * 48 + 2 * 32
+    weights = [400 * 32, *[layer] * 5, 32, 400 * 32]
+
+    def heaviest(cuts: tuple[int, ...]) -> int:
+        return max(sum(weights[a:b]) for a, b in itertools.pairwise(cuts))
+
+    splits = [(0, *cuts, 8) for cuts in itertools.combinations(range(1, 8), stages - 1)]
+    assert heaviest(tuple(bounds)) == min(map(heaviest, splits))
+
+
+def test_an_explicit_split_counts_decoder_layers() -> None:
+    model = run_config(Path("unused"), model={"num_hidden_layers": 5}).model
+    parallel = ParallelSection(pipeline_parallel_size=3, pipeline_split=(1, 3, 1))
+    assert stage_bounds(model, parallel) == [0, 2, 5, 8]

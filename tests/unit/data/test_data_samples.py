@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.data.blend import PERIOD, BlendedDataset
+from megalite.data.fingerprint import MODULUS, samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.loader import BatchLoader
@@ -165,3 +166,37 @@ def test_labels_are_the_next_tokens(tmp_path: Path) -> None:
     batch = BatchLoader(dataset, 2, 4, 1, 2).step_batches(8)[0]
     assert batch["input_ids"].tolist() == [dataset[10][:-1].tolist(), dataset[11][:-1].tolist()]
     assert batch["labels"].tolist() == [dataset[10][1:].tolist(), dataset[11][1:].tolist()]
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 20, 1, 0, 9], [100], [1] * 40])
+def test_positions_count_from_the_start_of_the_document_or_of_the_sample(tmp_path: Path, lengths: list[int]) -> None:
+    prefix = dataset_of(tmp_path / "x", lengths)
+    dataset, sequential = GPTDataset(prefix, 8, 1), SequentialDataset(prefix, 8)
+    starts = set(np.cumsum([0, *lengths]).tolist())
+    for sample in range(60):
+        tokens, position = dataset[sample][:-1].tolist(), 0
+        for token, found in zip(tokens, dataset.positions(sample), strict=True):
+            position = 0 if token in starts else position  # a token names its own place in the file
+            assert found == position
+            position += 1
+    for number in range(len(sequential)):
+        position = 0
+        for place, found in enumerate(sequential.positions(number), start=number * 8):
+            position = 0 if place in starts or place >= sum(lengths) else position
+            assert found == position
+            position += 1
+    batch = BatchLoader(dataset, 2, 4, 1, 2, mask_documents=True).step_batches(8)[0]
+    assert batch["positions"].tolist() == [dataset.positions(10).tolist(), dataset.positions(11).tolist()]
+
+
+def test_fingerprints_add_up_to_the_same_on_every_layout_and_see_any_change(tmp_path: Path) -> None:
+    dataset = GPTDataset(dataset_of(tmp_path / "x", [500]), 8, 1)
+    expected = samples_fingerprint(dataset, 0, 36)
+    for ranks, micro in ((1, 12), (2, 3), (6, 2)):
+        loaders = [BatchLoader(dataset, micro, 12, rank, ranks) for rank in range(ranks)]
+        for loader in loaders:
+            for consumed in (0, 12, 24):
+                loader.step_batches(consumed)
+        assert sum(loader.fingerprint for loader in loaders) % MODULUS == expected
+    assert samples_fingerprint(dataset, 1, 36) != expected
+    assert samples_fingerprint(GPTDataset(str(tmp_path / "x"), 8, 2), 0, 36) != expected

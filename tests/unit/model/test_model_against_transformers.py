@@ -117,15 +117,45 @@ def test_a_model_that_we_cannot_express_is_refused_by_key(key: dict) -> None:
         model_config_from_hf(values)
 
 
-def test_recomputing_activations_changes_nothing() -> None:
+@pytest.mark.parametrize("masked", [False, True], ids=["whole rows", "documents"])
+def test_recomputing_activations_changes_no_bit(masked: bool) -> None:
     config = ModelConfig(**SHAPE)
     tokens = torch.randint(0, config.vocab_size, (2, 32))
-    gradients = []
-    for recompute in (False, True):
-        model = build_model(config, Mesh.single(), seed=1, checkpoint_activations=recompute)
-        model(tokens).logsumexp(-1).sum().backward()
-        gradients.append([p.grad for p in model.parameters()])
-    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    positions = torch.cat([torch.arange(20), torch.arange(12)]).repeat(2, 1) if masked else None
+    outcomes = []
+    for recompute in ("none", "selective", "full"):
+        model = build_model(config, Mesh.single(), seed=1, recompute=recompute)
+        loss = model(tokens, positions).logsumexp(-1).sum()
+        loss.backward()
+        outcomes.append([loss, *[p.grad for p in model.parameters()]])
+    for outcome in outcomes[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(outcome, outcomes[0], strict=True))
+
+
+def test_masked_documents_give_what_each_gives_alone() -> None:
+    config = ModelConfig(**SHAPE)
+    model = build_model(config, Mesh.single(), seed=1)
+    lengths = [[7, 1, 12, 12], [32]]
+    tokens = torch.randint(0, config.vocab_size, (2, 32))
+    positions = torch.stack([torch.cat([torch.arange(n) for n in row]) for row in lengths])
+    together = model(tokens, positions)
+    for row, starts in enumerate(lengths):
+        alone = [model(piece[None])[0] for piece in tokens[row].split(starts)]
+        assert torch.allclose(together[row], torch.cat(alone), atol=1e-5)
+
+
+def test_masked_documents_equal_transformers_with_the_mask_written_out() -> None:
+    config = ModelConfig(**SHAPE)
+    model = build_model(config, Mesh.single(), seed=1)
+    reference = LlamaForCausalLM(LlamaConfig(**hf_config_from_model(config, "fp32"), attn_implementation="eager"))
+    reference.load_state_dict(dict(named_hf_parameters(model)), strict=not config.tie_word_embeddings)
+    tokens = torch.randint(0, config.vocab_size, (1, 32))
+    positions = torch.cat([torch.arange(9), torch.arange(23)])[None]
+    document = (positions == 0).cumsum(-1)
+    same = (document[:, :, None] == document[:, None, :]).tril()
+    mask = torch.zeros(same.shape).masked_fill(~same, float("-inf"))[:, None]
+    expected = reference(input_ids=tokens, position_ids=positions, attention_mask=mask).logits
+    assert torch.allclose(model(tokens, positions), expected, atol=1e-5)
 
 
 def test_a_model_that_has_generated_can_be_trained() -> None:

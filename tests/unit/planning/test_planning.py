@@ -5,11 +5,12 @@ import torch
 from rich.console import Console
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from megalite.config.grid import grid_shape
 from megalite.config.load import load_run_config
 from megalite.config.model import ModelConfig
+from megalite.config.parameters import total_parameters
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_per_token
 from megalite.planning.memory import model_state_bytes
-from megalite.planning.parameters import total_parameters
 from megalite.planning.plan import make_plan, print_plan
 
 REPOSITORY = Path(__file__).parents[3]
@@ -80,7 +81,7 @@ def test_model_state_shrinks_with_the_zero_stage(stage: int, expected: float) ->
 
 def test_the_plan_tells_batch_compute_memory_and_time() -> None:
     config = load_run_config(REPOSITORY / "examples/tiny/pretrain.yaml", ["hardware.peak_tflops=0.2"])
-    plan = make_plan(config, world_size=2, data_parallel_size=2, zero_stage=3)
+    plan = make_plan(config, grid_shape(2, config.parallel), zero_stage=3)
     assert plan.tokens == config.training.steps * config.batch.global_batch_size * config.data.sequence_length
     console = Console(record=True, width=160)
     print_plan(config, plan, console)

@@ -1,4 +1,4 @@
-"""Run a function on N gloo ranks inside plain pytest: warm start, hard time-out, no leftovers.
+"""Run a function on N gloo ranks of this machine: warm start, hard time-out, no leftovers.
 
 The ranks are forked from a server process that has imported torch and deepspeed once, so a launch costs a fraction of a
 second. Functions must stand at the top level of a module, arguments and results must pickle.
@@ -18,7 +18,7 @@ from typing import Any
 
 from megalite.training.shared_memory import remove_stale_buffers
 
-PRELOADED = ["torch", "deepspeed", "megalite.training.engine", "megalite.training.checkpoint_save"]
+PRELOADED = ["torch", "deepspeed", "megalite.training.pipeline_engine", "megalite.training.checkpoint_save"]
 
 
 class RankError(AssertionError):

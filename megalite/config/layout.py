@@ -1,0 +1,66 @@
+"""Layouts that cannot be, refused with the arithmetic before anything is launched."""
+
+from megalite.config.errors import ConfigError
+from megalite.config.grid import GridShape
+from megalite.config.pipeline_split import stage_bounds
+from megalite.config.schema import RunConfig
+
+
+def check_layout(config: RunConfig, shape: GridShape, zero_stage: int) -> None:
+    """Refuse a grid that does not fit the model, the sequence or the ZeRO stage.
+
+    Raises: ConfigError naming the key, the numbers and what would fit.
+    """
+    _check_tensor_axis(config, shape)
+    _check_sequence(config, shape)
+    if shape.pipe > 1 and zero_stage > 1:
+        raise ConfigError(
+            f"parallel.pipeline_parallel_size={shape.pipe} with zero_optimization.stage={zero_stage}: a pipeline stage runs "
+            f"many micro-batches between its gradient reductions, which ZeRO 2 and 3 cannot; take stage 0 or 1"
+        )
+    if shape.pipe > 1 or config.parallel.pipeline_split is not None:
+        stage_bounds(config.model, config.parallel)
+
+
+def _check_tensor_axis(config: RunConfig, shape: GridShape) -> None:
+    model, t = config.model, shape.tensor
+    key_value, axis = model.key_value_heads, f"parallel.tensor_parallel_size={t}"
+    for key, size in (
+        ("num_attention_heads", model.num_attention_heads),
+        ("intermediate_size", model.intermediate_size),
+    ):
+        if size % t:
+            raise ConfigError(
+                f"model.{key}={size} does not divide by {axis} ({size} = {size // t} x {t} + {size % t}); every rank holds "
+                f"equally many, so change one of them"
+            )
+    if key_value % t and t % key_value:
+        raise ConfigError(
+            f"model.num_key_value_heads={key_value} and {axis}: neither divides the other, so heads can be neither split "
+            f"nor replicated evenly; change one of them"
+        )
+
+
+def _check_sequence(config: RunConfig, shape: GridShape) -> None:
+    model, length, c, t = config.model, config.data.sequence_length, shape.context, shape.tensor
+    parallel = config.parallel
+    if parallel.sequence_parallel and t == 1:
+        raise ConfigError(
+            "parallel.sequence_parallel=true with parallel.tensor_parallel_size=1: there is no tensor axis to split the "
+            "sequence over; turn it off, or raise the tensor-parallel size"
+        )
+    parts = c * (t if parallel.sequence_parallel else 1)
+    if length % parts:
+        factors = f"parallel.context_parallel_size={c}"
+        if parallel.sequence_parallel:
+            factors += f" x parallel.tensor_parallel_size={t} (parallel.sequence_parallel) = {parts}"
+        raise ConfigError(
+            f"data.sequence_length={length} does not divide by {factors}; use {length // parts * parts or parts} or "
+            f"{(length // parts + 1) * parts}"
+        )
+    heads = model.num_attention_heads // t
+    if heads % c:
+        raise ConfigError(
+            f"model.num_attention_heads={model.num_attention_heads} / parallel.tensor_parallel_size={t} = {heads} heads a "
+            f"rank do not divide by parallel.context_parallel_size={c}; around the attention they are exchanged for tokens"
+        )

@@ -1,0 +1,93 @@
+"""The same list of layers as DeepSpeed pipeline stages (Huang et al. 2019, arXiv:1811.06965; 1F1B: Narayanan et al. 2021,
+arXiv:2104.04473, section 2.2).
+"""
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
+from torch import Tensor
+
+from megalite.config.model import ModelConfig
+from megalite.config.pipeline_split import stage_bounds
+from megalite.config.schema import ParallelSection
+from megalite.model.decoder_layer import Recompute
+from megalite.model.init import initialise
+from megalite.model.layer_list import Embedding, Head, layer_list, run_layers
+from megalite.parallel.mesh import Mesh
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Stages(PipelineModule):
+    """This rank's stage of the list; the others' layers are never allocated.
+
+    A stage maps hidden states, or a pair of them and the positions where documents are masked, so that the positions travel
+    along to every stage.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        mesh: Mesh,
+        parallel: ParallelSection,
+        loss: Loss,
+        recompute: Recompute = "none",
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        """Allocate the stage. Collective.
+
+        Args:
+            loss: of ``(logits, labels)``, called on the last stage.
+            autocast: run the products in this dtype over fp32 weights.
+        """
+        self._bounds = stage_bounds(config, parallel)
+        self._autocast = autocast
+        topology = PipeModelDataParallelTopology(num_pp=mesh.pipe_size, num_mp=mesh.tensor_size, num_dp=mesh.replicas)
+        # It lists all layers, and sends the tied table around in place, which autograd need not know of.
+        with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+            super().__init__(_specs(config, mesh, recompute), topology=topology, loss_fn=loss)
+
+    def forward(self, inputs: Any) -> Any:
+        """Hidden states (or ids) -> hidden states (or logits), with the positions beside them where there are any."""
+        x, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
+        device, enabled = x.device.type, self._autocast is not None
+        with torch.autocast(device, self._autocast, enabled=enabled):
+            x = run_layers(self.forward_funcs, x, positions)
+        is_last = self.stage_id == self.num_stages - 1
+        return x if positions is None or is_last else (x, positions)
+
+    def _partition_layers(self, method: str = "") -> None:
+        """DeepSpeed asks here who holds what; it would build every layer to count its parameters."""
+        self.parts = self._bounds
+        self._set_bounds(self.parts[self.stage_id], self.parts[self.stage_id + 1])
+
+
+def build_stages(
+    config: ModelConfig,
+    mesh: Mesh,
+    parallel: ParallelSection,
+    loss: Loss,
+    seed: int,
+    dtype: torch.dtype,
+    **options: Any,
+) -> Stages:
+    """Allocate and fill this rank's stage. Collective."""
+    model = Stages(config, mesh, parallel, loss, **options).to(dtype)
+    initialise(model, config, mesh, seed)
+    return model
+
+
+def _specs(config: ModelConfig, mesh: Mesh, recompute: Recompute) -> list[LayerSpec]:
+    """DeepSpeed's form of the list; tied ends share one key, and it sums their gradients between the stages."""
+    specs = []
+    for make in layer_list(config, mesh, recompute):
+        if config.tie_word_embeddings and make.func in (Embedding, Head):
+            specs.append(TiedLayerSpec("embedding", make.func, *make.args))
+        else:
+            specs.append(LayerSpec(make.func, *make.args))
+    return specs

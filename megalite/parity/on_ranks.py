@@ -1,0 +1,96 @@
+"""A case on the ranks of its layout: train, and let every rank compare all that it holds with the reference."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megalite.config.ds_config import merge_ds_config
+from megalite.config.schema import RunConfig
+from megalite.parallel.mesh import Mesh
+from megalite.parallel.slicing import gather_full
+from megalite.parity.case import Case, step_data
+from megalite.parity.reference import Trace
+from megalite.training.engine import Batch, Engine, StepResult
+from megalite.training.pipeline_engine import build_engine
+from megalite.training.schedule import learning_rate
+from megalite.training.state_access import get_master_weight, get_moment
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far a layout is from the reference."""
+
+    loss: float
+    """In nats, the largest over the steps."""
+    gradient: float
+    """Largest over all tensors: greatest difference by greatest value of the tensor."""
+    norm: float
+    """Relative, the largest over the steps."""
+    weight: float
+    """Largest absolute difference of any weight after the last step."""
+    worst_gradient: str = ""
+    """Name of the tensor with the largest gradient error."""
+
+    def worst(self, other: "Errors") -> "Errors":
+        """The larger of each."""
+        further = max(self, other, key=lambda errors: errors.gradient)
+        pairs = {key: max(getattr(self, key), getattr(other, key)) for key in ("loss", "gradient", "norm", "weight")}
+        return Errors(**pairs, worst_gradient=further.worst_gradient)
+
+
+def compare_on_rank(
+    base: RunConfig, case: Case, steps: int, reference: Path, sabotage: Callable[[], Any] | None = None
+) -> Errors:
+    """Train ``steps`` steps in this rank's place of the case's layout.
+
+    Args:
+        reference: the folder of the reference's ``Trace``.
+        sabotage: called first; the mutants of the tests break something by it, and must be seen.
+    """
+    if sabotage is not None:
+        sabotage()
+    config, expected = case.config(base), Trace.read(reference)
+    mesh = Mesh.create(config.parallel)
+    ds_values = {"zero_optimization": {"stage": case.zero_stage}}
+    ds_config = merge_ds_config(config, ds_values, mesh.shape, "the run", "its layout")
+    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    losses, norms, gradients = [], [], {}
+    for step in range(steps):
+        lr = learning_rate(config.schedule, config.optimizer.lr, step, config.training.steps)
+        result = engine.train_step(own_batches(config, mesh, step), lr)
+        losses.append(float(engine.total(result.loss_sum.double())) / result.tokens)
+        norms.append(result.grad_norm)
+        if step == 0:
+            gradients = {name: _first_gradient(engine, p, result) for name, p in engine.named_parameters}
+    weights = {name: gather_full(get_master_weight(p), p, mesh) for name, p in engine.named_parameters}
+    worst = max(gradients, key=lambda name: _distance(gradients[name], expected.gradients[name]))
+    return Errors(
+        loss=max(abs(got - wanted) for got, wanted in zip(losses, expected.losses, strict=True)),
+        gradient=_distance(gradients[worst], expected.gradients[worst]),
+        norm=max(abs(got - wanted) / wanted for got, wanted in zip(norms, expected.norms, strict=True)),
+        weight=max(float((weight.cpu() - expected.weights[name]).abs().max()) for name, weight in weights.items()),
+        worst_gradient=worst,
+    )
+
+
+def own_batches(config: RunConfig, mesh: Mesh, step: int) -> list[Batch]:
+    """The micro-batches of this data rank, dealt out as ``megalite.data.loader`` does."""
+    batch = step_data(config, step)
+    rows = torch.arange(config.batch.global_batch_size).view(-1, mesh.data_size, config.batch.micro_batch_size)
+    return [{key: value[own] for key, value in batch.items()} for own in rows[:, mesh.data_rank]]
+
+
+def _first_gradient(engine: Engine, parameter: nn.Parameter, result: StepResult) -> Tensor:
+    """The gradient before clipping, as the optimizer saw it: after one step Adam's first moment is (1 - beta1) of it."""
+    settings = engine.config.optimizer
+    moment = gather_full(get_moment(engine.deepspeed, parameter, "exp_avg"), parameter, engine.mesh)
+    clipped = max(1.0, result.grad_norm / settings.gradient_clipping) if settings.gradient_clipping else 1.0
+    return moment.cpu() / (1 - settings.betas[0]) * clipped
+
+
+def _distance(got: Tensor, wanted: Tensor) -> float:
+    return float((got.cpu() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))

@@ -1,0 +1,83 @@
+"""The one plain PyTorch process that every layout is held against: no DeepSpeed, no groups, the whole batch at once."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from megalite.config.schema import RunConfig
+from megalite.model.build import build_model
+from megalite.model.causal_lm import CausalLM
+from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.cross_entropy import IGNORE
+from megalite.parallel.mesh import Mesh
+from megalite.parity.case import step_data
+from megalite.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a training run of a few steps leaves behind."""
+
+    losses: list[float]
+    """Mean over counted tokens, of every step."""
+    norms: list[float]
+    """Global gradient norm before clipping, of every step."""
+    gradients: dict[str, Tensor]
+    """Of the first step, by transformers name."""
+    weights: dict[str, Tensor]
+    """After the last step."""
+
+    def write(self, folder: Path) -> None:
+        """Into an existing folder."""
+        numbers = {key: value for key, value in asdict(self).items() if key in ("losses", "norms")}
+        (folder / "trace.json").write_text(json.dumps(numbers))
+        save_file(self.gradients, folder / "gradients.safetensors")
+        save_file(self.weights, folder / "weights.safetensors")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Trace":
+        """What ``write`` wrote."""
+        numbers = json.loads((folder / "trace.json").read_text())
+        tensors = {key: load_file(folder / f"{key}.safetensors") for key in ("gradients", "weights")}
+        return cls(**numbers, **tensors)
+
+
+def train_plainly(config: RunConfig, steps: int) -> Trace:
+    """Mean loss over the counted tokens of the whole global batch, clipping, AdamW; every step written out."""
+    model = build_model(config.model, Mesh.single(), seed=config.run.seed)
+    optimizer = torch.optim.AdamW(
+        _groups(model, config), lr=1.0, betas=config.optimizer.betas, eps=config.optimizer.eps
+    )
+    trace = Trace([], [], {}, {})
+    for step in range(steps):
+        batch = step_data(config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config.schedule, config.optimizer.lr, step, config.training.steps)
+        logits = model(batch["input_ids"], batch.get("positions"))
+        loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORE)
+        loss.backward()
+        if step == 0:
+            for name, parameter in named_hf_parameters(model):
+                trace.gradients[name] = torch.empty(0) if parameter.grad is None else parameter.grad.clone()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.gradient_clipping or float("inf"))
+        optimizer.step()
+        optimizer.zero_grad()
+        trace.losses.append(loss.item())
+        trace.norms.append(norm.item())
+    trace.weights.update((name, parameter.detach().clone()) for name, parameter in named_hf_parameters(model))
+    return trace
+
+
+def _groups(model: CausalLM, config: RunConfig) -> list[dict[str, object]]:
+    """Matrices decay, vectors do not: by shape here, by name in ``megalite.training.optimizer``."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    return [
+        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]

@@ -1,0 +1,47 @@
+"""The global gradient norm and clipping at ZeRO stage 0, where DeepSpeed keeps no norm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from megalite.parallel.mesh import Mesh
+
+
+class GradientClipping:
+    """Scales all gradients so that their global norm is at most ``max_norm`` (Pascanu et al. 2013, arXiv:1211.5063).
+
+    Called just before the optimizer's step, when gradients are averaged over the replicas. Each tensor counts once: slices
+    on every tensor-parallel rank, what is whole on the first only, a tied table on the first of its stages only.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], mesh: Mesh, max_norm: float) -> None:
+        """``max_norm`` 0 measures without clipping."""
+        self._parameters, self._mesh, self._max_norm = parameters, mesh, max_norm
+        self.norm = torch.zeros(())
+        """Of the last step, before clipping."""
+
+    def __call__(self, *_: Any) -> None:
+        """Measure and clip. Collective over the tensor and pipe axes; the signature is an optimizer's step hook."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        counted = [p.grad for p in self._parameters if p.grad is not None and self._counts(p)]
+        square = torch.zeros((), device=gradients[0].device)
+        if counted:
+            square += torch.nn.utils.get_total_norm(counted).square()
+        if self._mesh.tensor_size > 1:
+            dist.all_reduce(square, group=self._mesh.tensor_group)
+        if self._mesh.pipe_size > 1:
+            dist.all_reduce(square, group=self._mesh.pipe_group)
+        self.norm = square.sqrt()
+        if self._max_norm > 0:
+            self._scale(gradients)
+
+    def _counts(self, parameter: nn.Parameter) -> bool:
+        if getattr(parameter, "ds_pipe_replicated", False):
+            return False
+        return getattr(parameter, "tensor_model_parallel", False) or self._mesh.tensor_rank == 0
+
+    def _scale(self, gradients: list[Tensor]) -> None:
+        torch._foreach_mul_(gradients, (self._max_norm / (self.norm + 1e-6)).clamp(max=1.0))

@@ -1,0 +1,97 @@
+"""The engine over DeepSpeed's pipeline schedule: the same optimizer step, the layers spread over stages."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from megalite.config.schema import RunConfig
+from megalite.model.stages import Stages, build_stages
+from megalite.parallel.cross_entropy import IGNORE, cross_entropy_sum
+from megalite.parallel.mesh import Mesh
+from megalite.training.engine import Batch, Engine
+from megalite.training.progress import Progress
+
+
+def build_engine(
+    config: RunConfig, ds_config: dict[str, Any], mesh: Mesh, device: torch.device, progress: Progress | None = None
+) -> Engine:
+    """The engine that the mesh asks for. Collective."""
+    kind = PipelineEngine if mesh.pipe_size > 1 else Engine
+    return kind(config, ds_config, mesh, device, progress)
+
+
+class PipelineEngine(Engine):
+    """DeepSpeed's 1F1B schedule; the loss is computed on the last stage, with the same scale as without a pipeline."""
+
+    def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> Stages:
+        """This rank's stage."""
+        self._loss = StageLoss(self.config.model.vocab_size, self.mesh)
+        stages = build_stages(
+            self.config.model,
+            self.mesh,
+            self.config.parallel,
+            self._loss,
+            self.config.run.seed,
+            dtype,
+            recompute=self.config.training.activation_checkpointing,
+            autocast=torch.bfloat16 if self.autocast else None,
+        )
+        stages.register_forward_pre_hook(self._next_micro_batch)
+        return stages
+
+    def mpu(self) -> None:
+        """The pipeline module brings its own topology, the same as the mesh's."""
+
+    def forward_backward_step(self, batches: Sequence[Batch], scale: float) -> Tensor:
+        """As without a pipeline; zero on the stages before the last."""
+        # The pipeline engine divides the loss by the number of micro-batches, and cannot be told not to.
+        self._loss.scale = scale * len(batches)
+        self.progress.at("pipeline schedule", -1)
+        self.deepspeed.train_batch(data_iter=self._inputs_and_labels(batches))
+        return self._loss.take_sum(self.device)
+
+    @torch.no_grad()
+    def evaluate(self, micro_batches: Sequence[Batch]) -> Tensor:
+        """As without a pipeline; zeros on the stages before the last."""
+        self.progress.at("validation", -1)
+        batches = [self.own_tokens(batch) for batch in micro_batches]
+        self.deepspeed.eval_batch(
+            self._inputs_and_labels(batches), bcast_loss=False, reduce_output=None, num_micro_batches=len(batches)
+        )
+        counted = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches) if self.has_loss else 0
+        return torch.stack(
+            [self._loss.take_sum(self.device).double(), torch.tensor(float(counted), device=self.device)]
+        )
+
+    def _next_micro_batch(self, *_: Any) -> None:
+        self.progress.at(self.progress.phase, self.progress.micro_batch + 1)
+
+    def _inputs_and_labels(self, batches: Sequence[Batch]) -> Iterator[tuple[Any, Tensor]]:
+        for batch in batches:
+            inputs: Any = batch["input_ids"].contiguous()
+            if "positions" in batch:
+                inputs = (inputs, batch["positions"].contiguous())
+            yield inputs, batch["labels"].contiguous()
+
+
+class StageLoss:
+    """The loss as DeepSpeed's pipeline asks for it, which also keeps the plain sum for the log."""
+
+    def __init__(self, vocab_size: int, mesh: Mesh) -> None:
+        """``scale`` is set before every step."""
+        self._vocab_size, self._mesh = vocab_size, mesh
+        self.scale = 1.0
+        self._sum: Tensor | None = None
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """``scale * sum over tokens`` of one micro-batch."""
+        loss = cross_entropy_sum(logits, labels, self._vocab_size, self._mesh)
+        self._sum = loss.detach().float() if self._sum is None else self._sum + loss.detach()
+        return loss * self.scale
+
+    def take_sum(self, device: torch.device) -> Tensor:
+        """The unscaled sum since the last call; zero where this stage has no loss."""
+        taken, self._sum = self._sum, None
+        return torch.zeros((), device=device) if taken is None else taken

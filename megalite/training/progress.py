@@ -1,0 +1,72 @@
+"""Where every rank of a job stands, in small files that the other ranks read."""
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORD_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Position:
+    """What a rank last said of itself."""
+
+    rank: int
+    host: str
+    pid: int
+    step: int
+    """The optimizer step being worked on, from 1; 0 before the first."""
+    phase: str
+    micro_batch: int
+    moves: int
+    """Grows with every change of phase; a rank whose number stands still makes no progress."""
+
+    def __str__(self) -> str:
+        """``rank 3 (host, pid 4711) in forward of step 12, micro-batch 3``."""
+        return (
+            f"rank {self.rank} ({self.host}, pid {self.pid}) in {self.phase} of step {self.step}, "
+            f"micro-batch {self.micro_batch}"
+        )
+
+
+class Progress:
+    """This rank's position. With a file, every change is a write of half a kilobyte, which survives the process."""
+
+    def __init__(self) -> None:
+        """Nothing is written before ``publish``."""
+        self.step, self.phase, self.micro_batch, self.moves = 0, "start", 0, 0
+        self._rank = int(os.environ.get("RANK", "0"))
+        self._file: int | None = None
+
+    def publish(self, folder: Path) -> None:
+        """Keep ``folder/rank-NNNNN.json`` up to date from now on."""
+        path = folder / f"rank-{self._rank:05d}.json"
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o644)
+        self._write()
+
+    def at(self, phase: str, micro_batch: int = 0) -> None:
+        """Enter a phase."""
+        self.phase, self.micro_batch = phase, micro_batch
+        self.moves += 1
+        self._write()
+
+    def position(self) -> Position:
+        """As others read it."""
+        place = (self.step, self.phase, self.micro_batch, self.moves)
+        return Position(self._rank, socket.gethostname(), os.getpid(), *place)
+
+    def _write(self) -> None:
+        if self._file is not None:
+            os.pwrite(self._file, json.dumps(vars(self.position())).encode().ljust(RECORD_BYTES), 0)
+
+
+def read_position(path: Path) -> Position | None:
+    """What a rank wrote; None where it has not written yet."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return Position(**values)

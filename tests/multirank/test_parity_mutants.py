@@ -1,0 +1,187 @@
+"""The matrix sees planted bugs: each mutant breaks one thing on every rank, and the layout must fall out of tolerance."""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megalite.config.load import load_run_config
+from megalite.config.schema import RunConfig
+from megalite.parity.case import Case
+from megalite.parity.matrix import DEFAULT_CONFIG, REFERENCE_FEATURES, out_of_tolerance, run_case
+from megalite.parity.reference import train_plainly
+
+STEPS = 2
+
+
+def no_all_reduce_of_the_input_gradient() -> None:
+    from megalite.parallel import collectives
+
+    collectives._CopyToTensorAxis.backward = staticmethod(lambda ctx, *grads: (grads[0], None))
+
+
+def no_all_reduce_of_the_partial_outputs() -> None:
+    from megalite.parallel import collectives
+
+    collectives._ReduceFromTensorAxis.forward = staticmethod(lambda ctx, x, group: x.clone())
+
+
+def replicated_gradients_counted_twice() -> None:
+    """A norm's gradient, whole on every rank already, is summed over the tensor axis nevertheless."""
+    from megalite.model import norm
+
+    plain = norm.RMSNorm.__init__
+
+    def init(self: Any, hidden_size: int, eps: float, mesh: Any) -> None:
+        plain(self, hidden_size, eps, mesh)
+        self.sequence_group = mesh.split_group
+
+    norm.RMSNorm.__init__ = init
+
+
+def gradients_of_norms_not_summed_over_the_split_sequence() -> None:
+    from megalite.model import norm
+
+    norm.with_summed_gradient = lambda weight, group: weight
+
+
+def replicated_key_value_heads_not_summed() -> None:
+    from megalite.parallel.mesh import Mesh
+
+    Mesh.tensor_subgroup = lambda self, size: None
+
+
+def mean_of_means() -> None:
+    """Each micro-batch divides by its own tokens, as a mean loss and plain accumulation do."""
+    from megalite.training.engine import Engine
+
+    plain = Engine._loss_sum
+
+    def mean(self: Any, batch: Any) -> Any:
+        own = (batch["labels"] != -100).sum()
+        share = 84 / 8  # about the counted tokens of a micro-batch: right on average
+        return plain(self, batch) / own * share
+
+    Engine._loss_sum = mean
+
+
+def no_scale_for_the_micro_batches_of_the_pipeline() -> None:
+    from megalite.training.pipeline_engine import StageLoss
+
+    plain = StageLoss.__call__
+
+    def unscaled(self: Any, logits: Any, labels: Any) -> Any:
+        whole, self.scale = self.scale, self.scale / 8
+        loss = plain(self, logits, labels)
+        self.scale = whole
+        return loss
+
+    StageLoss.__call__ = unscaled
+
+
+def slices_not_marked_for_the_norm() -> None:
+    from megalite.parallel import embedding, linear
+
+    def unmarked(plain: Callable[..., None], parameter: Any, *args: Any, **options: Any) -> None:
+        plain(parameter, *args, **options)
+        parameter.tensor_model_parallel = False
+
+    for module in (embedding, linear):
+        module.mark_sliced = functools.partial(unmarked, module.mark_sliced)
+
+
+def replicas_counted_in_the_norm() -> None:
+    from megalite.parallel import linear
+
+    def all_marked(plain: Callable[..., None], parameter: Any, *args: Any, **options: Any) -> None:
+        plain(parameter, *args, **options)
+        parameter.tensor_model_parallel = True
+
+    linear.mark_sliced = functools.partial(all_marked, linear.mark_sliced)
+
+
+def vocabulary_padding_in_the_softmax() -> None:
+    from megalite.parallel import cross_entropy
+    from megalite.training import engine, pipeline_engine
+
+    plain = cross_entropy.cross_entropy_sum
+
+    def padded(logits: Any, labels: Any, vocab_size: int, mesh: Any) -> Any:
+        return plain(logits, labels, logits.shape[-1] * mesh.tensor_size, mesh)
+
+    engine.cross_entropy_sum = pipeline_engine.cross_entropy_sum = padded
+
+
+def stale_tied_embeddings() -> None:
+    from deepspeed.runtime.pipe.engine import PipelineEngine
+
+    PipelineEngine._exec_reduce_tied_grads = lambda self: None
+    PipelineEngine._INSTRUCTION_MAP = {
+        kind: PipelineEngine._exec_reduce_tied_grads if kind.__name__ == "ReduceTiedGrads" else run
+        for kind, run in PipelineEngine._INSTRUCTION_MAP.items()
+    }
+
+
+def positions_of_the_first_context_rank_everywhere() -> None:
+    from megalite.model.rope import RopeTables
+
+    plain = RopeTables.up_to
+    RopeTables.up_to = lambda self, length, *rest: [x[:16].repeat(2, 1)[:length] for x in plain(self, 8, *rest)]
+
+
+def attention_across_documents() -> None:
+    from megalite.model import attention
+
+    attention.attention_product = functools.partial(
+        lambda plain, q, k, v, documents: plain(q, k, v, None), attention.attention_product
+    )
+
+
+MUTANTS = [
+    (no_all_reduce_of_the_input_gradient, "t2 zero1"),
+    (no_all_reduce_of_the_partial_outputs, "t2 zero0"),
+    (replicated_gradients_counted_twice, "t2 zero0"),
+    (gradients_of_norms_not_summed_over_the_split_sequence, "t2 sp zero0"),
+    (replicated_key_value_heads_not_summed, "t4 zero0"),
+    (mean_of_means, "d2 zero1"),
+    (no_scale_for_the_micro_batches_of_the_pipeline, "p2 zero0"),
+    (slices_not_marked_for_the_norm, "t2 zero1"),
+    (slices_not_marked_for_the_norm, "t2 zero0"),
+    (replicas_counted_in_the_norm, "t4 zero1"),
+    (vocabulary_padding_in_the_softmax, "t2 zero0"),
+    (stale_tied_embeddings, "p2 zero1"),
+    (positions_of_the_first_context_rank_everywhere, "c2 zero0"),
+    (attention_across_documents, "t2 documents zero0"),
+]
+
+
+@pytest.fixture(scope="module")
+def base() -> RunConfig:
+    return load_run_config(DEFAULT_CONFIG, [])
+
+
+@pytest.fixture(scope="module")
+def reference(base: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case], Path]]:
+    @functools.cache
+    def made(features: frozenset[str]) -> Path:
+        folder = tmp_path_factory.mktemp("reference")
+        train_plainly(Case(features=features).config(base), STEPS).write(folder)
+        return folder
+
+    yield lambda case: made(case.features & REFERENCE_FEATURES)
+
+
+@pytest.mark.parametrize(("mutant", "layout"), MUTANTS, ids=lambda value: getattr(value, "__name__", value))
+def test_the_matrix_fails_on(mutant: Callable[[], None], layout: str, base: RunConfig, reference: Any) -> None:
+    case = Case.parse(layout)
+    errors = run_case(base, case, STEPS, reference(case), timeout_seconds=120, sabotage=mutant)
+    assert out_of_tolerance(case, errors)
+
+
+@pytest.mark.parametrize("layout", sorted({layout for _, layout in MUTANTS}))
+def test_the_matrix_passes_without_a_mutant_on(layout: str, base: RunConfig, reference: Any) -> None:
+    case = Case.parse(layout)
+    errors = run_case(base, case, STEPS, reference(case), timeout_seconds=120)
+    assert not out_of_tolerance(case, errors)
