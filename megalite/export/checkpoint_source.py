@@ -1,0 +1,133 @@
+"""A finished checkpoint opened for export: its checks, and the best copy of every tensor."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Size, Tensor
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.config.load import load_run_config
+from megalite.config.schema import RunConfig
+from megalite.model.hf_config import model_config_from_hf
+from megalite.planning.parameters import total_parameters
+from megalite.training.checkpoint_state import MANIFEST
+from megalite.training.run_folder import checkpoints
+from megalite.training.tensor_files import TensorFiles
+
+
+class StreamedTensors(TensorFiles):
+    """Tensors by name, also a few rows at a time.
+
+    Every call maps its file anew: pages that were read count as memory of the process until the file is unmapped.
+    """
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a shard holds the tensor."""
+        return name in self._files
+
+    def shape(self, name: str) -> Size:
+        """The tensor's shape, without reading it."""
+        with safe_open(self._files[name], framework="pt") as opened:
+            return Size(opened.get_slice(name).get_shape())
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows ``[start, stop)`` of the first dim."""
+        with safe_open(self._files[name], framework="pt") as opened:
+            return opened.get_slice(name)[start:stop]
+
+
+class BestTensors:
+    """Every tensor of a checkpoint's model from the most precise copy: the fp32 master weight, else ``hf/``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the files. Raises: DataError where there are none, or a master weight is not of the weight's shape."""
+        try:
+            weights = StreamedTensors(folder / "hf", "model")
+            self.origin = dict.fromkeys(weights.names(), weights)
+            if any((folder / "optimizer").glob("master*.safetensors")):
+                masters = StreamedTensors(folder / "optimizer", "master")
+                self.origin |= {name: masters for name in weights.names() if name in masters}
+            self.shapes = {name: files.shape(name) for name, files in self.origin.items()}
+            differing = [name for name in self.origin if weights.shape(name) != self.shapes[name]]
+        except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+            raise DataError(f"{folder}: its tensor files are damaged ({error}); export another checkpoint") from None
+        if differing:
+            raise DataError(
+                f"{folder}: '{differing[0]}' has another shape in optimizer/ than in hf/; the files do not belong "
+                f"together, export another checkpoint"
+            )
+        self.from_masters = sum(files is not weights for files in self.origin.values())
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows ``[start, stop)`` of the first dim of a tensor."""
+        return self.origin[name].rows(name, start, stop)
+
+    def read(self, name: str) -> Tensor:
+        """One whole tensor."""
+        return self.origin[name].read(name)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder, checked."""
+
+    folder: Path
+    hf_config: dict[str, Any]
+    state: dict[str, Any]
+    run: RunConfig
+    ds_config: dict[str, Any]
+    tensors: BestTensors
+
+
+def check_checkpoint_folder(folder: Path) -> None:
+    """Refuse a path that is no ``runs/NAME/step-NNNNNN``. Raises: ConfigError, FileNotFoundError."""
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such checkpoint; give a runs/NAME/step-* folder")
+    if (folder / MANIFEST).is_file():
+        return
+    if (folder.parent / MANIFEST).is_file():
+        hint = f"; did you mean {folder.parent}?"
+    elif found := checkpoints(folder):
+        hint = f"; did you mean its newest checkpoint, {found[-1]}?"
+    else:
+        hint = "; give a runs/NAME/step-* folder"
+    raise ConfigError(f"{folder}: not a checkpoint folder (no {MANIFEST} in it){hint}")
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Open all that an export reads.
+
+    Raises: ConfigError or DataError where a file is missing or damaged, or where the tensors are not those of the
+        model that ``config.json`` describes.
+    """
+    hf_config = _read_json(folder / "hf" / "config.json")
+    tensors = BestTensors(folder)
+    held = sum(shape.numel() for shape in tensors.shapes.values())
+    if held != (described := total_parameters(model_config_from_hf(hf_config))):
+        raise DataError(
+            f"{folder}: its files hold {held:,} parameters, hf/config.json describes {described:,}; they do not belong "
+            f"together, export another checkpoint"
+        )
+    return Checkpoint(
+        folder=folder,
+        hf_config=hf_config,
+        state=_read_json(folder / "state.json"),
+        run=load_run_config(folder / "run.yaml"),
+        ds_config=_read_json(folder / "ds_config.json"),
+        tensors=tensors,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: missing; the checkpoint is not whole, export another one")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: damaged ({error}); export another checkpoint") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: holds a {type(values).__name__}, not an object; export another checkpoint")
+    return values

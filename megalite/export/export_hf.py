@@ -1,0 +1,81 @@
+"""``tools/export_hf.py``: a checkpoint becomes a Hugging Face folder in the precision asked for."""
+
+import argparse
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from megalite.config.errors import ConfigError, one_line_errors
+
+if TYPE_CHECKING:
+    from megalite.export.exported_folder import Exported
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+DEFAULT_SHARD = "2GB"
+
+
+@one_line_errors
+def main() -> None:
+    """Parse, export, and say what came out."""
+    parser = argparse.ArgumentParser(
+        description="Export a checkpoint as a Hugging Face folder. One process, on the CPU, one tensor in memory."
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/NAME/step-NNNNNN")
+    parser.add_argument("output", type=Path, metavar="OUT", help="the folder to write; must not exist")
+    parser.add_argument("--dtype", default="bf16", help="of the weights: fp32, bf16 (default) or fp16")
+    parser.add_argument("--max_shard_size", default=DEFAULT_SHARD, help=f"of one file (default {DEFAULT_SHARD})")
+    parser.add_argument("--license", help="for the model card, by the hub's name: apache-2.0, mit, ...")
+    parser.add_argument("--no_measure", action="store_true", help="do not measure the logit error")
+    parser.add_argument("--no_verify", action="store_true", help="do not compare the checkpoint with its checksums")
+    arguments = parser.parse_args()
+    max_shard_bytes = size_in_bytes(arguments.max_shard_size)
+
+    from megalite.export.exported_folder import export_checkpoint  # imports torch: not for --help
+
+    began = time.perf_counter()
+    console = Console(soft_wrap=True)
+    exported = export_checkpoint(
+        arguments.checkpoint,
+        arguments.output,
+        arguments.dtype,
+        max_shard_bytes,
+        arguments.license,
+        measures=not arguments.no_measure,
+        verifies=not arguments.no_verify,
+        console=console,
+    )
+    print_summary(exported, time.perf_counter() - began, console)
+
+
+def size_in_bytes(text: str) -> int:
+    """``2GB``, ``500MB``, ``4GiB`` or plain bytes. Raises: ConfigError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]I?B)?", text.strip().upper())
+    if match is None or (size := int(float(match[1]) * UNITS.get(match[2], 1))) < 1:
+        raise ConfigError(f"--max_shard_size {text}: not a size; write for example 2GB, 500MB or 4GiB")
+    return size
+
+
+def print_summary(exported: "Exported", seconds: float, console: Console) -> None:
+    """The table at the end of an export."""
+    table = Table(title="export finished", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("parameters", f"{exported.parameters:,} in {exported.dtype}")
+    table.add_row("weights", f"{exported.bytes:,} bytes in {exported.shards} file(s)")
+    if exported.error is None:
+        table.add_row("logit error", "not measured")
+    else:
+        weights, arithmetic = exported.error.of_weights, exported.error.of_arithmetic
+        table.add_row("logit error", f"largest {weights.largest:.3g}, mean {weights.mean:.3g} (computed in fp32)")
+        if exported.dtype != "fp32":
+            table.add_row(
+                "", f"largest {arithmetic.largest:.3g}, mean {arithmetic.mean:.3g} (computed in {exported.dtype})"
+            )
+        table.add_row("measured on", exported.error.text.replace("`", ""))
+    table.add_row("seconds", f"{seconds:.1f}")
+    table.add_row("folder", f"{exported.folder}  (AutoModelForCausalLM.from_pretrained loads it)")
+    console.print(table)

@@ -1,0 +1,105 @@
+"""What an export's rounding did to the model: its logits against those of the checkpoint's own weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from megalite.config.errors import DataError
+from megalite.config.schema import RunConfig
+from megalite.data.indexed import IndexedDataset
+from megalite.export.checkpoint_source import BestTensors
+from megalite.export.streamed_model import StreamedModel
+from megalite.training.tensor_files import TensorFiles
+
+TOKENS = 256
+RANDOM_SEED = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two sets of logits."""
+
+    largest: float
+    mean: float
+    """Of the absolute differences."""
+    same_choice: float
+    """Share of the positions at which both hold the same token for the most likely."""
+
+
+@dataclass(frozen=True)
+class LogitError:
+    """The exported folder against the checkpoint's best weights, computed in fp32."""
+
+    tokens: int
+    text: str
+    """Which tokens, in words."""
+    spread: float
+    """Standard deviation of the checkpoint's logits: what the differences are to be compared with."""
+    of_weights: Difference
+    """The exported weights, computed in fp32: the rounding of the weights alone."""
+    of_arithmetic: Difference
+    """The exported weights, computed in their own dtype, as ``from_pretrained`` loads them."""
+
+
+def measure_logit_error(
+    best: BestTensors, exported: Path, dtype: torch.dtype, input_ids: Tensor, text: str, progress: Progress
+) -> LogitError:
+    """Compare the logits of ``input_ids`` ``(B, S)``, with one tensor in memory at a time.
+
+    Args:
+        exported: a folder of weights in ``dtype`` that transformers loads.
+        text: which tokens these are, in words.
+    """
+    written = TensorFiles(exported, "model")
+    model = StreamedModel(exported)
+    passes = 2 if dtype == torch.float32 else 3
+    task = progress.add_task("measuring the logit error", total=passes * model.modules_with_weights)
+
+    def logits(read: Callable[[str], Tensor]) -> Tensor:
+        def counted(name: str) -> Tensor:
+            progress.advance(task)
+            return read(name)
+
+        return model.logits(input_ids, counted).float()
+
+    reference = logits(lambda name: best.read(name).float())
+    of_weights = difference(reference, logits(lambda name: written.read(name).float()))
+    of_arithmetic = of_weights if dtype == torch.float32 else difference(reference, logits(written.read))
+    return LogitError(input_ids.numel(), text, float(reference.std()), of_weights, of_arithmetic)
+
+
+def difference(reference: Tensor, logits: Tensor) -> Difference:
+    """Compare two ``(B, S, V)``."""
+    same = (logits.argmax(dim=-1) == reference.argmax(dim=-1)).double().mean()
+    absolute = (logits - reference).abs_()
+    return Difference(float(absolute.max()), float(absolute.mean()), float(same))
+
+
+def tokens_to_measure(run: RunConfig) -> tuple[Tensor, str]:
+    """About ``TOKENS`` ids ``(B, S)``, S at most the run's, and what they are.
+
+    The first of the validation data, or random ones where that cannot be read: an export may be made on another machine.
+    """
+    valid, vocab_size = run.data.valid, run.model.vocab_size
+    length = min(TOKENS, run.data.sequence_length)
+    if valid is None:
+        reason = "the run has no validation data"
+    else:
+        try:
+            dataset = IndexedDataset(valid)
+            count = min(TOKENS, dataset.num_tokens)
+            ids = torch.from_numpy(dataset.read(0, count).astype("int64"))
+            length = min(length, count)
+            if count and int(ids.max()) < vocab_size:
+                ids = ids[: count // length * length].view(-1, length)
+                return ids, f"the first {ids.numel()} tokens of the validation data `{valid}`"
+            reason = f"the validation data `{valid}` does not fit the model"
+        except (DataError, FileNotFoundError):
+            reason = f"the validation data `{valid}` could not be read"
+    generator = torch.Generator().manual_seed(RANDOM_SEED)
+    ids = torch.randint(vocab_size, (TOKENS // length, length), generator=generator)
+    return ids, f"{ids.numel()} random token ids (seed {RANDOM_SEED}), because {reason}"

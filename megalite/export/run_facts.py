@@ -1,0 +1,96 @@
+"""What a model card tells of a run: label and value, read from the checkpoint and the run's ``metrics.jsonl``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from megalite.config.ds_config import zero_stage
+from megalite.config.schema import RunConfig
+from megalite.export.checkpoint_source import Checkpoint
+
+Facts = dict[str, str]
+
+
+def model_facts(checkpoint: Checkpoint) -> Facts:
+    """Architecture and size."""
+    model = checkpoint.run.model
+    parameters = sum(shape.numel() for shape in checkpoint.tensors.shapes.values())
+    attention = "grouped-query" if model.key_value_heads < model.num_attention_heads else "multi-head"
+    rope = model.rope_parameters
+    scaling = "" if rope.rope_type == "default" else f", {rope.rope_type} scaling by {rope.factor:g}"
+    return {
+        "architecture": f"Llama decoder: RoPE, RMSNorm, {attention} attention, SwiGLU",
+        "parameters": f"{parameters:,}",
+        "decoder layers": f"{model.num_hidden_layers}",
+        "hidden size, intermediate size": f"{model.hidden_size}, {model.intermediate_size}",
+        "query heads, key/value heads, head dim": (
+            f"{model.num_attention_heads}, {model.key_value_heads}, {model.head_size}"
+        ),
+        "vocabulary": f"{model.vocab_size:,}, {'tied' if model.tie_word_embeddings else 'separate'} output head",
+        "positions": f"{model.max_position_embeddings:,}, RoPE base {rope.rope_theta:g}{scaling}",
+    }
+
+
+def training_facts(checkpoint: Checkpoint) -> Facts:
+    """How it was trained, and what it reached."""
+    run, state = checkpoint.run, checkpoint.state
+    step, length, batch = state["step"], state["sequence_length"], run.batch.global_batch_size
+    optimizer, parallel = run.optimizer, run.parallel
+    tokens = state["consumed_samples"] * length
+    return {
+        "run": run.run.name,
+        "step": f"{step:,} of {run.training.steps:,}",
+        "tokens seen": f"{tokens:,} ({step:,} steps, {batch:,} samples of {length:,} tokens in each)",
+        **_losses(checkpoint.folder.parent / "metrics.jsonl", step),
+        "optimizer": (
+            f"AdamW, peak learning rate {optimizer.lr:g}, betas {optimizer.betas[0]:g} and {optimizer.betas[1]:g}, "
+            f"eps {optimizer.eps:g}, weight decay {optimizer.weight_decay:g}, clipping {optimizer.gradient_clipping:g}"
+        ),
+        "schedule": _schedule(run),
+        "precision": run.training.precision,
+        "ZeRO stage": f"{zero_stage(checkpoint.ds_config)}",
+        "parallel sizes": f"tensor {parallel.tensor_parallel_size}, pipeline {parallel.pipeline_parallel_size}",
+        "seed": f"{state['seed']}",
+    }
+
+
+def data_facts(checkpoint: Checkpoint) -> Facts:
+    """Training prefix -> sha256 of its ``.bin``, and its weight in a blend."""
+    weights = {source.prefix: source.weight for source in checkpoint.run.data.train}
+    return {
+        f"`{prefix}`": f"sha256 `{digest}`" + (f", weight {weights[prefix]:g}" if len(weights) > 1 else "")
+        for prefix, digest in checkpoint.state["data"].items()
+    }
+
+
+def _schedule(run: RunConfig) -> str:
+    schedule = run.schedule
+    decay = {
+        "cosine": f"cosine decay to {schedule.min_lr_ratio:g} of the peak",
+        "linear": f"linear decay to {schedule.min_lr_ratio:g} of the peak",
+        "constant": "then constant",
+        "wsd": f"stable, linear decay over the last {schedule.decay_fraction:g} to {schedule.min_lr_ratio:g} of the peak",
+    }[schedule.decay]
+    return f"{schedule.warmup_steps:,} warm-up steps, {decay}"
+
+
+def _losses(metrics: Path, step: int) -> Facts:
+    """Training loss at this step, and the newest validation up to it; nothing where the run's record is not there."""
+    last: dict[str, dict[str, Any]] = {}
+    if metrics.is_file():
+        with metrics.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                    if record["step"] <= step:
+                        last[record["event"]] = record  # a resumed run writes a step again: the later one counts
+                except (json.JSONDecodeError, KeyError, TypeError):
+                    continue  # cut by a kill
+    facts = {}
+    if "train" in last and last["train"]["step"] == step:
+        facts["training loss"] = f"{last['train']['loss']:.4f} nats a token, over the batch of this step"
+    if "valid" in last:
+        at = "" if last["valid"]["step"] == step else f", at step {last['valid']['step']:,}"
+        bits = f"{last['valid']['bits_per_byte']:.4f} bits per byte"
+        facts["validation loss"] = f"{last['valid']['loss']:.4f} nats a token, {bits}{at}"
+    return facts

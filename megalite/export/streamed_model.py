@@ -1,0 +1,58 @@
+"""A Hugging Face model that runs with one tensor in memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+EMBEDDING = "model.embed_tokens.weight"
+TIED_HEAD = "lm_head.weight"
+
+
+class StreamedModel:
+    """transformers' own model of a folder, without weights: a module gets them when it is called, and then loses them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Build the model that ``folder/config.json`` describes; its weights take no memory."""
+        from accelerate import init_empty_weights
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        config = AutoConfig.from_pretrained(folder)
+        with init_empty_weights(include_buffers=False):
+            self._model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+        self._tied = config.tie_word_embeddings
+        self._read: Callable[[str], Tensor]
+        self.modules_with_weights = 0
+        for prefix, module in self._model.named_modules():
+            names = {name: f"{prefix}.{name}" for name, _ in module.named_parameters(recurse=False)}
+            if names:
+                self._stream(module, names)
+                self.modules_with_weights += 1
+
+    def logits(self, input_ids: Tensor, read: Callable[[str], Tensor]) -> Tensor:
+        """Logits ``(B, S, V)`` of ``input_ids`` ``(B, S)``.
+
+        Args:
+            read: gives a weight by its name; the computation is in the dtype of what it gives. Not asked for a tied head.
+        """
+        self._read = read
+        with torch.inference_mode():
+            logits: Tensor = self._model(input_ids, use_cache=False).logits
+        return logits
+
+    def _stream(self, module: nn.Module, names: dict[str, str]) -> None:
+        absent = {name: getattr(module, name) for name in names}
+
+        def load(*_: Any) -> None:
+            for name, full_name in names.items():
+                source = EMBEDDING if self._tied and full_name == TIED_HEAD else full_name
+                setattr(module, name, nn.Parameter(self._read(source), requires_grad=False))
+
+        def drop(*_: Any) -> None:
+            for name, parameter in absent.items():
+                setattr(module, name, parameter)
+
+        module.register_forward_pre_hook(load)
+        module.register_forward_hook(drop)
