@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Size, Tensor
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.config.load import load_run_config
-from megalite.config.schema import RunConfig
+from megalite.config.load import read_yaml
+from megalite.config.model import ModelConfig
+from megalite.model.causal_lm import CausalLM
 from megalite.model.hf_config import model_config_from_hf
-from megalite.planning.parameters import total_parameters
+from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint_state import MANIFEST
 from megalite.training.run_folder import checkpoints
 from megalite.training.tensor_files import TensorFiles
@@ -43,7 +46,7 @@ class BestTensors:
     """Every tensor of a checkpoint's model from the most precise copy: the fp32 master weight, else ``hf/``."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the files. Raises: DataError where there are none, or a master weight is not of the weight's shape."""
+        """Open the files. Raises: DataError where there are none, or one is damaged."""
         try:
             weights = StreamedTensors(folder / "hf", "model")
             self.origin = dict.fromkeys(weights.names(), weights)
@@ -51,14 +54,8 @@ class BestTensors:
                 masters = StreamedTensors(folder / "optimizer", "master")
                 self.origin |= {name: masters for name in weights.names() if name in masters}
             self.shapes = {name: files.shape(name) for name, files in self.origin.items()}
-            differing = [name for name in self.origin if weights.shape(name) != self.shapes[name]]
         except (SafetensorError, json.JSONDecodeError, KeyError) as error:
             raise DataError(f"{folder}: its tensor files are damaged ({error}); export another checkpoint") from None
-        if differing:
-            raise DataError(
-                f"{folder}: '{differing[0]}' has another shape in optimizer/ than in hf/; the files do not belong "
-                f"together, export another checkpoint"
-            )
         self.from_masters = sum(files is not weights for files in self.origin.values())
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
@@ -72,12 +69,16 @@ class BestTensors:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint folder, checked."""
+    """A checkpoint folder, checked.
+
+    ``run`` is the YAML as the run wrote it: a checkpoint is also exported by a version that knows other keys.
+    """
 
     folder: Path
     hf_config: dict[str, Any]
+    model: ModelConfig
     state: dict[str, Any]
-    run: RunConfig
+    run: dict[str, Any]
     ds_config: dict[str, Any]
     tensors: BestTensors
 
@@ -104,21 +105,32 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         model that ``config.json`` describes.
     """
     hf_config = _read_json(folder / "hf" / "config.json")
+    model = model_config_from_hf(hf_config)
     tensors = BestTensors(folder)
-    held = sum(shape.numel() for shape in tensors.shapes.values())
-    if held != (described := total_parameters(model_config_from_hf(hf_config))):
-        raise DataError(
-            f"{folder}: its files hold {held:,} parameters, hf/config.json describes {described:,}; they do not belong "
-            f"together, export another checkpoint"
-        )
+    _check_tensors(folder, tensors.shapes, model)
     return Checkpoint(
         folder=folder,
         hf_config=hf_config,
+        model=model,
         state=_read_json(folder / "state.json"),
-        run=load_run_config(folder / "run.yaml"),
+        run=read_yaml(folder / "run.yaml"),
         ds_config=_read_json(folder / "ds_config.json"),
         tensors=tensors,
     )
+
+
+def _check_tensors(folder: Path, found: dict[str, Size], model: ModelConfig) -> None:
+    with torch.device("meta"):
+        expected = {name: weight.shape for name, weight in named_hf_parameters(CausalLM(model, Mesh.single()))}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            described, held = (
+                "no such tensor" if at is None else tuple(at) for at in (expected.get(name), found.get(name))
+            )
+            raise DataError(
+                f"{folder}: '{name}': hf/config.json describes {described}, the files hold {held}; they do not belong "
+                f"together, export another checkpoint"
+            )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

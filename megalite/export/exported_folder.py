@@ -73,7 +73,8 @@ def export_checkpoint(
         shards = _write_weights(checkpoint, partial, dtype, max_shard_bytes, total, progress)
         _write_descriptions(checkpoint, partial, dtype)
         if measures:
-            ids, text = tokens_to_measure(checkpoint.run)
+            valid, length = checkpoint.run["data"].get("valid"), checkpoint.state["sequence_length"]
+            ids, text = tokens_to_measure(valid, length, checkpoint.model.vocab_size)
             error = measure_logit_error(checkpoint.tensors, partial, DTYPES[dtype], ids, text, progress)
         (partial / "README.md").write_text(model_card(checkpoint, dtype, error, license_name), encoding="utf-8")
         _check_output(folder, output)  # nothing that appeared there in the meantime is replaced

@@ -9,7 +9,6 @@ from rich.progress import Progress
 from torch import Tensor
 
 from megalite.config.errors import DataError
-from megalite.config.schema import RunConfig
 from megalite.data.indexed import IndexedDataset
 from megalite.export.checkpoint_source import BestTensors
 from megalite.export.streamed_model import StreamedModel
@@ -79,13 +78,15 @@ def difference(reference: Tensor, logits: Tensor) -> Difference:
     return Difference(float(absolute.max()), float(absolute.mean()), float(same))
 
 
-def tokens_to_measure(run: RunConfig) -> tuple[Tensor, str]:
-    """About ``TOKENS`` ids ``(B, S)``, S at most the run's, and what they are.
+def tokens_to_measure(valid: str | None, sequence_length: int, vocab_size: int) -> tuple[Tensor, str]:
+    """About ``TOKENS`` ids ``(B, S)``, S at most ``sequence_length``, and what they are.
 
     The first of the validation data, or random ones where that cannot be read: an export may be made on another machine.
+
+    Args:
+        valid: prefix of the run's validation data; None where it had none.
     """
-    valid, vocab_size = run.data.valid, run.model.vocab_size
-    length = min(TOKENS, run.data.sequence_length)
+    length = min(TOKENS, sequence_length)
     if valid is None:
         reason = "the run has no validation data"
     else:
@@ -93,8 +94,8 @@ def tokens_to_measure(run: RunConfig) -> tuple[Tensor, str]:
             dataset = IndexedDataset(valid)
             count = min(TOKENS, dataset.num_tokens)
             ids = torch.from_numpy(dataset.read(0, count).astype("int64"))
-            length = min(length, count)
             if count and int(ids.max()) < vocab_size:
+                length = min(length, count)
                 ids = ids[: count // length * length].view(-1, length)
                 return ids, f"the first {ids.numel()} tokens of the validation data `{valid}`"
             reason = f"the validation data `{valid}` does not fit the model"

@@ -17,7 +17,7 @@ def model_card(checkpoint: Checkpoint, dtype: str, error: LogitError | None, lic
     front = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["llama", "megalite"]}
     if license_name is not None:
         front["license"] = license_name
-    name = checkpoint.run.run.name
+    name = checkpoint.run["run"]["name"]
     masters, tensors = checkpoint.tensors.from_masters, len(checkpoint.tensors.shapes)
     return (
         "\n\n".join(

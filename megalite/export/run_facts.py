@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.ds_config import zero_stage
-from megalite.config.schema import RunConfig
 from megalite.export.checkpoint_source import Checkpoint
 
 Facts = dict[str, str]
@@ -13,7 +12,7 @@ Facts = dict[str, str]
 
 def model_facts(checkpoint: Checkpoint) -> Facts:
     """Architecture and size."""
-    model = checkpoint.run.model
+    model = checkpoint.model
     parameters = sum(shape.numel() for shape in checkpoint.tensors.shapes.values())
     attention = "grouped-query" if model.key_value_heads < model.num_attention_heads else "multi-head"
     rope = model.rope_parameters
@@ -32,46 +31,35 @@ def model_facts(checkpoint: Checkpoint) -> Facts:
 
 
 def training_facts(checkpoint: Checkpoint) -> Facts:
-    """How it was trained, and what it reached."""
+    """How it was trained, in the names of the run's YAML, and what it reached."""
     run, state = checkpoint.run, checkpoint.state
-    step, length, batch = state["step"], state["sequence_length"], run.batch.global_batch_size
-    optimizer, parallel = run.optimizer, run.parallel
+    step, length, batch = state["step"], state["sequence_length"], run["batch"]["global_batch_size"]
     tokens = state["consumed_samples"] * length
     return {
-        "run": run.run.name,
-        "step": f"{step:,} of {run.training.steps:,}",
+        "run": run["run"]["name"],
+        "step": f"{step:,} of {run['training']['steps']:,}",
         "tokens seen": f"{tokens:,} ({step:,} steps, {batch:,} samples of {length:,} tokens in each)",
         **_losses(checkpoint.folder.parent / "metrics.jsonl", step),
-        "optimizer": (
-            f"AdamW, peak learning rate {optimizer.lr:g}, betas {optimizer.betas[0]:g} and {optimizer.betas[1]:g}, "
-            f"eps {optimizer.eps:g}, weight decay {optimizer.weight_decay:g}, clipping {optimizer.gradient_clipping:g}"
-        ),
-        "schedule": _schedule(run),
-        "precision": run.training.precision,
+        "optimizer": _section(run["optimizer"]),
+        "schedule": _section(run["schedule"]),
+        "precision": run["training"]["precision"],
+        "parallel sizes": _section(run["parallel"]),
         "ZeRO stage": f"{zero_stage(checkpoint.ds_config)}",
-        "parallel sizes": f"tensor {parallel.tensor_parallel_size}, pipeline {parallel.pipeline_parallel_size}",
         "seed": f"{state['seed']}",
     }
 
 
 def data_facts(checkpoint: Checkpoint) -> Facts:
     """Training prefix -> sha256 of its ``.bin``, and its weight in a blend."""
-    weights = {source.prefix: source.weight for source in checkpoint.run.data.train}
+    weights = {source["prefix"]: source["weight"] for source in checkpoint.run["data"]["train"]}
     return {
         f"`{prefix}`": f"sha256 `{digest}`" + (f", weight {weights[prefix]:g}" if len(weights) > 1 else "")
         for prefix, digest in checkpoint.state["data"].items()
     }
 
 
-def _schedule(run: RunConfig) -> str:
-    schedule = run.schedule
-    decay = {
-        "cosine": f"cosine decay to {schedule.min_lr_ratio:g} of the peak",
-        "linear": f"linear decay to {schedule.min_lr_ratio:g} of the peak",
-        "constant": "then constant",
-        "wsd": f"stable, linear decay over the last {schedule.decay_fraction:g} to {schedule.min_lr_ratio:g} of the peak",
-    }[schedule.decay]
-    return f"{schedule.warmup_steps:,} warm-up steps, {decay}"
+def _section(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
 
 
 def _losses(metrics: Path, step: int) -> Facts:

@@ -52,7 +52,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Made]:
         state = TrainingState(6, 48, config.run.seed, 16, {str(runs / "train"): "0123abcd"})
         (folder / "state.json").write_text(json.dumps(asdict(state)))
         (folder / "ds_config.json").write_text('{"zero_optimization": {"stage": 3}}')
-        (folder / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+        (folder / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         write_manifest(folder)
         return folder, model
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import ModelCard
 
 from megalite.export.exported_folder import export_checkpoint
@@ -39,10 +40,11 @@ def test_the_card_tells_the_facts_of_the_run(make_checkpoint: Callable[..., Any]
         "| tokens seen | 768 (6 steps, 8 samples of 16 tokens in each) |",
         "| training loss | 2.1250 nats a token, over the batch of this step |",
         "| validation loss | 3.5000 nats a token, 1.2500 bits per byte, at step 4 |",
-        "AdamW, peak learning rate 0.01, betas 0.9 and 0.95",
-        "| schedule | 2 warm-up steps, linear decay to 0.1 of the peak |",
+        "| optimizer | name adamw, lr 0.01, betas [0.9, 0.95], eps 1e-08, weight_decay 0.1, gradient_clipping 1.0 |",
+        "| schedule | warmup_steps 2, decay linear, min_lr_ratio 0.1,",
         "| precision | bf16 |",
         "| ZeRO stage | 3 |",
+        "| parallel sizes | tensor_parallel_size 1, pipeline_parallel_size 1",
         "| seed | 5 |",
         f"| `{tmp_path / 'train'}` | sha256 `0123abcd` |",
         "cast from fp32 master weights (20 of 20 tensors)",
@@ -61,3 +63,22 @@ def test_what_is_not_known_is_not_told(make_checkpoint: Callable[..., Any], tmp_
     assert "loss" not in card.text
     assert "fp16, cast from the run's weights" in card.text
     assert "The logit error of this export was not measured." in card.text
+
+
+def test_a_blend_shows_its_weights(make_checkpoint: Callable[..., Any], tmp_path: Path) -> None:
+    prefix = str(tmp_path / "train")
+    checkpoint, _ = make_checkpoint(data={"train": [{"prefix": prefix, "weight": 3}, "other"]})
+    export_checkpoint(checkpoint, tmp_path / "out", measures=False)
+    assert f"| `{prefix}` | sha256 `0123abcd`, weight 3 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_checkpoint_with_keys_of_another_version_is_exported(
+    make_checkpoint: Callable[..., Any], tmp_path: Path
+) -> None:
+    checkpoint, _ = make_checkpoint()
+    run = yaml.safe_load((checkpoint / "run.yaml").read_text())
+    run["training"]["renamed_since"] = True
+    run["schedule"]["curvature"] = 2
+    (checkpoint / "run.yaml").write_text(yaml.safe_dump(run))
+    export_checkpoint(checkpoint, tmp_path / "out", measures=False, verifies=False)
+    assert "curvature 2" in (tmp_path / "out" / "README.md").read_text()

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from megalite.data.index_file import write_index
 from megalite.data.indexed import IndexedDataset
 from megalite.export.exported_folder import export_checkpoint
 from megalite.export.logit_error import difference, tokens_to_measure
-from runs import VOCAB, run_config, write_data
+from runs import VOCAB, write_data
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -22,7 +24,7 @@ def test_the_error_is_that_of_the_models_in_memory(
     checkpoint, model = make_checkpoint(model={"tie_word_embeddings": tied, "attention_bias": True})
     error = export_checkpoint(checkpoint, tmp_path / "out", dtype, max_shard_bytes=6_000).error
     assert error is not None
-    ids, text = tokens_to_measure(run_config(tmp_path))
+    ids, text = tokens_to_measure(None, 16, VOCAB)
     assert error.text == text
     assert ids.shape == (16, 16)
     with torch.no_grad():
@@ -68,21 +70,22 @@ def test_difference_counts_positions_and_takes_absolutes() -> None:
 def test_the_tokens_are_the_validation_datas_where_it_can_be_read(tmp_path: Path) -> None:
     write_data(tmp_path)
     valid = str(tmp_path / "train")
-    ids, text = tokens_to_measure(run_config(tmp_path, data={"valid": valid}))
+    ids, text = tokens_to_measure(valid, 16, VOCAB)
     assert ids.flatten().tolist() == IndexedDataset(valid).read(0, 256).tolist()
     assert ids.shape == (16, 16)
     assert text == f"the first 256 tokens of the validation data `{valid}`"
-    for sections, reason in [
-        ({}, "because the run has no validation data"),
-        ({"data": {"valid": "gone"}}, "because the validation data `gone` could not be read"),
-        ({"data": {"valid": valid}, "model": {"vocab_size": 20}}, "does not fit the model"),
+    for prefix, vocab_size, reason in [
+        (None, VOCAB, "because the run has no validation data"),
+        ("gone", VOCAB, "because the validation data `gone` could not be read"),
+        (valid, 20, f"because the validation data `{valid}` does not fit the model"),
     ]:
-        ids, text = tokens_to_measure(run_config(tmp_path, **sections))
-        assert text.startswith("256 random token ids (seed 0), ")
-        assert text.endswith(reason)
-        assert torch.equal(ids, tokens_to_measure(run_config(tmp_path, **sections))[0])
-        assert int(ids.max()) < (20 if "model" in sections else VOCAB)
-    ids, _ = tokens_to_measure(
-        run_config(tmp_path, data={"sequence_length": 4096}, model={"max_position_embeddings": 4096})
-    )
-    assert ids.shape == (1, 256)
+        ids, text = tokens_to_measure(prefix, 16, vocab_size)
+        assert text == f"256 random token ids (seed 0), {reason}"
+        assert torch.equal(ids, tokens_to_measure(prefix, 16, vocab_size)[0])
+        assert 0 <= int(ids.min()) < int(ids.max()) < vocab_size
+    assert tokens_to_measure(valid, 4096, VOCAB)[0].shape == (1, 256)
+    short = np.arange(50, dtype=np.uint16)
+    short.tofile(tmp_path / "short.bin")
+    with (tmp_path / "short.idx").open("wb") as file:
+        write_index(file, short.dtype, np.array([50], dtype=np.int32))
+    assert tokens_to_measure(str(tmp_path / "short"), 16, VOCAB)[0].shape == (3, 16)
