@@ -24,8 +24,8 @@ from megalite.training.progress import read_position
 from megalite.training.session import run_session
 from runs import run_config, write_data
 
-WORLD, TIMEOUT = 2, 6
-LIMIT = 60
+WORLD, TIMEOUT = 2, 20
+LIMIT = 120
 """Seconds in which a job must be over, on a machine that does other things too."""
 
 
