@@ -1,16 +1,30 @@
-"""Small runs for the tests: a config, a tokenizer folder and token files, without any corpus."""
+"""Small runs for the tests: a config, a tokenizer folder, token files without any corpus, and training under a layout."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 
+from megalite.config.ds_config import merge_ds_config
 from megalite.config.schema import RunConfig
+from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.index_file import token_dtype, write_index
+from megalite.data.loader import BatchLoader
+from megalite.parallel.mesh import Mesh
+from megalite.parity.case import Case
+from megalite.parity.ranks import run_on_ranks
+from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
+from megalite.training.loop import Reckoning, train
+from megalite.training.metrics import Metrics
+from megalite.training.pipeline_engine import build_engine
 
 VOCAB = 61
+DATA = {"train": "checksum"}
 
 
 def run_config(folder: Path, **sections: dict[str, Any]) -> RunConfig:
@@ -52,3 +66,42 @@ def write_data(folder: Path, tokens: int = 5000) -> None:
     vocabulary = {f"w{number}": number for number in range(VOCAB)}
     Tokenizer(models.WordLevel(vocabulary, unk_token="w0")).save(str(folder / "tokenizer" / "tokenizer.json"))
     (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "w1"}))
+
+
+def train_case(folder: Path, name: str, layout: str, resume_from: Path | None = None) -> None:
+    """Train the run ``folder/name`` under a layout, from the beginning or from a checkpoint."""
+    run_on_ranks(_train_on_this_rank, Case.parse(layout).world_size, folder, name, layout, resume_from)
+
+
+def _train_on_this_rank(folder: Path, name: str, layout: str, resume_from: Path | None) -> None:
+    case = Case.parse(layout)
+    config = case.config(run_config(folder, run={"name": name}))
+    mesh = Mesh.create(config.parallel)
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": case.zero_stage}}, mesh.shape, "yaml", "json")
+    run = folder / name
+    run.mkdir(exist_ok=True)
+    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, DATA)
+    dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
+    if resume_from is not None:
+        verify_files(resume_from)
+        start = resumed_state(resume_from, config, DATA)
+        check_data_order(resume_from, start, dataset)
+        load_checkpoint(engine, config, resume_from, start)
+    loader = BatchLoader(dataset, 2, 8, mesh.data_rank, mesh.data_size, config.data.mask_documents)
+    is_first = torch.distributed.get_rank() == 0
+    with Metrics(run, config.training.steps, start.step, is_first, tensorboard=False) as metrics:
+        train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
+
+
+def records(run: Path) -> dict[int, Any]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: (line["loss"], line["grad_norm"], line["lr"]) for line in lines if line["event"] == "train"}
+
+
+def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{path.name}:{name}": tensor
+        for path in sorted(checkpoint.glob("*/*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }

@@ -1,8 +1,6 @@
 """train 6 = train 3 + resume + 3, bitwise: weights, moments, losses; and the export is the trained model."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,64 +11,33 @@ from transformers import AutoModelForCausalLM
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError, DataError
 from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.loader import BatchLoader
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
-from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
 from megalite.training.engine import Engine
-from megalite.training.loop import Outcome, Reckoning, train
-from megalite.training.metrics import Metrics
 from megalite.training.tensor_files import TensorFiles
-from runs import run_config, write_data
-
-DATA = {"train": "checksum"}
-
-
-def train_on_this_rank(folder: Path, name: str, stage: int, precision: str, resume_from: Path | None) -> Outcome:
-    mesh = Mesh.create()
-    config = run_config(folder, run={"name": name}, training={"precision": precision})
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": stage}}, mesh.shape, "yaml", "json")
-    run = folder / name
-    run.mkdir(exist_ok=True)
-    engine = Engine(config, ds_config, mesh, torch.device("cpu"))
-    start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, DATA)
-    if resume_from is not None:
-        verify_files(resume_from)
-        start = resumed_state(resume_from, config, DATA)
-        load_checkpoint(engine, config, resume_from, start)
-    dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
-    loader = BatchLoader(dataset, 2, 8, mesh.data_rank, mesh.data_size)
-    is_first = torch.distributed.get_rank() == 0
-    with Metrics(run, config.training.steps, start.step, is_first, tensorboard=False) as metrics:
-        return train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
-
-
-def records(run: Path) -> dict[int, Any]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: (line["loss"], line["grad_norm"], line["lr"]) for line in lines if line["event"] == "train"}
-
-
-def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return {
-        f"{path.name}:{name}": tensor
-        for path in sorted(checkpoint.glob("*/*.safetensors"))
-        for name, tensor in load_file(path).items()
-    }
+from runs import DATA, records, run_config, tensors, train_case, write_data
 
 
 @pytest.mark.parametrize(
-    ("stage", "precision", "world_size"),
-    [(0, "fp32", 2), (0, "bf16", 1), (1, "bf16", 2), (2, "fp32", 2), (3, "fp32", 1), (3, "bf16", 2)],
+    "layout",
+    [
+        "d2 zero0",
+        "d1 zero0 bf16",
+        "d2 zero1 bf16",
+        "d2 zero2",
+        "d1 zero3",
+        "d2 zero3 bf16",
+        "p2 d2 zero1",
+        "p2 t2 zero1 sp bf16",
+        "t2 c2 zero3 documents",
+    ],
 )
-def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(
-    tmp_path: Path, stage: int, precision: str, world_size: int
-) -> None:
+def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(tmp_path: Path, layout: str) -> None:
     write_data(tmp_path)
-    run_on_ranks(train_on_this_rank, world_size, tmp_path, "straight", stage, precision, None)
-    middle = tmp_path / "straight" / "step-000003"
-    run_on_ranks(train_on_this_rank, world_size, tmp_path, "resumed", stage, precision, middle)
+    train_case(tmp_path, "straight", layout)
+    train_case(tmp_path, "resumed", layout, tmp_path / "straight" / "step-000003")
     expected, got = records(tmp_path / "straight"), records(tmp_path / "resumed")
     assert got == {step: expected[step] for step in (4, 5, 6)}
     ends = [tensors(tmp_path / name / "step-000006") for name in ("straight", "resumed")]
@@ -81,21 +48,10 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_checkpoint_resumes_at_another_stage_and_rank_count(tmp_path: Path) -> None:
-    write_data(tmp_path)
-    run_on_ranks(train_on_this_rank, 2, tmp_path, "straight", 3, "fp32", None)
-    middle = tmp_path / "straight" / "step-000003"
-    for name, stage, world_size in (("one", 1, 1), ("four", 2, 4), ("zero", 0, 2)):
-        run_on_ranks(train_on_this_rank, world_size, tmp_path, name, stage, "fp32", middle)
-        expected, got = records(tmp_path / "straight"), records(tmp_path / name)
-        for step in (4, 5, 6):
-            assert got[step] == pytest.approx(expected[step], rel=1e-5)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_export_is_loaded_by_transformers_and_is_the_trained_model(tmp_path: Path, precision: str) -> None:
     write_data(tmp_path)
-    run_on_ranks(train_on_this_rank, 2, tmp_path, "run", 3, precision, None)
+    train_case(tmp_path, "run", f"d2 zero3 {'bf16' if precision == 'bf16' else ''}")
     checkpoint = tmp_path / "run" / "step-000006"
     model = AutoModelForCausalLM.from_pretrained(checkpoint / "hf", dtype=torch.float32)
     dataset = GPTDataset(str(tmp_path / "train"), 16, 5)
@@ -145,7 +101,7 @@ def test_ranks_share_the_writing_of_many_shards_and_transformers_reads_them(tmp_
 
 def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
     write_data(tmp_path)
-    run_on_ranks(train_on_this_rank, 1, tmp_path, "run", 1, "fp32", None)
+    train_case(tmp_path, "run", "d1 zero1")
     checkpoint = tmp_path / "run" / "step-000003"
     for sections, message in [
         ({"model": {"hidden_size": 64}}, "model.head_size=8, the config asks for 16"),

@@ -47,7 +47,9 @@ def rank_process(folder: Path, rank: int, port: int, fault: str) -> None:
         return plain(self, batch)
 
     Engine._loss_sum = faulty  # type: ignore[method-assign]
-    config = run_config(folder, training={"steps": 100_000, "timeout_seconds": TIMEOUT}, checkpoint={"every_steps": 10**6})
+    config = run_config(
+        folder, training={"steps": 100_000, "timeout_seconds": TIMEOUT}, checkpoint={"every_steps": 10**6}
+    )
     data = TrainingData(GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed), None, {})
     ds_config = merge_ds_config(
         config, {"zero_optimization": {"stage": 1}}, grid_shape(WORLD, config.parallel), "yaml", "json"
@@ -61,7 +63,9 @@ def start_job(folder: Path, fault: str) -> list[Any]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     port = free_port()
-    ranks = [context.Process(target=rank_process, args=(folder, rank, port, fault), daemon=True) for rank in range(WORLD)]
+    ranks = [
+        context.Process(target=rank_process, args=(folder, rank, port, fault), daemon=True) for rank in range(WORLD)
+    ]
     for process in ranks:
         process.start()
     return ranks

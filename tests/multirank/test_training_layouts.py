@@ -1,0 +1,99 @@
+"""A checkpoint knows nothing of the layout that wrote it: it resumes under any other, and its files are the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from megalite.config.ds_config import merge_ds_config
+from megalite.config.errors import ConfigError
+from megalite.data.gpt_dataset import GPTDataset
+from megalite.parallel.mesh import Mesh
+from megalite.parity.case import Case
+from megalite.parity.ranks import run_on_ranks
+from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_save import save_checkpoint
+from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state
+from megalite.training.pipeline_engine import build_engine
+from runs import DATA, records, run_config, train_case, write_data
+
+LAYOUTS = [
+    "p2 d2 t2 sp zero1",
+    "d2 zero3",
+    "t4 zero0",
+    "d2 c2 t2 sp zero3",
+    "p2 c2 zero0",
+    "d4 zero2",
+    "t2 zero1",
+]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process that trains six steps, with a checkpoint in the middle."""
+    folder = tmp_path_factory.mktemp("straight")
+    write_data(folder)
+    train_case(folder, "one", "d1 zero0")
+    return folder
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_checkpoint_of_one_process_resumes_under_any_layout_and_back(straight: Path, layout: str) -> None:
+    away, back = layout.replace(" ", "-"), layout.replace(" ", "-") + "-back"
+    train_case(straight, away, layout, straight / "one" / "step-000003")
+    expected, got = records(straight / "one"), records(straight / away)
+    for step in (4, 5, 6):
+        assert got[step] == pytest.approx(expected[step], rel=1e-5)
+    # and the other way round: written by the layout at its beginning, resumed by one process
+    train_case(straight, f"{away}-own", layout)
+    train_case(straight, back, "d1 zero0", straight / f"{away}-own" / "step-000003")
+    got = records(straight / back)
+    for step in (4, 5, 6):
+        assert got[step] == pytest.approx(expected[step], rel=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_reads_the_same_samples(straight: Path, layout: str) -> None:
+    states = [
+        json.loads((straight / name / "step-000006" / "state.json").read_text())
+        for name in ("one", layout.replace(" ", "-"), layout.replace(" ", "-") + "-own")
+    ]
+    assert int(states[0]["read_fingerprint"], 16) > 0
+    assert states[0]["read_fingerprint"] == states[1]["read_fingerprint"] == states[2]["read_fingerprint"]
+    assert len({state["next_fingerprint"] for state in states}) == 1
+
+
+def load_and_save(folder: Path, layout: str, checkpoint: Path) -> None:
+    case = Case.parse(layout)
+    config = case.config(run_config(folder, run={"name": layout.replace(" ", "-")}))
+    mesh = Mesh.create(config.parallel)
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": case.zero_stage}}, mesh.shape, "yaml", "json")
+    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    state = resumed_state(checkpoint, config, DATA)
+    load_checkpoint(engine, config, checkpoint, state)
+    run = folder / f"copied-{layout.replace(' ', '-')}"
+    run.mkdir(exist_ok=True)
+    save_checkpoint(engine, config, ds_config, run, state, max_shard_bytes=20_000)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_files_of_a_state_are_the_same_bytes_under_every_layout(straight: Path, layout: str) -> None:
+    manifests = []
+    for each in ("d1 zero0", layout):
+        run = straight / f"copied-{each.replace(' ', '-')}"
+        if not run.exists():
+            run_on_ranks(load_and_save, Case.parse(each).world_size, straight, each, straight / "one" / "step-000003")
+        files = json.loads((run / "step-000003" / "manifest.json").read_text())["files"]
+        manifests.append({name: kept for name, kept in files.items() if name.startswith(("hf/", "optimizer/"))})
+    assert manifests[0] == manifests[1]
+    assert len(manifests[0]) > 10
+
+
+def test_other_samples_than_the_interrupted_run_would_have_read_are_refused(straight: Path) -> None:
+    checkpoint = straight / "one" / "step-000003"
+    state = TrainingState(**json.loads((checkpoint / "state.json").read_text()))
+    check_data_order(checkpoint, state, GPTDataset(str(straight / "train"), 16, 5))
+    for other in (GPTDataset(str(straight / "train"), 16, 6), GPTDataset(str(straight / "train"), 8, 5)):
+        with pytest.raises(ConfigError, match=r"after sample 24 its run would have read samples with fingerprint"):
+            check_data_order(checkpoint, state, other)
