@@ -12,6 +12,7 @@ VERBS = {
     "evaluate": ("megalite.evaluation.lm_eval_tasks", "lm-eval tasks, also from local files"),
     "bits-per-byte": ("megalite.evaluation.bits_per_byte", "how well a model predicts a text"),
     "make-cloze-task": ("megalite.evaluation.cloze", "held-out documents become a multiple-choice task for lm-eval"),
+    "export-hf": ("megalite.export.export_hf", "a checkpoint becomes a Hugging Face folder in the precision asked for"),
     "parity": ("megalite.parity.matrix", "prove on this machine that every layout trains the same model"),
     "generate": ("megalite.evaluation.generate", "continue a prompt"),
 }

@@ -88,7 +88,9 @@ def _train_on_this_rank(folder: Path, name: str, layout: str, resume_from: Path 
         start = resumed_state(resume_from, config, DATA)
         check_data_order(resume_from, start, dataset)
         load_checkpoint(engine, config, resume_from, start)
-    loader = BatchLoader(dataset, 2, 8, mesh.data_rank, mesh.data_size, config.data.mask_documents)
+    batch = config.batch
+    sizes = (batch.micro_batch_size, batch.global_batch_size, mesh.data_rank, mesh.data_size)
+    loader = BatchLoader(dataset, *sizes, config.data.mask_documents)
     is_first = torch.distributed.get_rank() == 0
     with Metrics(run, config.training.steps, start.step, is_first, tensorboard=False) as metrics:
         train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)

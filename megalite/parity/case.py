@@ -16,7 +16,8 @@ from megalite.config.schema import RunConfig
 from megalite.parallel.cross_entropy import IGNORE
 
 FEATURES = ("sp", "documents", "selective", "full", "untied", "bf16")
-SIZES = {"p": "pipeline_parallel_size", "c": "context_parallel_size", "t": "tensor_parallel_size"}
+ACCUMULATED, PIPELINED = 2, 4
+"""Micro-batches that a rank runs in a step, without and with a pipeline."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Case:
         return self.shape.world_size
 
     def config(self, base: RunConfig) -> RunConfig:
-        """``base`` under this layout. Raises: ConfigError where the layout cannot be."""
+        """``base`` under this layout, its batch in a few micro-batches. Raises: ConfigError where the layout cannot be."""
+        micro_batches = self.data * (PIPELINED if self.pipe > 1 else ACCUMULATED)
         changes: dict[str, Any] = {
             "parallel": {
                 "pipeline_parallel_size": self.pipe,
@@ -74,6 +76,7 @@ class Case:
                 "tensor_parallel_size": self.tensor,
                 "sequence_parallel": "sp" in self.features,
             },
+            "batch": {"micro_batch_size": max(1, base.batch.global_batch_size // micro_batches)},
             "data": {"mask_documents": "documents" in self.features},
             "training": {
                 "activation_checkpointing": next((f for f in ("selective", "full") if f in self.features), "none"),

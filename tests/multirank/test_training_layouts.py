@@ -8,14 +8,16 @@ import torch
 
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError
-from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
+from megalite.parity.on_ranks import own_batches
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state
 from megalite.training.pipeline_engine import build_engine
+from megalite.training.validation import validate
 from runs import DATA, records, run_config, train_case, write_data
 
 LAYOUTS = [
@@ -88,6 +90,36 @@ def test_the_files_of_a_state_are_the_same_bytes_under_every_layout(straight: Pa
         manifests.append({name: kept for name, kept in files.items() if name.startswith(("hf/", "optimizer/"))})
     assert manifests[0] == manifests[1]
     assert len(manifests[0]) > 10
+
+
+def losses_of_validation(folder: Path, layout: str, split: list[int] | None) -> tuple[float, int]:
+    case = Case.parse(layout)
+    config = case.config(run_config(folder, model={"num_hidden_layers": 3}))
+    config = config.model_copy(update={"parallel": config.parallel.model_copy(update={"pipeline_split": split})})
+    mesh = Mesh.create(config.parallel)
+    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": case.zero_stage}}, mesh.shape, "yaml", "json")
+    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    dataset, losses = SequentialDataset(str(folder / "train"), 16), []
+    for step in range(2):  # evaluation between the steps of training, with a last round that is not full
+        losses.append(validate(engine, dataset, config.batch.micro_batch_size, 21, 3.0))
+        engine.train_step(own_batches(config, mesh, step), 1e-2)
+    assert losses[0].tokens == 21 * 16
+    assert losses[0].loss != losses[1].loss
+    return losses[0].loss, losses[1].loss
+
+
+@pytest.mark.parametrize("features", ["", "documents"])
+def test_evaluation_during_training_equals_one_process_under_every_layout(straight: Path, features: str) -> None:
+    expected = run_on_ranks(losses_of_validation, 1, straight, f"d1 zero0 {features}", None)[0]
+    for layout, split in (
+        ("p2 d2 zero1", [1, 2]),
+        ("p2 t2 sp zero0", [2, 1]),
+        ("c2 t2 zero3", None),
+        ("p3 zero1", None),
+    ):
+        case = f"{layout} {features}"
+        for got in run_on_ranks(losses_of_validation, Case.parse(case).world_size, straight, case, split):
+            assert got == pytest.approx(expected, abs=1e-5)
 
 
 def test_other_samples_than_the_interrupted_run_would_have_read_are_refused(straight: Path) -> None:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError, DataError
 from megalite.data.gpt_dataset import GPTDataset
+from megalite.export.exported_folder import export_checkpoint
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint_save import save_checkpoint
@@ -64,6 +65,12 @@ def test_the_export_is_loaded_by_transformers_and_is_the_trained_model(tmp_path:
     last = records(tmp_path / "run")[6][0]
     assert losses[1] < last  # the step has lowered the loss of its own batch
     assert losses[1] == pytest.approx(last, rel=0.2)
+    export_checkpoint(checkpoint, tmp_path / "fp32", "fp32", measures=False)
+    whole = TensorFiles(
+        *((checkpoint / "optimizer", "master") if precision == "bf16" else (checkpoint / "hf", "model"))
+    )
+    exported = TensorFiles(tmp_path / "fp32", "model")
+    assert all(torch.equal(exported.read(name), whole.read(name)) for name in whole.names())
     if precision == "bf16":
         masters = load_file(checkpoint / "optimizer" / "master.safetensors")
         for name, tensor in load_file(checkpoint / "hf" / "model.safetensors").items():
