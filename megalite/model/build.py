@@ -36,7 +36,7 @@ def build_model(
     with zero.Init(
         config_dict_or_path=zero3_config,
         data_parallel_group=mesh.replica_group,
-        mpu=mesh if mesh.tensor_size > 1 else None,
+        mpu=mesh,
     ):
         model = CausalLM(config, mesh, recompute)
 

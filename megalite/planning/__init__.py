@@ -1,5 +1,5 @@
-"""Before anything is launched: how many parameters, floating-point operations, bytes and days.
+"""Before anything is launched: how many floating-point operations, bytes in memory and on the wire, and days.
 
 In: a ``RunConfig`` and a number of devices. Out: a ``Plan`` and its table (``pretrain.py --check``). Read
-``compute``, ``memory``, then ``plan`` which puts them together.
+``compute``, ``memory``, ``communication``, then ``plan`` which puts them together.
 """

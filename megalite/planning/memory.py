@@ -21,10 +21,15 @@ class ModelState(NamedTuple):
         return self.weights + self.gradients + self.optimizer
 
 
-def device_parameters(model: ModelConfig, parallel: ParallelSection) -> int:
-    """Parameters on the fullest device: its stage's layers, their matrices divided by t, what is whole counted whole."""
+def device_table(model: ModelConfig, parallel: ParallelSection) -> int:
+    """Numbers in a rank's slice of the embedding or of the head, padding included."""
+    return -(-model.vocab_size // parallel.tensor_parallel_size) * model.hidden_size
+
+
+def device_parameters(model: ModelConfig, parallel: ParallelSection) -> list[int]:
+    """Parameters on a device of each stage: matrices divided by t, what is whole on every rank counted whole."""
     t, hidden = parallel.tensor_parallel_size, model.hidden_size
-    table = -(-model.vocab_size // t) * hidden
+    table = device_table(model, parallel)
     queries = model.num_attention_heads // t * model.head_size
     keys = max(1, model.key_value_heads // t) * model.head_size  # a head held by several ranks counts on each
     layer = 2 * hidden * (queries + keys) + 3 * hidden * model.intermediate_size // t + 2 * hidden
@@ -34,9 +39,8 @@ def device_parameters(model: ModelConfig, parallel: ParallelSection) -> int:
         layer += 2 * model.intermediate_size // t + hidden
     entries = [table, *[layer] * model.num_hidden_layers, hidden, table]
     if parallel.pipeline_parallel_size == 1:
-        return sum(entries) - (table if model.tie_word_embeddings else 0)
-    bounds = stage_bounds(model, parallel)
-    return max(sum(entries[start:end]) for start, end in pairwise(bounds))
+        return [sum(entries) - (table if model.tie_word_embeddings else 0)]
+    return [sum(entries[start:end]) for start, end in pairwise(stage_bounds(model, parallel))]
 
 
 def model_state_bytes(parameters: int, precision: str, zero_stage: int, replicas: int) -> ModelState:

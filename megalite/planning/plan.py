@@ -11,6 +11,7 @@ from megalite.config.grid import GridShape
 from megalite.config.parameters import total_parameters
 from megalite.config.pipeline_split import stage_bounds
 from megalite.config.schema import RunConfig
+from megalite.planning.communication import WireBytes, wire_bytes
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_exact
 from megalite.planning.memory import ModelState, device_parameters, model_state_bytes
 
@@ -31,6 +32,7 @@ class Plan:
     flops_exact: float
     zero_stage: int
     model_state: ModelState
+    wire: WireBytes
     days: float | None
     """None where ``hardware.peak_tflops`` is not given."""
 
@@ -55,8 +57,9 @@ def make_plan(config: RunConfig, shape: GridShape, zero_stage: int) -> Plan:
         flops_exact=flops,
         zero_stage=zero_stage,
         model_state=model_state_bytes(
-            device_parameters(config.model, config.parallel), config.training.precision, zero_stage, shape.replicas
+            max(device_parameters(config.model, config.parallel)), config.training.precision, zero_stage, shape.replicas
         ),
+        wire=wire_bytes(config, shape, zero_stage),
         days=None if peak is None else days(flops, peak, shape.world_size, config.hardware.expected_mfu),
     )
 
@@ -100,6 +103,9 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
         f"{readable_bytes(state.total)} a device (weights {readable_bytes(state.weights)}, gradients "
         f"{readable_bytes(state.gradients)}, optimizer {readable_bytes(state.optimizer)}); activations come on top",
     )
+    axes = {axis: sent for axis, sent in vars(plan.wire).items() if sent}
+    parts = ", ".join(f"{axis} {readable_bytes(sent)}" for axis, sent in axes.items())
+    table.add_row("sent", f"{readable_bytes(plan.wire.total)} a rank and step" + (f" ({parts})" if parts else ""))
     table.add_row("time", _time(config, plan))
     console.print(table)
 

@@ -88,8 +88,8 @@ class Engine:
         ).to(self.device)
 
     def mpu(self) -> Mesh | None:
-        """What DeepSpeed asks for its groups; None is: all ranks hold the same weights."""
-        return self.mesh if self.mesh.tensor_size > 1 else None
+        """What DeepSpeed asks for its groups."""
+        return self.mesh
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepResult:
         """Accumulate over ``micro_batches`` (this data rank's share of the global batch), clip, and update once."""

@@ -1,0 +1,56 @@
+"""Counts what a rank sends: every collective of torch.distributed that runs while the counter is on."""
+
+from collections import Counter
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from megalite.planning.communication import ring_all_gather, ring_all_reduce
+
+
+class WireCounter(TorchDispatchMode):
+    """``sent[operation]`` bytes of this rank, under ring algorithms."""
+
+    def __init__(self) -> None:
+        """Nothing counted yet."""
+        super().__init__()
+        self.sent: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Let the operation run; count it if it communicates."""
+        if func.namespace == "c10d":
+            name = func._opname
+            ranks = next((g.size() for g in map(_group, args) if g is not None), 1)
+            self.sent[name] += _sent(name, _bytes(args[0]), ranks)
+        return func(*args, **(kwargs or {}))
+
+
+def _sent(name: str, payload: int, ranks: int) -> float:
+    """``payload`` is the operation's first argument: what it writes, or what it sends."""
+    if name.startswith("allreduce"):
+        return ring_all_reduce(payload, ranks)
+    if name.startswith(("allgather", "_allgather", "alltoall")):
+        return ring_all_gather(payload, ranks)
+    if name.startswith(("reduce_scatter", "_reduce_scatter")):
+        return ring_all_gather(payload * ranks, ranks)
+    if name.startswith(("broadcast", "reduce_")):
+        return payload * (ranks - 1) / ranks
+    return payload if name == "send" else 0
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+def _group(value: Any) -> dist.ProcessGroup | None:
+    if isinstance(value, torch.ScriptObject):
+        try:
+            return dist.ProcessGroup.unbox(value)
+        except RuntimeError:  # a ReduceOp, which is boxed as well
+            return None
+    return None
