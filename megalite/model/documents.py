@@ -32,30 +32,37 @@ def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Doc
     flash attention of variable length is there it takes all documents at once, elsewhere they go one by one.
     """
     batch, heads, length, _ = query.shape
-    flat = [x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)]  # (B*S, heads, D)
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        mixed = _varlen(*flat, documents.lengths)
-    else:
-        mixed = _one_by_one(*flat, documents.lengths)
+    flat = (query.transpose(1, 2).flatten(0, 1), key.transpose(1, 2).flatten(0, 1), value.transpose(1, 2).flatten(0, 1))
+    has_kernel = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
+    mixed = _varlen(flat, documents.lengths) if has_kernel else _one_by_one(flat, documents.lengths)
     return mixed.view(batch, length, heads, -1).transpose(1, 2)
 
 
-def _varlen(query: Tensor, key: Tensor, value: Tensor, lengths: list[int]) -> Tensor:
+Flat = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values of all tokens: ``(B*S, heads, D)`` each."""
+
+
+def _varlen(flat: Flat, lengths: list[int]) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
+    query, key, value = flat
     bounds = torch.tensor([0, *lengths], device=query.device).cumsum(0).to(torch.int32)
     longest, grouped = max(lengths), query.shape[1] != key.shape[1]
     causal = (-1, 0)
-    return varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=causal, enable_gqa=grouped)  # type: ignore[return-value]
+    mixed = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=causal, enable_gqa=grouped)
+    assert isinstance(mixed, Tensor)
+    return mixed
 
 
-def _one_by_one(query: Tensor, key: Tensor, value: Tensor, lengths: list[int]) -> Tensor:
+def _one_by_one(flat: Flat, lengths: list[int]) -> Tensor:
     def heads_first(x: Tensor) -> Tensor:  # (length, heads, D) -> (1, heads, length, D)
         return x.transpose(0, 1).unsqueeze(0)
 
-    grouped = query.shape[1] != key.shape[1]
-    pieces = zip(query.split(lengths), key.split(lengths), value.split(lengths), strict=True)
-    mixed = [
-        F.scaled_dot_product_attention(*map(heads_first, piece), is_causal=True, enable_gqa=grouped) for piece in pieces
-    ]
-    return torch.cat([piece.squeeze(0).transpose(0, 1) for piece in mixed])
+    grouped = flat[0].shape[1] != flat[1].shape[1]
+    mixed = []
+    for query, key, value in zip(*(x.split(lengths) for x in flat), strict=True):
+        piece = F.scaled_dot_product_attention(
+            heads_first(query), heads_first(key), heads_first(value), is_causal=True, enable_gqa=grouped
+        )
+        mixed.append(piece.squeeze(0).transpose(0, 1))
+    return torch.cat(mixed)

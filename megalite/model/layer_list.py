@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,19 +40,19 @@ class Head(ColumnParallelLinear):
         self.hf_prefix = EMBEDDING if config.tie_word_embeddings else HEAD
 
 
-def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> list[partial[nn.Module]]:
+def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> list[partial[Any]]:
     """Embedding, every decoder layer, final norm, head: each maps the output of the one before.
 
     They are not built yet, so that a pipeline stage allocates its own only. With ``tie_word_embeddings`` whoever builds
     both ends of the list makes the head's weight the embedding's.
     """
     rope = RopeTables(config.rope_parameters, config.head_size)
-    return [
-        partial(Embedding, config.vocab_size, config.hidden_size, mesh),
-        *[partial(DecoderLayer, config, mesh, index, rope, recompute) for index in range(config.num_hidden_layers)],
-        partial(FinalNorm, config.hidden_size, config.rms_norm_eps, mesh),
-        partial(Head, config, mesh),
-    ]
+    layers: list[partial[Any]] = [partial(Embedding, config.vocab_size, config.hidden_size, mesh)]
+    for index in range(config.num_hidden_layers):
+        layers.append(partial(DecoderLayer, config, mesh, index, rope, recompute))
+    layers.append(partial(FinalNorm, config.hidden_size, config.rms_norm_eps, mesh))
+    layers.append(partial(Head, config, mesh))
+    return layers
 
 
 def run_layers(layers: Iterable[nn.Module], x: Tensor, positions: Tensor | None) -> Tensor:

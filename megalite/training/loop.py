@@ -81,7 +81,7 @@ def train(
             _refuse_non_finite(done, loss, result.grad_norm)
             fingerprint = _read_fingerprint(engine, loader, start)
             speed = window_tokens / (time.perf_counter() - window_began)
-            values = {
+            values: dict[str, Any] = {
                 "loss": loss,
                 "grad_norm": result.grad_norm,
                 "lr": lr,

@@ -67,7 +67,7 @@ class Metrics:
         if self._is_writer:
             self._progress.advance(self._task)
 
-    def log_step(self, step: int, values: dict[str, float]) -> None:
+    def log_step(self, step: int, values: dict[str, Any]) -> None:
         """One logged step; ``values`` holds at least the keys of ``TITLES``."""
         if self._is_writer:
             self._record("train", step, values)
@@ -90,11 +90,12 @@ class Metrics:
             self._write({"event": event, "step": step, "text": text, "time": time.time()})
             self.console.print(f"step {step:>6}  {text}", highlight=False)
 
-    def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
+    def _record(self, kind: str, step: int, values: dict[str, Any]) -> None:
         self._write({"event": kind, "step": step, **values, "time": time.time()})
         if self._board is not None:
             for key, value in values.items():
-                self._board.add_scalar(f"{kind}/{key}", value, step)
+                if isinstance(value, int | float):
+                    self._board.add_scalar(f"{kind}/{key}", value, step)
 
     def _write(self, record: dict[str, Any]) -> None:
         self._file.write(json.dumps(record) + "\n")
