@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # tests/ranks.py
+sys.path.insert(0, str(Path(__file__).parent))  # tests/runs.py
 
 SHARED_DATA = Path(os.environ.get("MEGALITE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

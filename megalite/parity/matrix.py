@@ -21,7 +21,7 @@ from megalite.parity.reference import train_plainly
 REPOSITORY = Path(__file__).parents[2]
 DEFAULT_CONFIG = REPOSITORY / "examples/parity.yaml"
 TOLERANCES = {
-    "fp32": Errors(loss=1e-5, gradient=1e-4, norm=1e-5, weight=1e-3),
+    "fp32": Errors(loss=1e-5, gradient=1e-4, norm=1e-4, weight=1e-3),
     "bf16": Errors(loss=3e-2, gradient=1e-1, norm=3e-2, weight=1e-1),
 }
 """Sums in another order differ by rounding; Adam turns a rounding difference of a tiny gradient into one of its step."""
@@ -60,9 +60,10 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
     length = [f"data.sequence_length={arguments.sequence_length}"] if arguments.sequence_length else []
-    base = load_run_config(arguments.config, [*arguments.overrides, *length])
+    words = [*(arguments.layouts or []), *arguments.overrides]  # --layouts takes all that follows it
+    base = load_run_config(arguments.config, [word for word in words if "=" in word] + length)
     if arguments.layouts:
-        cases = [Case.parse(text) for text in arguments.layouts]
+        cases = [Case.parse(text) for text in words if "=" not in text]
     else:
         cases = [*allowed_cases(base, arguments.max_ranks)]
         cases += [
@@ -82,8 +83,9 @@ def run_matrix(
     base: RunConfig, cases: Sequence[Case], steps: int, timeout_seconds: float, console: Console
 ) -> list[Case]:
     """Print a row for each case as it is done; the cases that are out of tolerance or did not end."""
-    columns = ("layout", "ranks", "loss", "gradient", "norm", "weights", "seconds", "")
-    table = Table(*columns, title=f"errors against one process over {steps} steps", title_justify="left")
+    table = Table(title=f"errors against one process over {steps} steps", title_justify="left")
+    for column in ("layout", "ranks", "loss", "gradient", "norm", "weights", "seconds", ""):
+        table.add_column(column, no_wrap=True)
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         reference = functools.cache(functools.partial(_reference, base, steps, Path(folder)))
@@ -97,7 +99,7 @@ def run_matrix(
             except RankError as error:
                 verdict, cells = str(error).strip().splitlines()[-1], ["-"] * 4
             seconds = f"{time.perf_counter() - began:.1f}"
-            table.add_row(str(case), str(case.world_size), *cells, seconds, verdict or "ok")
+            table.add_row(str(case), str(case.world_size), *cells, seconds, "OFF" if verdict else "ok")
             console.print(
                 f"[{number}/{len(cases)}] {case}: {verdict or 'ok'} ({seconds} s)", highlight=False, markup=False
             )
