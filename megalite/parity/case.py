@@ -16,6 +16,8 @@ from megalite.config.schema import RunConfig
 from megalite.parallel.cross_entropy import IGNORE
 
 FEATURES = ("sp", "documents", "selective", "full", "untied", "bf16")
+LEAST_EPS = 1e-5
+"""Adam divides a gradient by its own size; this keeps it from making whole steps of rounding differences near zero."""
 ACCUMULATED, PIPELINED = 2, 4
 """Micro-batches that a rank runs in a step, without and with a pipeline."""
 
@@ -77,6 +79,7 @@ class Case:
                 "sequence_parallel": "sp" in self.features,
             },
             "batch": {"micro_batch_size": max(1, base.batch.global_batch_size // micro_batches)},
+            "optimizer": {"eps": max(LEAST_EPS, base.optimizer.eps)},
             "data": {"mask_documents": "documents" in self.features},
             "training": {
                 "activation_checkpointing": next((f for f in ("selective", "full") if f in self.features), "none"),

@@ -36,6 +36,8 @@ NAMED = (
     "t2 c2 bf16 zero3",
 )
 """Features on top of the layouts; the layouts alone run without them."""
+WIDTH = 110
+"""Columns of the table where it goes to a file."""
 REFERENCE_FEATURES = frozenset({"documents", "untied"})
 """The features that change what is computed, and so need a reference of their own."""
 
@@ -72,6 +74,7 @@ def main() -> None:
     for case in cases:
         case.config(base)  # refuse all that cannot be before the first process starts
     console = Console(soft_wrap=True)
+    console = console if console.is_terminal else Console(soft_wrap=True, width=WIDTH)
     failed = run_matrix(base, cases, arguments.steps, arguments.timeout_seconds, console)
     if failed:
         raise DivergenceError(
