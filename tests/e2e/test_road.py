@@ -73,7 +73,7 @@ def trained(config: str, folder: Path) -> Path:
     """The first run: the DeepSpeed launcher, ZeRO-3, bf16, two ranks; prepares the data."""
     output = succeeded(deepspeed("--config", config, "--ds_config", "ds_configs/zero3.json"))
     assert output.count("data is missing: preparing it") == 1
-    assert "2 ranks on cpu, bf16, ZeRO stage 3" in output
+    assert "2 ranks on cpu (pipe 1 x data 2 x context 1 x tensor 1), bf16, ZeRO stage 3" in output
     assert "validation loss" in output
     assert "training finished" in output
     return folder / "runs/first"
