@@ -1,0 +1,137 @@
+"""A conversation as token ids and labels: the assistant's words and its stop token carry loss, nothing else.
+
+A template with ``{% generation %}`` marks says itself which part is the assistant's. For one without, the part is found
+in the text: an assistant's turn begins where the conversation before it, rendered with the generation prompt, ends, and
+stops with the stop token that the template writes behind the content.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from megalite.config.errors import DataError
+from megalite.posttraining.chat_rows import Conversation
+
+IGNORED = -100
+"""The label that transformers' losses leave out."""
+_PROBE = ("Xq1zjk", "Xq2zjk")
+
+
+@dataclass(frozen=True)
+class EncodedChat:
+    """One conversation as the model sees it."""
+
+    ids: list[int]
+    labels: list[int]
+    """``ids`` where loss is taken, ``IGNORED`` elsewhere."""
+    text: str
+    offsets: list[tuple[int, int]]
+    """Characters of ``text`` that each token stands for."""
+
+
+class ChatEncoder:
+    """Renders, tokenizes and masks conversations with one tokenizer and one template.
+
+    Raises: DataError where there is no template, or none that can be used.
+    """
+
+    def __init__(self, tokenizer: Any, source: str, template: str | None = None) -> None:
+        """``source`` names the model in errors; ``template`` is Jinja text, None takes the tokenizer's own."""
+        self.tokenizer, self.source = tokenizer, source
+        self.template = template if template is not None else tokenizer.chat_template
+        if not isinstance(self.template, str):
+            raise DataError(f"{source}: the tokenizer has no chat template; name a Jinja file in data.chat_template")
+        if not tokenizer.is_fast:
+            raise DataError(f"{source}: the tokenizer has no tokenizer.json, which tells where in the text a token is")
+        self.has_marks = re.search(r"{%-?\s*generation\b", self.template) is not None
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        special |= {tokenizer.eos_token} - {None}
+        self._special = re.compile(r"\s*(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
+        self.stop_token = self._stop_token()
+
+    @property
+    def stop_id(self) -> int:
+        """The id of the token that ends an assistant's turn."""
+        return int(self.tokenizer.convert_tokens_to_ids(self.stop_token))
+
+    def render(self, turns: Conversation, add_generation_prompt: bool = False) -> str:
+        """The text of ``turns``. Raises: ValueError where the template refuses them."""
+        import jinja2
+
+        try:
+            return self.tokenizer.apply_chat_template(
+                turns, chat_template=self.template, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            raise ValueError(f"the chat template refuses the conversation: {' '.join(str(error).split())}") from None
+
+    def encode(self, turns: Conversation) -> EncodedChat:
+        """Ids and labels. Raises: ValueError with the reason where the template does not render the turns whole."""
+        text = self.render(turns)
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        if self.has_marks:
+            marked = self.tokenizer.apply_chat_template(
+                turns,
+                chat_template=self.template,
+                tokenize=True,
+                return_dict=True,
+                return_assistant_tokens_mask=True,
+            )
+            own = [bool(flag) for flag in marked["assistant_masks"]]
+            if marked["input_ids"] != ids:
+                raise ValueError("the tokenizer gives other ids for the template than for the text it renders")
+        else:
+            spans = [self.assistant_span(text, turns, n) for n, turn in enumerate(turns) if turn["role"] == "assistant"]
+            own = _inside(offsets, spans)
+        labels = [token if flag else IGNORED for token, flag in zip(ids, own, strict=True)]
+        return EncodedChat(ids, labels, text, offsets)
+
+    def assistant_span(self, text: str, turns: Conversation, number: int) -> tuple[int, int]:
+        """The characters of turn ``number`` in ``text``, from the end of its generation prompt through its stop token.
+
+        Raises: ValueError where the template loses the turn or does not stop it.
+        """
+        head = self.render(turns[:number], add_generation_prompt=True)
+        if not text.startswith(head):
+            raise ValueError(
+                f"the chat template renders the turns before turn {number} otherwise when later turns follow; "
+                f"training would not show what the model meets when it answers"
+            )
+        content = turns[number]["content"].strip()
+        at = text.find(content, len(head))
+        if at < 0:
+            raise ValueError(f"the chat template loses turn {number}: its content is not in the text")
+        stop = self._special.match(text, at + len(content))
+        if stop is None or stop[1] != self.stop_token:
+            raise ValueError(f"the chat template writes no {self.stop_token} after turn {number}")
+        return len(head), stop.end()
+
+    def _stop_token(self) -> str:
+        """What the template writes behind an assistant's content: one special token, or the template is of no use."""
+        turns = [{"role": role, "content": content} for role, content in zip(("user", "assistant"), _PROBE, strict=True)]
+        try:
+            text = self.render(turns)
+        except ValueError as error:
+            raise DataError(f"{self.source}: {error}") from None
+        at = text.find(_PROBE[1])
+        stop = self._special.match(text, at + len(_PROBE[1])) if at >= 0 else None
+        if at < 0 or _PROBE[0] not in text[:at]:
+            raise DataError(f"{self.source}: the chat template loses turns: a question and its answer go in, not both come out")
+        if stop is None:
+            raise DataError(
+                f"{self.source}: the chat template writes no stop token (a special token of the tokenizer) after the "
+                f"assistant's turn, so the model would never learn to stop; mend the template or give another in "
+                f"data.chat_template"
+            )
+        return stop[1]
+
+
+def _inside(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[bool]:
+    """Which tokens begin inside a span. One that begins before it belongs to the prompt, as it does at inference."""
+    flags, number = [], 0
+    for start, _ in offsets:
+        while number < len(spans) and start >= spans[number][1]:
+            number += 1
+        flags.append(number < len(spans) and start >= spans[number][0])
+    return flags

@@ -1,0 +1,72 @@
+"""The tuned model as a Hugging Face folder, whole or not there."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from megalite.posttraining.chat_mask import ChatEncoder
+from megalite.posttraining.schema import TuningRun
+
+NOT_EXPORTED = ("training_args.bin", "README.md")
+"""A pickle of this run's arguments, and a card that TRL words itself."""
+
+
+def export_model(trainer: Any, config: TuningRun, run: Path, encoder: ChatEncoder) -> Path:
+    """Write ``run/hf`` (and ``run/adapter`` with LoRA); every rank calls this. Returns the folder.
+
+    Generation from it ends at the template's stop token. An adapter is merged, so that the folder needs no PEFT.
+    """
+    trainer.model.generation_config.eos_token_id = stop_ids(trainer.model.generation_config, encoder)
+    kind = "hf" if config.lora is None else "adapter"
+    partial = run / f"{kind}.partial"
+    if trainer.is_world_process_zero():
+        shutil.rmtree(partial, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(partial))
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        _finish(partial, run / kind)
+        if config.lora is not None:
+            _finish(merge_adapter(config.model.path, run / "adapter", run / "hf.partial", encoder), run / "hf")
+    trainer.accelerator.wait_for_everyone()
+    return run / "hf"
+
+
+def stop_ids(generation_config: Any, encoder: ChatEncoder) -> list[int]:
+    """The template's stop token first, then every other token that ended the model's text before."""
+    known = generation_config.eos_token_id
+    known = [known] if isinstance(known, int) else list(known or [])
+    if encoder.tokenizer.eos_token_id is not None:
+        known.append(encoder.tokenizer.eos_token_id)
+    return list(dict.fromkeys([encoder.stop_id, *known]))
+
+
+def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder) -> Path:
+    """Add the products of the low-rank matrices to the weights of ``model``, in fp32, and write them in its own dtype."""
+    import peft
+    import torch
+    import transformers
+    from transformers.integrations import deepspeed
+
+    deepspeed.unset_hf_deepspeed_config()  # or the weights would be partitioned over ranks that are not called here
+    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    dtype = getattr(transformers.AutoConfig.from_pretrained(model), "dtype", None) or torch.float32
+    merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().to(dtype)
+    merged.generation_config.eos_token_id = stop_ids(merged.generation_config, encoder)
+    shutil.rmtree(target, ignore_errors=True)
+    merged.save_pretrained(target)
+    encoder.tokenizer.save_pretrained(target)
+    return target
+
+
+def _finish(partial: Path, final: Path) -> None:
+    for name in NOT_EXPORTED:
+        (partial / name).unlink(missing_ok=True)
+    for file in partial.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+    if final.exists():  # the adapter of an export that was interrupted after it
+        shutil.rmtree(final)
+    partial.rename(final)

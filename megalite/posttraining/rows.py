@@ -1,0 +1,116 @@
+"""Rows of jsonl, parquet and hub datasets as plain dicts, each with the place it came from."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+
+from megalite.config.errors import DataError
+from megalite.corpus.readers import ReadReport, decompression_errors, expand_inputs, kind_of, open_bytes
+from megalite.posttraining.schema import RowsSection
+
+T = TypeVar("T")
+HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<split>[\w\[\]:%]+))?")
+FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet", ".gz", ".zst", ".txt", ".csv")
+
+
+class Row(NamedTuple):
+    """One record and where it stood, ``file:line`` counted from 1."""
+
+    place: str
+    values: dict[str, Any]
+
+
+def parse_rows(
+    inputs: Sequence[str], data: RowsSection, parse: Callable[[dict[str, Any]], list[T]], report: ReadReport
+) -> Iterator[tuple[str, T]]:
+    """``(place, item)`` for everything that ``parse`` makes of the rows of ``inputs``.
+
+    ``parse`` raises ValueError with the reason where a row is broken. Broken rows are errors, or counted in ``report``,
+    as ``data.on_error`` says.
+
+    Raises: DataError with place and reason; FileNotFoundError.
+    """
+    for place, values in read_rows(inputs, data, report):
+        try:
+            items = parse(_renamed(values, data.columns))
+        except ValueError as error:
+            report.add_malformed(place, str(error), data.on_error)
+            continue
+        report.documents += 1
+        yield from ((place, item) for item in items)
+
+
+def read_rows(inputs: Sequence[str], data: RowsSection, report: ReadReport) -> Iterator[Row]:
+    """Every record of files, globs and hub datasets, in order."""
+    for item in inputs:
+        if (hub := HUB_NAME.fullmatch(item)) and not item.endswith(FILE_SUFFIXES) and not Path(item).exists():
+            yield from _hub_rows(hub["name"], hub["split"] or "train")
+            continue
+        for path in expand_inputs([item]):
+            if kind_of(path) == "txt":
+                raise DataError(f"{path}: plain text has no turns; give .jsonl (also .gz, .zst) or .parquet rows")
+            reader = _parquet_rows if kind_of(path) == "parquet" else _line_rows
+            yield from reader(path, data, report)
+
+
+def _line_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Row]:
+    number = 0
+    with closing(open_bytes(path)) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.isspace():
+                    continue
+                place = f"{path}:{number}"
+                try:
+                    values = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    report.add_malformed(place, f"not JSON: {error}", data.on_error)
+                    continue
+                if isinstance(values, dict):
+                    yield Row(place, values)
+                else:
+                    report.add_malformed(place, f"a JSON {type(values).__name__}, not an object", data.on_error)
+        except decompression_errors() as error:
+            report.add_malformed(f"{path}:{number + 1}", f"damaged from here on: {error}", data.on_error)
+
+
+def _parquet_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}:{number}", values)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = f"not readable as parquet from here on: {' '.join(str(error).split())}"
+        report.add_malformed(f"{path}:{number + 1}", reason, data.on_error)
+
+
+def _hub_rows(name: str, split: str) -> Iterator[Row]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(name, split=split, streaming=True)
+    except Exception as error:  # the hub, the network and the dataset each have their own exceptions
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name}: no such file, and no dataset of the hub that can be read now: {reason}") from None
+    for number, values in enumerate(rows, start=1):
+        yield Row(f"{name}:{split}:{number}", dict(values))
+
+
+def _renamed(values: dict[str, Any], columns: dict[Any, str]) -> dict[str, Any]:
+    """The row under our names of its columns. Raises: ValueError where a named column is not there."""
+    if not columns:
+        return values
+    for theirs in columns.values():
+        if theirs not in values:
+            raise ValueError(f"no column '{theirs}' (data.columns asks for it); the columns are {', '.join(values)}")
+    return {ours: values[theirs] for ours, theirs in columns.items()}

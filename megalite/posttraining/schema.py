@@ -1,0 +1,167 @@
+"""Every key of a post-training YAML. The sections that pretraining has too are pretraining's own."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from megalite.config.schema import (
+    BatchSection,
+    CheckpointSection,
+    Fraction,
+    LoggingSection,
+    OptimizerSection,
+    RunSection,
+    ScheduleSection,
+)
+from megalite.config.section import Section
+
+
+class StartSection(Section):
+    """The model that is tuned."""
+
+    path: str
+    """A Hugging Face folder (``runs/NAME/step-000500/hf``), or a name of the hub."""
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
+    """transformers' ``attn_implementation``."""
+
+
+class LoraSection(Section):
+    """Low-rank adapters instead of all weights (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+    """Names of linear layers, or PEFT's ``all-linear``: every one but the head."""
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Inputs = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
+COLUMNS = ("messages", "system", "prompt", "input", "completion", "chosen", "rejected", "label")
+Column = Literal["messages", "system", "prompt", "input", "completion", "chosen", "rejected", "label"]
+
+
+class RowsSection(Section):
+    """Where the rows come from."""
+
+    train: Inputs
+    """Files or globs of .jsonl (also .gz, .zst) or .parquet; or ``owner/name:split``, a dataset of the hub."""
+    valid: Inputs | None = None
+    valid_fraction: Fraction = 0.0
+    """Share of ``train`` that is held out, drawn by ``run.seed``; only without ``valid``."""
+    columns: dict[Column, str] = {}
+    """Our name of a column -> its name in the files, where it is not recognised by itself."""
+    chat_template: str | None = None
+    """A Jinja file; null takes the tokenizer's own."""
+    sequence_length: PositiveInt
+    """Tokens in a sample at most."""
+    too_long: Literal["drop", "refuse"] = "drop"
+    """Longer samples: left out and counted, or an error. Cutting would teach answers without an end."""
+    on_error: Literal["fatal", "skip"] = "fatal"
+    """Broken rows: an error that names the first, or left out and counted."""
+
+    @model_validator(mode="after")
+    def _one_validation_source(self) -> "RowsSection":
+        if self.valid is not None and self.valid_fraction > 0:
+            raise ValueError("valid and valid_fraction are both given; keep one")
+        return self
+
+
+class ChatRowsSection(RowsSection):
+    """Conversations or instructions with their answers."""
+
+    packing: bool = False
+    """Several samples in a row of ``sequence_length`` tokens, each attending to itself alone."""
+
+
+class TuningSection(Section):
+    """How long, and in which arithmetic."""
+
+    steps: PositiveInt | None = None
+    """Optimizer steps; or give ``epochs``."""
+    epochs: PositiveFloat | None = None
+    precision: Literal["fp32", "bf16"] = "bf16"
+    checkpoint_activations: bool = False
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TuningSection":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs, and only one")
+        return self
+
+
+class HeldOutSection(Section):
+    """The measurement on ``data.valid``, also taken before the first step and after the last."""
+
+    every_steps: PositiveInt = 100
+    max_samples: PositiveInt | None = None
+    """Samples to use, from the beginning; null is all of them."""
+
+
+class PreferenceSection(Section):
+    """The objective of ``tools/preferences.py``."""
+
+    method: Literal["dpo", "kto", "grpo"] = "dpo"
+    """Rafailov et al. 2023, arXiv:2305.18290; Ethayarajh et al. 2024, arXiv:2402.01306; Shao et al. 2024,
+    arXiv:2402.03300."""
+    beta: NonNegativeFloat = 0.1
+    """Weight of staying near the starting model; 0 only for grpo, where no reference is then kept."""
+    loss: Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
+    """dpo: TRL's ``loss_type``."""
+    desirable_weight: PositiveFloat = 1.0
+    """kto."""
+    undesirable_weight: PositiveFloat = 1.0
+    """kto."""
+    reward: Literal["final_number", "exact_match"] = "final_number"
+    """grpo: what an answer is checked by; see ``megalite.posttraining.rewards``."""
+    generations: Annotated[int, Field(ge=2)] = 8
+    """grpo: answers drawn for a prompt; the advantage is relative to their mean."""
+    max_new_tokens: PositiveInt = 256
+    """grpo."""
+    temperature: PositiveFloat = 1.0
+    """grpo."""
+
+
+class TuningRun(Section):
+    """What both commands have."""
+
+    run: RunSection
+    model: StartSection
+    lora: LoraSection | None = None
+    data: RowsSection
+    batch: BatchSection
+    optimizer: OptimizerSection
+    schedule: ScheduleSection = ScheduleSection()
+    training: TuningSection
+    validation: HeldOutSection = HeldOutSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    logging: LoggingSection = LoggingSection()
+
+
+class SftRun(TuningRun):
+    """A run of ``tools/sft.py``."""
+
+    data: ChatRowsSection
+
+
+class PreferenceRun(TuningRun):
+    """A run of ``tools/preferences.py``."""
+
+    preference: PreferenceSection = PreferenceSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_packing(cls, values: Any) -> Any:
+        data = values.get("data") if isinstance(values, dict) else None
+        if isinstance(data, dict) and "packing" in data:
+            raise ValueError("data.packing is a key of tools/sft.py; pairs are not packed: remove it")
+        return values
+
+    @model_validator(mode="after")
+    def _beta_of_a_reference(self) -> "PreferenceRun":
+        if self.preference.beta == 0 and self.preference.method != "grpo":
+            raise ValueError(f"preference.beta=0 leaves {self.preference.method} without a reward; give a positive one")
+        return self

@@ -1,0 +1,86 @@
+"""The part of a run that both commands share: ranks, training, export, and the table at the end."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from megalite.posttraining.chat_mask import ChatEncoder
+from megalite.posttraining.export import export_model
+from megalite.posttraining.run_state import write_run_files
+from megalite.posttraining.samples import Counts
+from megalite.posttraining.settings import Settings
+from megalite.training.ranks import end_ranks, start_ranks
+
+
+def is_first_rank() -> bool:
+    """Whether this process speaks and writes for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def run_session(
+    settings: Settings[Any],
+    ds_config: dict[str, Any] | None,
+    run: Path,
+    checkpoint: Path | None,
+    encoder: ChatEncoder,
+    make_trainer: Callable[[], Any],
+    console: Console,
+) -> Any:
+    """Start the ranks, build the trainer, train and export; returns the ``Reporter`` of the run."""
+    from megalite.posttraining.callbacks import Reporter
+
+    if is_first_rank():
+        write_run_files(run, settings.config, ds_config)
+    if settings.world_size > 1 or ds_config is not None:
+        start_ranks()
+    trainer = make_trainer()
+    trainer.schedule = settings.config.schedule
+    reporter = Reporter(run, console)
+    trainer.add_callback(reporter)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    folder = export_model(trainer, settings.config, run, encoder)
+    print_outcome(trainer, reporter, folder, console)
+    if settings.world_size > 1 or ds_config is not None:
+        end_ranks()
+    return reporter
+
+
+def print_rows(counts: Counts, train: int, valid: int | None, console: Console) -> None:
+    """What became of the rows, before the training begins."""
+    table = Table(title="rows", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("read", f"{counts.read.documents:,}")
+    if counts.read.malformed:
+        table.add_row("broken, left out", f"{counts.read.malformed:,}, the first: {counts.read.examples[0]}")
+    if counts.too_long:
+        table.add_row("too long, left out", f"{counts.too_long:,}, the first: {counts.longest}")
+    table.add_row("for training", f"{train:,}")
+    table.add_row("held out", "none" if valid is None else f"{valid:,}")
+    console.print(table)
+
+
+def print_outcome(trainer: Any, reporter: Any, folder: Path, console: Console) -> None:
+    """The table at the end of a run: validation before and after, and where the model is."""
+    table = Table(title="tuning finished", title_justify="left")
+    table.add_column("", style="bold")
+    table.add_column("before")
+    table.add_column("after")
+    names = {"eval_loss": "validation loss", "eval_rewards/accuracies": "reward accuracy", "eval_reward": "mean reward"}
+    names |= {"eval_rewards/margins": "reward margin", "eval_mean_token_accuracy": "token accuracy"}
+    for key, name in names.items():
+        if key in reporter.last:
+            before = f"{reporter.first[key]:.4f}" if key in reporter.first else ""
+            table.add_row(name, before, f"{reporter.last[key]:.4f}")
+    table.add_row("training loss", *(f"{loss:.4f}" for loss in _ends(list(reporter.losses.values()))))
+    table.add_row("steps", "", f"{trainer.state.global_step:,} ({trainer.state.epoch:.2f} epochs)")
+    console.print(table)
+    console.print(f"the model is in {folder}  (AutoModelForCausalLM.from_pretrained loads it)", highlight=False)
+
+
+def _ends(losses: list[float]) -> tuple[float, float]:
+    return (losses[0], losses[-1]) if losses else (float("nan"), float("nan"))

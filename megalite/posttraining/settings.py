@@ -1,0 +1,122 @@
+"""The two config files of a post-training run, read, merged and checked against the launcher."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar, cast
+
+from megalite.config.checks import accumulation_steps
+from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
+from megalite.config.errors import ConfigError
+from megalite.config.load import apply_overrides, read_yaml, validate
+from megalite.config.schema import RunConfig
+from megalite.posttraining.schema import TuningRun
+
+R = TypeVar("R", bound=TuningRun)
+
+
+@dataclass(frozen=True)
+class Settings(Generic[R]):
+    """What a command was asked for."""
+
+    config: R
+    yaml_path: str
+    ds_config: dict[str, Any] | None
+    """As read from the JSON; None is plain data parallelism without DeepSpeed."""
+    json_path: str
+    resume: str | None
+    check: bool
+    world_size: int
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Micro-batches of one rank in an optimizer step."""
+        batch = self.config.batch
+        return accumulation_steps(batch.micro_batch_size, batch.global_batch_size, self.world_size)
+
+
+def read_settings(schema: type[R], description: str, arguments: Sequence[str] | None = None) -> Settings[R]:
+    """Parse the command line and read both files.
+
+    Raises: ConfigError, FileNotFoundError.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog="section.key=value changes one key of the config: optimizer.lr=1e-5 training.epochs=2",
+    )
+    parser.add_argument("--config", type=Path, required=True, help="YAML of the run: model, rows, batch, lr, how long")
+    parser.add_argument(
+        "--ds_config", type=Path, help="DeepSpeed JSON: ZeRO stage, offload; without it, plain data parallelism"
+    )
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
+    )
+    parser.add_argument("--check", action="store_true", help="read and check everything, show samples, and exit")
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    given = parser.parse_intermixed_args(arguments)
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
+        raise ConfigError(
+            "accelerate launch was given DeepSpeed settings of its own; leave --use_deepspeed out and name the JSON with "
+            "--ds_config, so that it is checked against the YAML"
+        )
+    values = read_yaml(given.config)
+    config = validate(schema, values, str(given.config), apply_overrides(values, given.overrides))
+    _check(config, str(given.config))
+    settings = Settings(
+        config,
+        str(given.config),
+        None if given.ds_config is None else read_ds_config(given.ds_config),
+        str(given.ds_config),
+        given.resume,
+        given.check,
+        int(os.environ.get("WORLD_SIZE", "1")),
+    )
+    _ = settings.accumulation_steps  # refuses a batch that does not divide
+    return settings
+
+
+def deepspeed_dict(settings: Settings[Any], hidden_size: int) -> dict[str, Any] | None:
+    """What transformers' ``deepspeed=`` gets: the JSON merged with the run's facts, as in pretraining.
+
+    Raises: ConfigError naming both places where they disagree.
+    """
+    if settings.ds_config is None:
+        return None
+    config, json_path = settings.config, settings.json_path
+    stage = zero_stage(settings.ds_config)
+    if stage == 0 and config.training.precision == "bf16":
+        raise ConfigError(
+            f"{json_path}: zero_optimization.stage=0 with training.precision=bf16: DeepSpeed would also accumulate in "
+            f"bf16; leave --ds_config out (plain data parallelism with fp32 weights), or take stage 1, 2 or 3"
+        )
+    # The merge reads four sections, and ours have the same names and keys.
+    facts = SimpleNamespace(
+        batch=config.batch,
+        optimizer=config.optimizer,
+        training=config.training,
+        model=SimpleNamespace(hidden_size=hidden_size),
+    )
+    merged = merge_ds_config(
+        cast(RunConfig, facts), settings.ds_config, settings.world_size, settings.yaml_path, json_path
+    )
+    if stage == 3:
+        zero = merged["zero_optimization"]
+        if zero.setdefault("stage3_gather_16bit_weights_on_model_save", True) is not True:
+            raise ConfigError(
+                f"{json_path}: zero_optimization.stage3_gather_16bit_weights_on_model_save=false: the run could not "
+                f"write its Hugging Face folder; remove the key"
+            )
+    return merged
+
+
+def _check(config: TuningRun, source: str) -> None:
+    steps, warmup = config.training.steps, config.schedule.warmup_steps
+    if steps is not None and warmup > steps:
+        raise ConfigError(
+            f"{source}: schedule.warmup_steps={warmup} is more than training.steps={steps}; the learning rate would "
+            f"never reach its peak"
+        )

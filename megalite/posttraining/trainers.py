@@ -1,0 +1,62 @@
+"""What is ours on top of TRL's trainers: the learning rate of pretraining, and validation that counts tokens once."""
+
+from typing import Any
+
+import torch
+from trl import DPOTrainer, GRPOTrainer, KTOTrainer, SFTTrainer
+
+from megalite.config.schema import ScheduleSection
+from megalite.posttraining.chat_mask import IGNORED
+from megalite.training.schedule import learning_rate
+
+
+class _ScheduledTrainer:
+    """A trainer whose learning rate is ``megalite.training.schedule``'s, as in pretraining."""
+
+    schedule: ScheduleSection
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The rate as a function of the step; transformers calls this when the optimizer is there."""
+        if getattr(self, "lr_scheduler", None) is None:
+
+            def factor(step: int) -> float:
+                return learning_rate(self.schedule, 1.0, min(step, num_training_steps - 1), num_training_steps)
+
+            given = optimizer if optimizer is not None else self.optimizer  # type: ignore[attr-defined]
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(given, factor)
+        return self.lr_scheduler
+
+
+class ScheduledSFTTrainer(_ScheduledTrainer, SFTTrainer):
+    """TRL's SFT; ``eval_loss`` is the mean over the tokens with loss of all ranks, not a mean of batches' means."""
+
+    _held_out: torch.Tensor
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """transformers' loop, its loss replaced by the exact one."""
+        self._held_out = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        output = super().evaluation_loop(*args, **kwargs)
+        nats, tokens = self.accelerator.reduce(self._held_out, "sum").tolist()
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        output.metrics[f"{prefix}_loss"] = nats / tokens
+        output.metrics[f"{prefix}_tokens"] = int(tokens)
+        return output
+
+    def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
+        """TRL's step, its mean counted back into a sum."""
+        result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        tokens = (inputs["labels"][:, 1:] != IGNORED).sum().to(self._held_out)
+        self._held_out += torch.stack([result[0].to(self._held_out) * tokens, tokens])
+        return result
+
+
+class ScheduledDPOTrainer(_ScheduledTrainer, DPOTrainer):
+    """TRL's direct preference optimisation."""
+
+
+class ScheduledKTOTrainer(_ScheduledTrainer, KTOTrainer):
+    """TRL's Kahneman-Tversky optimisation."""
+
+
+class ScheduledGRPOTrainer(_ScheduledTrainer, GRPOTrainer):
+    """TRL's group relative policy optimisation."""
