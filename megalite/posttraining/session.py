@@ -1,6 +1,7 @@
 """The part of a run that both commands share: ranks, training, export, and the table at the end."""
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,12 @@ def run_session(
     console: Console,
 ) -> Any:
     """Start the ranks, build the trainer, train and export; returns the ``Reporter`` of the run."""
+    import transformers
+
     from megalite.posttraining.callbacks import Reporter
 
+    # transformers 5 renamed gradient_checkpointing, TRL's configs still have it under the old name
+    warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated", category=FutureWarning)
     if is_first_rank():
         write_run_files(run, settings.config, ds_config)
     if settings.world_size > 1 or ds_config is not None:
@@ -40,6 +45,7 @@ def run_session(
     trainer = make_trainer()
     trainer.schedule = settings.config.schedule
     reporter = Reporter(run, console)
+    trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(reporter)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     folder = export_model(trainer, settings.config, run, encoder)

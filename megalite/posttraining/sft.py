@@ -43,9 +43,8 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     train = encode_samples(encoder, talks, config.data, counts, console, "tokenizing")
     valid = None
     if held_out is not None:
-        valid = encode_samples(
-            encoder, held_out[: config.validation.max_samples], config.data, counts, console, "tokenizing held-out"
-        )
+        valid = encode_samples(encoder, held_out, config.data, counts, console, "tokenizing held-out")
+        valid = valid[: config.validation.max_samples]
     print_rows(counts, len(train), None if valid is None else len(valid), console)
     if not config.data.packing:
         _refuse_too_few(len(train), config, "samples")
