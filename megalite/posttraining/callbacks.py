@@ -35,12 +35,15 @@ class Reporter(TrainerCallback):
     def __init__(self, run: Path, console: Console) -> None:
         """``metrics.jsonl`` is appended to."""
         self.first: dict[str, float] = {}
-        """Values of the validation before the first step, under transformers' names (``eval_loss`` ...)."""
+        """Values of the validation before the first step (``loss``, ``rewards/accuracies`` ...)."""
         self.last: dict[str, float] = {}
         """Values of the newest validation."""
         self.losses: dict[int, float] = {}
         """Step -> logged training loss."""
         self._path, self._console = run / "metrics.jsonl", console
+        if self._path.is_file():  # a run that goes on
+            line = json.loads(self._path.read_text(encoding="utf-8").partition("\n")[0])
+            self.first = line if line["event"] == "valid" else {}
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -81,8 +84,9 @@ class Reporter(TrainerCallback):
             return
         is_validation = "eval_runtime" in logs
         if is_validation:
-            self.last = dict(logs)
-            self.first = self.first or self.last
+            self.last = {key.removeprefix("eval_"): value for key, value in logs.items()}
+            if state.global_step == 0:
+                self.first = self.last
         elif "loss" in logs:
             self.losses[state.global_step] = float(logs["loss"])
         if state.is_world_process_zero:

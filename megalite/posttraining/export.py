@@ -26,6 +26,7 @@ def export_model(trainer: Any, config: TuningRun, run: Path, encoder: ChatEncode
     trainer.save_model(str(partial))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
+        encoder.tokenizer.save_pretrained(partial)  # the trainer's own may have been given another eos
         _finish(partial, run / kind)
         if config.lora is not None:
             _finish(merge_adapter(config.model.path, run / "adapter", run / "hf.partial", encoder), run / "hf")

@@ -37,7 +37,7 @@ def run_session(
     from megalite.posttraining.callbacks import Reporter
 
     # transformers 5 renamed gradient_checkpointing, TRL's configs still have it under the old name
-    warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)
     if is_first_rank():
         write_run_files(run, settings.config, ds_config)
     if settings.world_size > 1 or ds_config is not None:
@@ -76,8 +76,8 @@ def print_outcome(trainer: Any, reporter: Any, folder: Path, console: Console) -
     table.add_column("", style="bold")
     table.add_column("before")
     table.add_column("after")
-    names = {"eval_loss": "validation loss", "eval_rewards/accuracies": "reward accuracy", "eval_reward": "mean reward"}
-    names |= {"eval_rewards/margins": "reward margin", "eval_mean_token_accuracy": "token accuracy"}
+    names = {"loss": "validation loss", "rewards/accuracies": "reward accuracy", "reward": "mean reward"}
+    names |= {"rewards/margins": "reward margin", "mean_token_accuracy": "token accuracy"}
     for key, name in names.items():
         if key in reporter.last:
             before = f"{reporter.first[key]:.4f}" if key in reporter.first else ""
