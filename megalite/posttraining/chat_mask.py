@@ -67,6 +67,9 @@ class ChatEncoder:
 
     def encode(self, turns: Conversation) -> EncodedChat:
         """Ids and labels. Raises: ValueError with the reason where the template does not render the turns whole."""
+        for number, turn in enumerate(turns):
+            if said := self._special_in(turn["content"]):
+                raise ValueError(f"turn {number} holds {said}, which the model would take for the template's own token")
         text = self.render(turns)
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
@@ -106,6 +109,10 @@ class ChatEncoder:
         if stop is None or stop[1] != self.stop_token:
             raise ValueError(f"the chat template writes no {self.stop_token} after turn {number}")
         return len(head), stop.end()
+
+    def _special_in(self, content: str) -> str | None:
+        found = self._special.search(content)
+        return None if found is None else found[1]
 
     def _stop_token(self) -> str:
         """What the template writes behind an assistant's content: one special token, or the template is of no use."""

@@ -1,5 +1,7 @@
 """The part of a run that both commands share: ranks, training, export, and the table at the end."""
 
+import logging
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -32,15 +34,18 @@ def run_session(
     console: Console,
 ) -> Any:
     """Start the ranks, build the trainer, train and export; returns the ``Reporter`` of the run."""
+    import torch
     import transformers
 
     from megalite.posttraining.callbacks import Reporter
 
     # transformers 5 renamed gradient_checkpointing, TRL's configs still have it under the old name
+    logging.getLogger("accelerate").setLevel(logging.ERROR)  # says on every launch that DeepSpeed accumulates
     warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)
     if is_first_rank():
         write_run_files(run, settings.config, ds_config)
-    if settings.world_size > 1 or ds_config is not None:
+    starts = (settings.world_size > 1 or ds_config is not None) and not torch.distributed.is_initialized()
+    if starts:
         start_ranks()
     trainer = make_trainer()
     trainer.schedule = settings.config.schedule
@@ -50,7 +55,7 @@ def run_session(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     folder = export_model(trainer, settings.config, run, encoder)
     print_outcome(trainer, reporter, folder, console)
-    if settings.world_size > 1 or ds_config is not None:
+    if starts:
         end_ranks()
     return reporter
 
@@ -81,11 +86,19 @@ def print_outcome(trainer: Any, reporter: Any, folder: Path, console: Console) -
     for key, name in names.items():
         if key in reporter.last:
             before = f"{reporter.first[key]:.4f}" if key in reporter.first else ""
-            table.add_row(name, before, f"{reporter.last[key]:.4f}")
+            table.add_row(name, before, f"{reporter.last[key]:.4f}{error_bar(key, reporter.last[key], trainer)}")
     table.add_row("training loss", *(f"{loss:.4f}" for loss in _ends(list(reporter.losses.values()))))
     table.add_row("steps", "", f"{trainer.state.global_step:,} ({trainer.state.epoch:.2f} epochs)")
     console.print(table)
     console.print(f"the model is in {folder}  (AutoModelForCausalLM.from_pretrained loads it)", highlight=False)
+
+
+def error_bar(key: str, value: float, trainer: Any) -> str:
+    """`` ± standard error (n pairs)`` of a reward accuracy, a mean of n independent zeros and ones; else nothing."""
+    if key != "rewards/accuracies":
+        return ""
+    pairs = len(trainer.eval_dataset)
+    return f" ± {math.sqrt(value * (1 - value) / pairs):.4f} ({pairs} pairs)"
 
 
 def _ends(losses: list[float]) -> tuple[float, float]:
