@@ -5,13 +5,22 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, trainers
+from tokenizers import AddedToken, pre_tokenizers, trainers
 
 from megalite.posttraining.chat_rows import Conversation
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, special_tokens
 from megalite.tokenizer.train import _byte_level_bpe, write_tokenizer
 
-EXTRA = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<s>", "</s>", "[INST]", "[/INST]")
+EXTRA = (
+    "<|begin_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+)
 GEMMA = ("<bos>", "<start_of_turn>", "<end_of_turn>", "<|user|>", "<|assistant|>", "<|end|>", "<|system|>")
 WORDS = "the cat sat on a mat and saw two red birds near old trees by the river at noon".split()
 
@@ -25,7 +34,8 @@ TEMPLATES = {
     ),
     "mistral": (
         "{{ '<s>' }}{% for m in messages if m['role'] != 'system' %}{% if m['role'] == 'user' %}"
-        "{{ '[INST] ' }}{% if loop.first and messages[0]['role'] == 'system' %}{{ messages[0]['content'] + '\n\n' }}{% endif %}"
+        "{{ '[INST] ' }}{% if loop.first and messages[0]['role'] == 'system' %}"
+        "{{ messages[0]['content'] + '\n\n' }}{% endif %}"
         "{{ m['content'] + ' [/INST]' }}{% else %}{{ ' ' + m['content'] + '</s>' }}{% endif %}{% endfor %}"
     ),
     "zephyr": (
@@ -51,7 +61,7 @@ def write_model(folder: Path, positions: int = 256) -> Path:
     trainer = trainers.BpeTrainer(
         vocab_size=384,
         special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
-        initial_alphabet=sorted(__import__("tokenizers").pre_tokenizers.ByteLevel.alphabet()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator([" ".join(WORDS)] * 50, trainer)
@@ -81,7 +91,9 @@ def conversation(seed: int, rounds: int = 2, system: bool = False) -> Conversati
     draw = random.Random(seed)
 
     def say() -> str:
-        return " ".join(draw.choices(WORDS, k=draw.randint(1, 9))).capitalize() + draw.choice([".", "!", "?\nYes.", " é 🙂"])
+        return " ".join(draw.choices(WORDS, k=draw.randint(1, 9))).capitalize() + draw.choice(
+            [".", "!", "?\nYes.", " é 🙂"]
+        )
 
     turns = [{"role": "system", "content": say()}] if system else []
     for _ in range(rounds):

@@ -117,5 +117,7 @@ class Reporter(TrainerCallback):
         values = {key.removeprefix("eval_"): value for key, value in logs.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, "step": step, **values, "time": time.time()}) + "\n")
-        shown = "  ".join(f"{title} {float(values[key]):{style}}" for key, (title, style) in SHOWN.items() if key in values)
+        shown = "  ".join(
+            f"{title} {float(values[key]):{style}}" for key, (title, style) in SHOWN.items() if key in values
+        )
         self._console.print(f"step {step:>6}  {'validation ' if event == 'valid' else ''}{shown}", highlight=False)

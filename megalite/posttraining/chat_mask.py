@@ -116,7 +116,9 @@ class ChatEncoder:
 
     def _stop_token(self) -> str:
         """What the template writes behind an assistant's content: one special token, or the template is of no use."""
-        turns = [{"role": role, "content": content} for role, content in zip(("user", "assistant"), _PROBE, strict=True)]
+        turns = [
+            {"role": role, "content": content} for role, content in zip(("user", "assistant"), _PROBE, strict=True)
+        ]
         try:
             text = self.render(turns)
         except ValueError as error:
@@ -124,7 +126,9 @@ class ChatEncoder:
         at = text.find(_PROBE[1])
         stop = self._special.match(text, at + len(_PROBE[1])) if at >= 0 else None
         if at < 0 or _PROBE[0] not in text[:at]:
-            raise DataError(f"{self.source}: the chat template loses turns: a question and its answer go in, not both come out")
+            raise DataError(
+                f"{self.source}: the chat template loses turns: a question and its answer go in, not both come out"
+            )
         if stop is None:
             raise DataError(
                 f"{self.source}: the chat template writes no stop token (a special token of the tokenizer) after the "

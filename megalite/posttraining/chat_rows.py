@@ -117,7 +117,7 @@ def whole(turns: Conversation) -> Conversation:
 
 
 def is_transcript(value: Any) -> bool:
-    """Whether a string is written as ``\\n\\nHuman: ... \\n\\nAssistant: ...``."""
+    """Whether a string is an hh transcript: ``Human: ...``, an empty line, ``Assistant: ...``."""
     return isinstance(value, str) and value.lstrip().startswith("Human:") and "\n\nAssistant:" in value
 
 

@@ -95,7 +95,9 @@ def show(findings: list[Finding], encoder: ChatEncoder, console: Console, count:
     """A few samples on the terminal: green carries loss, dim does not, the stop token stands out."""
     for finding in findings[:count]:
         share = finding.loss_tokens / len(finding.chat.ids)
-        console.rule(f"{finding.place}: {finding.loss_tokens} of {len(finding.chat.ids)} tokens carry loss ({share:.0%})")
+        console.rule(
+            f"{finding.place}: {finding.loss_tokens} of {len(finding.chat.ids)} tokens carry loss ({share:.0%})"
+        )
         text = Text()
         for piece, kind in pieces(finding.chat, encoder.stop_id):
             text.append(piece, {"loss": "green", "stop": "bold white on dark_green", "none": "dim"}[kind])

@@ -35,7 +35,12 @@ def packing_leak(config: Any, attention: str, device: str = "cpu") -> float:
     longest = {"max_length_q": SECOND, "max_length_k": SECOND}
     with torch.no_grad():
         packed = model(
-            input_ids=ids, position_ids=positions, cu_seq_lens_q=bounds, cu_seq_lens_k=bounds, **longest, use_cache=False
+            input_ids=ids,
+            position_ids=positions,
+            cu_seq_lens_q=bounds,
+            cu_seq_lens_k=bounds,
+            **longest,
+            use_cache=False,
         ).logits[:, FIRST:]
         alone = model(input_ids=ids[:, FIRST:], use_cache=False).logits
     return float((packed - alone).abs().max() / alone.abs().max())

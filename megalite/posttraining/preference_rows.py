@@ -90,7 +90,7 @@ def _with_answer(row: dict[str, Any], key: str) -> Conversation:
     if not isinstance(value, list):
         return whole([*prompt_of(row), {"role": "assistant", "content": text_of(value, key)}])
     answer = messages(value, key)
-    if len(answer) == 1 or "prompt" in row and isinstance(row["prompt"], list):
+    if len(answer) == 1 or isinstance(row.get("prompt"), list):
         before = prompt_of(row)
         return whole(answer if answer[: len(before)] == before else before + answer)
     return whole(with_system(row, answer))

@@ -72,7 +72,7 @@ def row_parser(config: PreferenceRun) -> Callable[[dict[str, Any]], Rows]:
     """How a row of this method's files is read."""
     method, reward = config.preference.method, config.preference.reward
     if method == "dpo":
-        return pairs  # type: ignore[return-value]
+        return pairs
     if method == "kto":
         return feedback
 
@@ -130,14 +130,20 @@ def _length(encoder: ChatEncoder, config: PreferenceRun) -> Callable[[dict[str, 
         answers = [row[key] for key in ("chosen", "rejected", "completion") if key in row]
         if not answers:
             text = encoder.render(row["prompt"], add_generation_prompt=True)
-            return len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) + config.preference.max_new_tokens
+            return (
+                len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) + config.preference.max_new_tokens
+            )
         return max(len(encoder.encode(row["prompt"] + answer).ids) for answer in answers)
 
     return tokens
 
 
 def _trainer(
-    settings: Settings[PreferenceRun], ds_config: dict[str, Any] | None, rows: Rows, valid: Rows | None, encoder: ChatEncoder
+    settings: Settings[PreferenceRun],
+    ds_config: dict[str, Any] | None,
+    rows: Rows,
+    valid: Rows | None,
+    encoder: ChatEncoder,
 ) -> Any:
     import datasets
     import trl

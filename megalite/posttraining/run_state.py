@@ -53,7 +53,9 @@ def resume_point(config: TuningRun, resume: str | None, world_size: int, with_de
         raise ConfigError(f"--resume: {run / 'hf'} is there: the run is done; choose another name with run.name=...")
     checkpoint = Path(resume) if resume else _newest(run)
     if not (checkpoint / WHOLE).is_file():
-        raise ConfigError(f"--resume {checkpoint}: not a whole checkpoint (no {WHOLE} in it); give a checkpoint-N folder")
+        raise ConfigError(
+            f"--resume {checkpoint}: not a whole checkpoint (no {WHOLE} in it); give a checkpoint-N folder"
+        )
     if checkpoint.resolve().parent != run.resolve():
         raise ConfigError(f"--resume {checkpoint}: is not a checkpoint of {run}; choose its run with run.name=...")
     written = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))

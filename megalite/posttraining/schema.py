@@ -40,7 +40,6 @@ def _as_tuple(value: object) -> object:
 
 
 Inputs = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
-COLUMNS = ("messages", "system", "prompt", "input", "completion", "chosen", "rejected", "label")
 Column = Literal["messages", "system", "prompt", "input", "completion", "chosen", "rejected", "label"]
 
 
@@ -52,7 +51,7 @@ class RowsSection(Section):
     valid: Inputs | None = None
     valid_fraction: Fraction = 0.0
     """Share of ``train`` that is held out, drawn by ``run.seed``; only without ``valid``."""
-    columns: dict[Column, str] = {}
+    columns: dict[Column, str] = Field(default_factory=dict)
     """Our name of a column -> its name in the files, where it is not recognised by itself."""
     chat_template: str | None = None
     """A Jinja file; null takes the tokenizer's own."""

@@ -61,7 +61,9 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     return run_session(settings, ds_config, run, checkpoint, encoder, make_trainer, console)
 
 
-def _trainer(settings: Settings[SftRun], ds_config: dict[str, Any] | None, train: Any, valid: Any, tokenizer: Any) -> Any:
+def _trainer(
+    settings: Settings[SftRun], ds_config: dict[str, Any] | None, train: Any, valid: Any, tokenizer: Any
+) -> Any:
     import datasets
     from trl import SFTConfig
 

@@ -33,7 +33,7 @@ class ScheduledSFTTrainer(_ScheduledTrainer, SFTTrainer):
     _held_out: torch.Tensor
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """transformers' loop, its loss replaced by the exact one."""
+        """The loop of transformers, its loss replaced by the exact one."""
         self._held_out = torch.zeros(2, dtype=torch.float64, device=self.args.device)
         output = super().evaluation_loop(*args, **kwargs)
         nats, tokens = self.accelerator.reduce(self._held_out, "sum").tolist()

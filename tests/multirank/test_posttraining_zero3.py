@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 import torch
 from chats import conversation, run_values, write_model, write_rows
-from ranks import run_on_ranks
 from safetensors.torch import load_file
 
 from megalite.config.ds_config import read_ds_config
+from ranks import run_on_ranks
 
 ZERO3 = Path(__file__).parents[2] / "ds_configs/zero3.json"
 SECTIONS: dict[str, Any] = {"data": {"valid_fraction": 0.2}, "batch": {"micro_batch_size": 2}}
 
 
-def losses_of_a_run(folder: Path, model: Path, rows: Path, world: int, zero3: bool, resume: str | None) -> dict[str, Any]:
+def losses_of_a_run(
+    folder: Path, model: Path, rows: Path, world: int, zero3: bool, resume: str | None
+) -> dict[str, Any]:
     from megalite.posttraining.schema import SftRun
     from megalite.posttraining.settings import Settings
     from megalite.posttraining.sft import fine_tune

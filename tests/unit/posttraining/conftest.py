@@ -12,7 +12,7 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def chat_tokenizer(chat_model: Path):  # noqa: ANN201 - transformers' class is loaded late
+def chat_tokenizer(chat_model: Path):
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(chat_model)

@@ -53,11 +53,20 @@ def test_an_input_stands_under_its_instruction_and_a_system_prompt_first() -> No
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"messages": [{"role": "narrator", "content": "Once"}]}, r"messages\[0\]: role 'narrator' is unknown; known are"),
+        (
+            {"messages": [{"role": "narrator", "content": "Once"}]},
+            r"messages\[0\]: role 'narrator' is unknown; known are",
+        ),
         ({"messages": [ASKED[0]]}, "ends with a user turn: nobody answers it"),
-        ({"messages": [ASKED[0], ASKED[0], ASKED[1]]}, "turn 1 is the user's, but an assistant turn is missing before it"),
+        (
+            {"messages": [ASKED[0], ASKED[0], ASKED[1]]},
+            "turn 1 is the user's, but an assistant turn is missing before it",
+        ),
         ({"messages": [ASKED[1]]}, "turn 0 is the assistant's, but a user turn is missing before it"),
-        ({"messages": [*ASKED, {"role": "system", "content": "x"}, *ASKED]}, "turn 2: a system turn stands after others"),
+        (
+            {"messages": [*ASKED, {"role": "system", "content": "x"}, *ASKED]},
+            "turn 2: a system turn stands after others",
+        ),
         ({"messages": [ASKED[0], {"role": "assistant", "content": " \n"}]}, r"messages\[1\]: the content is empty"),
         ({"messages": [ASKED[0], {"role": "assistant", "content": None}]}, r"messages\[1\]: the content is empty"),
         ({"messages": [ASKED[0], {"role": "assistant", "content": 4}]}, r"messages\[1\]: the content is a int"),
@@ -78,11 +87,15 @@ def test_a_broken_row_names_its_place_and_reason(tmp_path: Path, row: dict[str, 
 
 def test_broken_rows_are_counted_where_they_may_be_skipped(tmp_path: Path) -> None:
     file = tmp_path / "chat.jsonl"
-    file.write_text(json.dumps({"messages": ASKED}) + '\n{"messages": [}\n[1]\n\n' + json.dumps({"messages": ASKED}) + "\n")
+    file.write_text(
+        json.dumps({"messages": ASKED}) + '\n{"messages": [}\n[1]\n\n' + json.dumps({"messages": ASKED}) + "\n"
+    )
     report = ReadReport()
     assert [place for place, _ in read(file, report, on_error="skip")] == [f"{file}:1", f"{file}:5"]
     assert report.malformed == 2 and report.documents == 2
-    assert report.examples[0].startswith(f"{file}:2: not JSON") and report.examples[1].startswith(f"{file}:3: a JSON list")
+    assert report.examples[0].startswith(f"{file}:2: not JSON") and report.examples[1].startswith(
+        f"{file}:3: a JSON list"
+    )
 
 
 def test_parquet_and_gzip_give_the_rows_of_jsonl(tmp_path: Path) -> None:

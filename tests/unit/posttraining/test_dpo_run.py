@@ -43,11 +43,12 @@ def test_reward_accuracy_equals_a_recomputation_by_hand(chat_model: Path, tmp_pa
     policy, reference = (AutoModelForCausalLM.from_pretrained(path) for path in (tmp_path / "test/hf", chat_model))
     margins = []
     for row in held_out:
-        rewards = [
-            BETA * (sum_of_log_probabilities(policy, tokenizer, row, answer) - sum_of_log_probabilities(reference, tokenizer, row, answer))
+        gains = [
+            sum_of_log_probabilities(policy, tokenizer, row, answer)
+            - sum_of_log_probabilities(reference, tokenizer, row, answer)
             for answer in ("chosen", "rejected")
-        ]  # fmt: skip
-        margins.append(float(rewards[0] - rewards[1]))
+        ]
+        margins.append(BETA * float(gains[0] - gains[1]))
     accuracy = sum(margin > 0 for margin in margins) / len(margins)
     assert 0 < accuracy < 1, "an accuracy that could be wrong"
     assert reporter.last["rewards/accuracies"] == pytest.approx(accuracy)

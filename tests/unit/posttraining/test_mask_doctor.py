@@ -33,7 +33,9 @@ def test_a_stop_token_outside_the_marks_is_refused(chat_tokenizer) -> None:
         "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}{% endgeneration %}"
         "{% else %}{{ m['content'] }}{% endif %}{{ '<|im_end|>\n' }}"
     )
-    with pytest.raises(DataError, match=r"^file:0: mask doctor: the stop token <\|im_end\|> after turn 2 carries no loss"):
+    with pytest.raises(
+        DataError, match=r"^file:0: mask doctor: the stop token <\|im_end\|> after turn 2 carries no loss"
+    ):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
@@ -44,7 +46,9 @@ def test_a_mask_of_all_ones_is_refused(chat_tokenizer) -> None:
 
 
 def test_a_mask_of_all_zeros_is_refused(chat_tokenizer) -> None:
-    template = "{% if false %}{% generation %}{% endgeneration %}{% endif %}" + HEAD + "{{ m['content'] + '<|im_end|>' }}"
+    template = (
+        "{% if false %}{% generation %}{% endgeneration %}{% endif %}" + HEAD + "{{ m['content'] + '<|im_end|>' }}"
+    )
     with pytest.raises(DataError, match="the mask is all zeros"):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
@@ -94,7 +98,10 @@ def test_the_pieces_are_the_text_and_the_loss_is_the_labels(chat_tokenizer) -> N
 
 def test_the_page_shows_the_text_and_marks_the_stop(chat_tokenizer, tmp_path: Path) -> None:
     chats = ChatEncoder(chat_tokenizer, "a <b> model")
-    turns = [{"role": "user", "content": "Is 1 < 2 & <script>alert(1)</script>?"}, {"role": "assistant", "content": "Yes."}]
+    turns = [
+        {"role": "user", "content": "Is 1 < 2 & <script>alert(1)</script>?"},
+        {"role": "assistant", "content": "Yes."},
+    ]
     write_page(tmp_path / "page.html", examine(chats, [("f.jsonl:1", turns)]), chats)
     page = (tmp_path / "page.html").read_text()
     assert "<script" not in page and "a &lt;b&gt; model" in page

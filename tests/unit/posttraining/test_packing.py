@@ -25,7 +25,9 @@ def test_llama_keeps_packed_documents_apart(chat_model: Path, attention: str) ->
 def test_other_families_of_transformers_keep_them_apart(kind: str) -> None:
     from transformers import AutoConfig
 
-    config = AutoConfig.for_model(kind, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=64)
+    config = AutoConfig.for_model(
+        kind, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=64
+    )
     check_packing(config, "sdpa")
 
 
@@ -36,7 +38,7 @@ def test_a_leak_is_seen_and_refused(chat_model: Path, monkeypatch: pytest.Monkey
     config = AutoConfig.from_pretrained(chat_model)
     monkeypatch.setattr(transformers.masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
     assert packing_leak(config, "sdpa") > 0.01
-    with pytest.raises(ConfigError, match="lets packed documents see each other .* set data.packing to false"):
+    with pytest.raises(ConfigError, match=r"lets packed documents see each other .* set data.packing to false"):
         check_packing(config, "sdpa")
 
 
@@ -44,7 +46,7 @@ def test_a_model_without_position_ids_is_refused() -> None:
     from transformers import AutoConfig
 
     config = AutoConfig.for_model("mamba", hidden_size=32, num_hidden_layers=1, vocab_size=64)
-    with pytest.raises(ConfigError, match="data.packing: "):
+    with pytest.raises(ConfigError, match=r"data\.packing: "):
         check_packing(config, "eager")
 
 

@@ -96,7 +96,9 @@ def test_accelerates_own_deepspeed_settings_are_refused(yaml_file: Path, monkeyp
 
 
 def test_the_arguments_say_what_the_yaml_says(yaml_file: Path) -> None:
-    run = settings(yaml_file, None, "optimizer.betas=[0.8,0.9]", "optimizer.weight_decay=0.3", "batch.micro_batch_size=2")
+    run = settings(
+        yaml_file, None, "optimizer.betas=[0.8,0.9]", "optimizer.weight_decay=0.3", "batch.micro_batch_size=2"
+    )
     given = training_arguments(run, None, has_valid=True)
     expected = {"learning_rate": 0.01, "adam_beta1": 0.8, "adam_beta2": 0.9, "weight_decay": 0.3, "max_grad_norm": 1.0}
     expected |= {"gradient_accumulation_steps": 4, "max_steps": 4, "bf16": False, "save_steps": 2, "seed": 3}
@@ -191,5 +193,5 @@ def test_a_checkpoint_of_other_ranks_is_refused_under_deepspeed(tmp_path: Path) 
     (tmp_path / "test/run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     mark_whole(tmp_path / "test/checkpoint-2", 2, world_size=2)
     assert resume_point(config, "", 2, True) == tmp_path / "test/checkpoint-2"
-    with pytest.raises(ConfigError, match="written by 2 ranks .* which 4 cannot read"):
+    with pytest.raises(ConfigError, match=r"written by 2 ranks .* which 4 cannot read"):
         resume_point(config, "", 4, True)

@@ -64,7 +64,9 @@ def test_feedback_is_a_label_or_both_sides_of_a_pair() -> None:
 
 
 def test_a_question_keeps_its_solution() -> None:
-    assert questions({"question": "2+2?", "answer": "It is\n#### 4"}) == [{"prompt": [USER], "solution": "It is\n#### 4"}]
+    assert questions({"question": "2+2?", "answer": "It is\n#### 4"}) == [
+        {"prompt": [USER], "solution": "It is\n#### 4"}
+    ]
     assert questions({"prompt": "2+2?", "solution": 4}) == [{"prompt": [USER], "solution": "4"}]
     with pytest.raises(ValueError, match="nothing to check an answer by"):
         questions({"question": "2+2?"})
