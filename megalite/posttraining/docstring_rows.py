@@ -2,7 +2,7 @@
 
 What is made, honestly: templates, not conversations between people. The question names a function or shows its
 signature; the answer is the first paragraph of its docstring, as its authors wrote it. In a pair, the rejected answer is
-the paragraph of another function. A question to be checked asks how many parameters a signature has. Good for seeing
+the same words in a drawn order. A question to be checked asks how many parameters a signature has. Good for seeing
 the road work, and for teaching a small model the form of a chat; not for making an assistant. Nothing is imported or
 run; the texts stay their authors' and are read in place.
 """
@@ -12,6 +12,7 @@ import ast
 import hashlib
 import json
 import os
+import random
 import shutil
 import sysconfig
 import warnings
@@ -119,13 +120,14 @@ def chats(functions: list[Documented]) -> list[dict[str, Any]]:
 
 
 def pairs(functions: list[Documented]) -> list[dict[str, Any]]:
-    """``prompt``, ``chosen``, ``rejected``: the own paragraph against the next function's."""
-    following = functions[1:] + functions[:1]
-    return [
-        {"prompt": _question(item), "chosen": item.says, "rejected": other.says}
-        for item, other in zip(functions, following, strict=True)
-        if item.says != other.says
-    ]
+    """``prompt``, ``chosen``, ``rejected``: the paragraph against its own words in a drawn order."""
+    rows = []
+    for item in functions:
+        words = item.says.split()
+        random.Random(item.says).shuffle(words)
+        if (shuffled := " ".join(words)) != item.says:
+            rows.append({"prompt": _question(item), "chosen": item.says, "rejected": shuffled})
+    return rows
 
 
 def questions(functions: list[Documented]) -> list[dict[str, Any]]:

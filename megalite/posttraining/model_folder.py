@@ -63,15 +63,22 @@ def load_config_and_tokenizer(model: str) -> tuple[Any, Any]:
     return config, tokenizer
 
 
-def chat_encoder(config: TuningRun, tokenizer: Any) -> ChatEncoder:
+def read_template(config: TuningRun) -> str | None:
+    """The text of ``data.chat_template``, None where the tokenizer's own is taken. Raises: FileNotFoundError, DataError."""
+    if config.data.chat_template is None:
+        return None
+    path = Path(config.data.chat_template)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such chat template; give a Jinja file in data.chat_template")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text: {error}") from None
+
+
+def chat_encoder(config: TuningRun, tokenizer: Any, template: str | None) -> ChatEncoder:
     """The encoder of the run, its template put into ``tokenizer`` so that it travels with the export."""
-    template, source = None, config.model.path
-    if config.data.chat_template is not None:
-        path = Path(config.data.chat_template)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such chat template; give a Jinja file in data.chat_template")
-        template, source = path.read_text(encoding="utf-8"), str(path)
-    encoder = ChatEncoder(tokenizer, source, template)
+    encoder = ChatEncoder(tokenizer, config.data.chat_template or config.model.path, template)
     tokenizer.chat_template = encoder.template
     return encoder
 

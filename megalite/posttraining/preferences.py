@@ -10,7 +10,13 @@ from rich.console import Console
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.mask_doctor import examine, show, spread
-from megalite.posttraining.model_folder import chat_encoder, load_config_and_tokenizer, sequence_limit
+from megalite.posttraining.model_folder import (
+    chat_encoder,
+    check_model_folder,
+    load_config_and_tokenizer,
+    read_template,
+    sequence_limit,
+)
 from megalite.posttraining.preference_rows import feedback, pairs, questions
 from megalite.posttraining.rewards import check_solution, reward_function
 from megalite.posttraining.run_state import resume_point, tuning_folder
@@ -34,13 +40,15 @@ def tune(settings: Settings[PreferenceRun]) -> Any:
     check_method(settings)
     console = Console(quiet=not is_first_rank(), soft_wrap=True)
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
+    check_model_folder(config.model.path)
+    template = read_template(config)
+    counts = Counts()
+    train, held_out = read_samples(config.data, config.run.seed, row_parser(config), counts)
+
     model_config, tokenizer = load_config_and_tokenizer(config.model.path)
     ds_config = deepspeed_dict(settings, model_config.get_text_config().hidden_size)
     sequence_limit(config, model_config)
-    encoder = chat_encoder(config, tokenizer)
-
-    counts = Counts()
-    train, held_out = read_samples(config.data, config.run.seed, row_parser(config), counts)
+    encoder = chat_encoder(config, tokenizer, template)
     if config.preference.method != "grpo":
         answer = "chosen" if config.preference.method == "dpo" else "completion"
         samples = [(place, row["prompt"] + row[answer]) for place, row in train]

@@ -38,10 +38,17 @@ def parse_rows(
         try:
             items = parse(_renamed(values, data.columns))
         except ValueError as error:
-            report.add_malformed(place, str(error), data.on_error)
+            add_broken(report, place, str(error), data)
             continue
         report.documents += 1
         yield from ((place, item) for item in items)
+
+
+def add_broken(report: ReadReport, place: str, reason: str, data: RowsSection) -> None:
+    """Count and locate a broken row. Raises: DataError where ``data.on_error`` is ``fatal``."""
+    if data.on_error == "fatal":
+        raise DataError(f"{place}: {reason}; mend the row, or leave such rows out with data.on_error=skip")
+    report.add_malformed(place, reason, "skip")
 
 
 def read_rows(inputs: Sequence[str], data: RowsSection, report: ReadReport) -> Iterator[Row]:
@@ -68,14 +75,14 @@ def _line_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Ro
                 try:
                     values = orjson.loads(line)
                 except orjson.JSONDecodeError as error:
-                    report.add_malformed(place, f"not JSON: {error}", data.on_error)
+                    add_broken(report, place, f"not JSON: {error}", data)
                     continue
                 if isinstance(values, dict):
                     yield Row(place, values)
                 else:
-                    report.add_malformed(place, f"a JSON {type(values).__name__}, not an object", data.on_error)
+                    add_broken(report, place, f"a JSON {type(values).__name__}, not an object", data)
         except decompression_errors() as error:
-            report.add_malformed(f"{path}:{number + 1}", f"damaged from here on: {error}", data.on_error)
+            add_broken(report, f"{path}:{number + 1}", f"damaged from here on: {error}", data)
 
 
 def _parquet_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Row]:
@@ -91,7 +98,7 @@ def _parquet_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator
                     yield Row(f"{path}:{number}", values)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = f"not readable as parquet from here on: {' '.join(str(error).split())}"
-        report.add_malformed(f"{path}:{number + 1}", reason, data.on_error)
+        add_broken(report, f"{path}:{number + 1}", reason, data)
 
 
 def _hub_rows(name: str, split: str) -> Iterator[Row]:

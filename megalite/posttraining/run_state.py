@@ -23,6 +23,8 @@ from megalite.config.errors import ConfigError
 from megalite.posttraining.schema import TuningRun
 
 WHOLE = "whole.json"
+MASK_PAGE = "mask_doctor.html"
+"""The one file that ``--check`` leaves; it does not make a folder a run."""
 FREE_TO_CHANGE = ("run", "logging", "checkpoint", "validation")
 """Sections that may differ between a run and its continuation."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -44,7 +46,7 @@ def resume_point(config: TuningRun, resume: str | None, world_size: int, with_de
     """
     run = tuning_folder(config)
     if resume is None:
-        if run.exists() and any(run.iterdir()):
+        if run.exists() and any(path.name != MASK_PAGE for path in run.iterdir()):
             raise ConfigError(
                 f"{run}: this run folder exists; continue it with --resume, or choose another name with run.name=..."
             )

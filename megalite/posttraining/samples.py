@@ -12,7 +12,7 @@ from megalite.config.errors import DataError
 from megalite.corpus.readers import ReadReport
 from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
 from megalite.posttraining.chat_rows import Conversation
-from megalite.posttraining.rows import parse_rows
+from megalite.posttraining.rows import add_broken, parse_rows
 from megalite.posttraining.schema import RowsSection
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ def encode_samples(
         try:
             chat = encoder.encode(turns)
         except ValueError as error:
-            counts.read.add_malformed(place, str(error), data.on_error)
+            add_broken(counts.read, place, str(error), data)
             continue
         if not fits(place, len(chat.ids), data, counts):
             continue
@@ -84,7 +84,7 @@ def fitting_rows(
         try:
             tokens = length(row)
         except ValueError as error:
-            counts.read.add_malformed(place, str(error), data.on_error)
+            add_broken(counts.read, place, str(error), data)
             continue
         if fits(place, tokens, data, counts):
             kept.append(row)

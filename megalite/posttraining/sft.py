@@ -8,9 +8,15 @@ from megalite.config.errors import DataError, one_line_errors
 from megalite.posttraining.chat_rows import conversations
 from megalite.posttraining.mask_doctor import examine, show, spread
 from megalite.posttraining.mask_page import write_page
-from megalite.posttraining.model_folder import chat_encoder, load_config_and_tokenizer, sequence_limit
+from megalite.posttraining.model_folder import (
+    chat_encoder,
+    check_model_folder,
+    load_config_and_tokenizer,
+    read_template,
+    sequence_limit,
+)
 from megalite.posttraining.packing import check_packing
-from megalite.posttraining.run_state import resume_point, tuning_folder
+from megalite.posttraining.run_state import MASK_PAGE, resume_point, tuning_folder
 from megalite.posttraining.samples import Counts, encode_samples, pad_to_ranks, read_samples, token_dataset
 from megalite.posttraining.schema import SftRun
 from megalite.posttraining.session import is_first_rank, print_rows, run_session
@@ -29,15 +35,18 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     console = Console(quiet=not is_first_rank(), soft_wrap=True)
     run = tuning_folder(config)
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
+    check_model_folder(config.model.path)
+    template = read_template(config)
+    counts = Counts()
+    talks, held_out = read_samples(config.data, config.run.seed, conversations, counts)
+
+    # Up to here nothing heavy was imported: most mistakes cost a second.
     model_config, tokenizer = load_config_and_tokenizer(config.model.path)
     ds_config = deepspeed_dict(settings, model_config.get_text_config().hidden_size)
     sequence_limit(config, model_config)
-    encoder = chat_encoder(config, tokenizer)
+    encoder = chat_encoder(config, tokenizer, template)
     if config.data.packing:
         check_packing(model_config, config.model.attention)
-
-    counts = Counts()
-    talks, held_out = read_samples(config.data, config.run.seed, conversations, counts)
     findings = examine(encoder, spread(talks))
     show(findings, encoder, console)
     train = encode_samples(encoder, talks, config.data, counts, console, "tokenizing")
@@ -50,8 +59,8 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
         _refuse_too_few(len(train), config, "samples")
     if is_first_rank():
         run.mkdir(parents=True, exist_ok=True)
-        write_page(run / "mask_doctor.html", findings, encoder)
-        console.print(f"more of them: {run / 'mask_doctor.html'}", highlight=False)
+        write_page(run / MASK_PAGE, findings, encoder)
+        console.print(f"more of them: {run / MASK_PAGE}", highlight=False)
     if settings.check:
         return None
 
