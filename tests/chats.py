@@ -106,11 +106,11 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def run_values(folder: Path, model: Path, train: Path, **sections: dict[str, Any]) -> dict[str, Any]:
+def run_values(folder: Path, start: Path, train: Path, /, **sections: dict[str, Any]) -> dict[str, Any]:
     """The YAML of a small run as a dict; ``sections`` replace single keys."""
     values: dict[str, Any] = {
         "run": {"name": "test", "output_dir": str(folder), "seed": 3},
-        "model": {"path": str(model)},
+        "model": {"path": str(start)},
         "data": {"train": str(train), "sequence_length": 128},
         "batch": {"micro_batch_size": 4, "global_batch_size": 8},
         "optimizer": {"lr": 1e-2},

@@ -59,18 +59,3 @@ def weight_dtype(config: TuningRun, ds_config: dict[str, Any] | None) -> str:
     """
     halved = config.training.precision == "bf16" and (ds_config is not None or config.lora is not None)
     return "bfloat16" if halved else "float32"
-
-
-def peft_config(config: TuningRun) -> Any:
-    """PEFT's ``LoraConfig``, or None."""
-    if config.lora is None:
-        return None
-    import peft
-
-    lora = config.lora
-    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    if isinstance(modules, str) and modules != "all-linear":
-        modules = [modules]
-    return peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=modules, task_type="CAUSAL_LM"
-    )

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.posttraining.chat_mask import ChatEncoder
+from megalite.posttraining.lora import check_architecture, peft_config
 from megalite.posttraining.mask_doctor import examine, show, spread
 from megalite.posttraining.model_folder import (
     chat_encoder,
@@ -48,6 +49,7 @@ def tune(settings: Settings[PreferenceRun]) -> Any:
     model_config, tokenizer = load_config_and_tokenizer(config.model.path)
     ds_config = deepspeed_dict(settings, model_config.get_text_config().hidden_size)
     sequence_limit(config, model_config)
+    check_architecture(config, model_config)
     encoder = chat_encoder(config, tokenizer, template)
     if config.preference.method != "grpo":
         answer = "chosen" if config.preference.method == "dpo" else "completion"
@@ -157,7 +159,7 @@ def _trainer(
     import trl
 
     from megalite.posttraining import trainers
-    from megalite.posttraining.arguments import peft_config, training_arguments
+    from megalite.posttraining.arguments import training_arguments
 
     datasets.disable_progress_bars()
     config, preference = settings.config, settings.config.preference
@@ -169,6 +171,8 @@ def _trainer(
         "processing_class": encoder.tokenizer,
         "peft_config": peft_config(config),
     }
+    if preference.method != "grpo":
+        common["eval_on_start"] = False  # the model is its own reference there, every reward is 0
     if preference.method == "dpo":
         dpo = trl.DPOConfig(**common, max_length=None, loss_type=[preference.loss])
         return trainers.ScheduledDPOTrainer(args=dpo, **given)

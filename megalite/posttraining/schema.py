@@ -93,7 +93,7 @@ class TuningSection(Section):
 
 
 class HeldOutSection(Section):
-    """The measurement on ``data.valid``, also taken before the first step and after the last."""
+    """The measurement on ``data.valid``, also taken after the last step and, but for dpo and kto, before the first."""
 
     every_steps: PositiveInt = 100
     max_samples: PositiveInt | None = None

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar, cast
 from megalite.config.checks import accumulation_steps
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import ConfigError
+from megalite.config.grid import grid_shape
 from megalite.config.load import apply_overrides, read_yaml, validate
-from megalite.config.schema import RunConfig
+from megalite.config.schema import ParallelSection, RunConfig
 from megalite.posttraining.schema import TuningRun
 
 R = TypeVar("R", bound=TuningRun)
@@ -88,21 +89,22 @@ def deepspeed_dict(settings: Settings[Any], hidden_size: int) -> dict[str, Any] 
         return None
     config, json_path = settings.config, settings.json_path
     stage = zero_stage(settings.ds_config)
-    if stage == 0 and config.training.precision == "bf16":
-        raise ConfigError(
-            f"{json_path}: zero_optimization.stage=0 with training.precision=bf16: DeepSpeed would also accumulate in "
-            f"bf16; leave --ds_config out (plain data parallelism with fp32 weights), or take stage 1, 2 or 3"
-        )
-    # The merge reads four sections, and ours have the same names and keys.
+    # The merge reads five sections of a run. Four of ours have the same names and keys; the mesh has a data axis only.
+    parallel = ParallelSection()
     facts = SimpleNamespace(
         batch=config.batch,
         optimizer=config.optimizer,
         training=config.training,
         model=SimpleNamespace(hidden_size=hidden_size),
+        parallel=parallel,
     )
-    merged = merge_ds_config(
-        cast(RunConfig, facts), settings.ds_config, settings.world_size, settings.yaml_path, json_path
-    )
+    shape = grid_shape(settings.world_size, parallel)
+    merged = merge_ds_config(cast(RunConfig, facts), settings.ds_config, shape, settings.yaml_path, json_path)
+    if stage == 0:
+        raise ConfigError(
+            f"{json_path}: zero_optimization.stage=0 is plain data parallelism, which needs no DeepSpeed here: leave "
+            f"--ds_config out, or take stage 1, 2 or 3"
+        )
     if stage == 3:
         zero = merged["zero_optimization"]
         if zero.setdefault("stage3_gather_16bit_weights_on_model_save", True) is not True:

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.posttraining.chat_rows import conversations
+from megalite.posttraining.lora import check_architecture, peft_config
 from megalite.posttraining.mask_doctor import examine, show, spread
 from megalite.posttraining.mask_page import write_page
 from megalite.posttraining.model_folder import (
@@ -44,6 +45,7 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     model_config, tokenizer = load_config_and_tokenizer(config.model.path)
     ds_config = deepspeed_dict(settings, model_config.get_text_config().hidden_size)
     sequence_limit(config, model_config)
+    check_architecture(config, model_config)
     encoder = chat_encoder(config, tokenizer, template)
     if config.data.packing:
         check_packing(model_config, config.model.attention)
@@ -76,7 +78,7 @@ def _trainer(
     import datasets
     from trl import SFTConfig
 
-    from megalite.posttraining.arguments import peft_config, training_arguments
+    from megalite.posttraining.arguments import training_arguments
     from megalite.posttraining.trainers import ScheduledSFTTrainer
 
     datasets.disable_progress_bars()

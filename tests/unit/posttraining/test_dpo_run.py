@@ -11,6 +11,8 @@ from megalite.posttraining.preferences import tune
 from megalite.posttraining.schema import PreferenceRun
 from megalite.posttraining.settings import Settings
 
+pytest.importorskip("trl")
+
 BETA = 0.3
 
 
@@ -55,4 +57,4 @@ def test_reward_accuracy_equals_a_recomputation_by_hand(chat_model: Path, tmp_pa
     assert reporter.last["rewards/margins"] == pytest.approx(sum(margins) / len(margins), rel=1e-3, abs=1e-4)
     loss = -torch.nn.functional.logsigmoid(torch.tensor(margins)).mean()
     assert reporter.last["loss"] == pytest.approx(float(loss), rel=1e-4)
-    assert reporter.first["loss"] == pytest.approx(0.693147, rel=1e-4)
+    assert reporter.losses[1] == pytest.approx(0.693147, rel=1e-4)  # log 2: nothing is learned yet

@@ -51,6 +51,7 @@ def test_a_model_without_position_ids_is_refused() -> None:
 
 
 def test_the_loss_of_every_packed_token_equals_its_loss_alone(chat_model: Path, chat_tokenizer) -> None:
+    pytest.importorskip("trl")
     from transformers import AutoModelForCausalLM
     from trl.data_utils import pack_dataset
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling

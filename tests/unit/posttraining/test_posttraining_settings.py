@@ -1,5 +1,6 @@
 """The two config files of a post-training run, and the model folder: mistakes are one line that says where."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from chats import conversation, run_values, write_rows
 from megalite.config.errors import ConfigError, DataError
 from megalite.posttraining import preferences, sft
 from megalite.posttraining.arguments import training_arguments, weight_dtype
+from megalite.posttraining.lora import check_architecture
 from megalite.posttraining.model_folder import check_model_folder, load_config_and_tokenizer
 from megalite.posttraining.preferences import check_method, full_batches
 from megalite.posttraining.run_state import mark_whole, resume_point
@@ -78,15 +80,15 @@ def test_a_fact_in_both_files_names_both_places(
 
 
 def test_every_shipped_json_merges_with_the_run(yaml_file: Path) -> None:
-    for path in sorted((REPOSITORY / "ds_configs").glob("*.json")):
+    for path in sorted((REPOSITORY / "ds_configs").glob("zero[123]*.json")):
         merged = deepspeed_dict(settings(yaml_file, path), 32)
-        assert merged is not None and merged["train_batch_size"] == 8 and merged["gradient_clipping"] == 1.0
+        assert merged is not None and merged["gradient_accumulation_steps"] == 2 and merged["gradient_clipping"] == 1.0
         assert merged["zero_optimization"].get("stage3_param_persistence_threshold") in (None, 320)
 
 
-def test_bf16_at_stage_0_is_refused(yaml_file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"zero0\.json: zero_optimization\.stage=0 with training\.precision=bf16"):
-        deepspeed_dict(settings(yaml_file, REPOSITORY / "ds_configs/zero0.json", "training.precision=bf16"), 32)
+def test_stage_0_is_plain_data_parallelism(yaml_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"zero0\.json: zero_optimization\.stage=0 .* leave --ds_config out"):
+        deepspeed_dict(settings(yaml_file, REPOSITORY / "ds_configs/zero0.json"), 32)
 
 
 def test_accelerates_own_deepspeed_settings_are_refused(yaml_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +144,28 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path)
     (tmp_path / "empty/config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(DataError, match="a vit model, which does not continue text"):
         load_config_and_tokenizer(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"lora": {"target_modules": ["q_proj", "nope"]}}, r"'nope' is no linear layer .* a llama model has down_proj"),
+        ({"lora": {"target_modules": "lm_head"}}, "'lm_head' is no linear layer that can be adapted"),
+        ({"model": {"attention": "flash_attention_2"}}, r"model\.attention=flash_attention_2: not to be had here"),
+    ],
+)
+def test_layers_and_attention_that_are_not_there_are_refused(
+    tmp_path: Path, chat_model: Path, sections: dict[str, Any], message: str
+) -> None:
+    from transformers import AutoConfig
+
+    if "model" in sections and importlib.util.find_spec("flash_attn") is not None:
+        pytest.skip("flash-attn is installed")
+    config = SftRun.model_validate(run_values(tmp_path, chat_model, tmp_path, **sections))
+    with pytest.raises(ConfigError, match=message):
+        check_architecture(config, AutoConfig.from_pretrained(chat_model))
+    good = run_values(tmp_path, chat_model, tmp_path, lora={"target_modules": ["q_proj", "v_proj"]})
+    check_architecture(SftRun.model_validate(good), AutoConfig.from_pretrained(chat_model))
 
 
 def test_a_model_without_a_tokenizer_is_one_line(tmp_path: Path, chat_model: Path) -> None:

@@ -18,6 +18,8 @@ from megalite.posttraining.settings import Settings
 from megalite.posttraining.sft import fine_tune
 from megalite.training.schedule import learning_rate
 
+pytest.importorskip("trl")
+
 SCHEDULE = ScheduleSection(warmup_steps=1)
 
 
