@@ -23,20 +23,31 @@ class Finding:
     loss_tokens: int
 
 
-def examine(encoder: ChatEncoder, samples: list[tuple[str, Conversation]]) -> list[Finding]:
+def examine(encoder: ChatEncoder, samples: list[tuple[str, Conversation]], skip_broken: bool = False) -> list[Finding]:
     """Every sample's mask, if all are sound.
+
+    Args:
+        skip_broken: pass over samples that cannot be encoded, as ``data.on_error: skip`` will; one at least must be left.
 
     Raises: DataError that names the first sample where a turn is lost, the stop token carries no loss, everything or
         nothing carries loss, or the loss falls on words that are not the assistant's.
     """
-    findings = []
+    findings, broken = [], ""
     for place, turns in samples:
         try:
             chat = encoder.encode(turns)
+        except ValueError as error:
+            if not skip_broken:
+                raise DataError(f"{place}: {error}") from None
+            broken = broken or f"{place}: {error}"
+            continue
+        try:
             _check(encoder, turns, chat)
         except ValueError as error:
             raise DataError(f"{place}: mask doctor: {error}") from None
         findings.append(Finding(place, chat, sum(label != IGNORED for label in chat.labels)))
+    if not findings:
+        raise DataError(f"no sample can be rendered; the first: {broken}")
     return findings
 
 

@@ -54,7 +54,7 @@ def tune(settings: Settings[PreferenceRun]) -> Any:
     if config.preference.method != "grpo":
         answer = "chosen" if config.preference.method == "dpo" else "completion"
         samples = [(place, row["prompt"] + row[answer]) for place, row in train]
-        show(examine(encoder, spread(samples)), encoder, console)
+        show(examine(encoder, spread(samples), config.data.on_error == "skip"), encoder, console)
     rows = fitting_rows(train, _length(encoder, config), config.data, counts, console, "tokenizing")
     valid = None
     if held_out is not None:

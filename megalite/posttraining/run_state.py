@@ -6,6 +6,7 @@
     runs/NAME/ds_config.json      what DeepSpeed was given, if anything
     runs/NAME/mask_doctor.html    samples coloured by loss (SFT)
     runs/NAME/metrics.jsonl       one JSON object a logged step
+    runs/NAME/tensorboard/
     runs/NAME/checkpoint-N/       transformers' training state; whole.json in it is written last
     runs/NAME/hf/                 the export: AutoModelForCausalLM loads it; written when the run is done
     runs/NAME/adapter/            with lora: the adapter alone, as PEFT loads it

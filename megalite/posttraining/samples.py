@@ -17,6 +17,8 @@ from megalite.posttraining.schema import RowsSection
 
 T = TypeVar("T")
 Placed = list[tuple[str, T]]
+Tokens = list[tuple[list[int], list[int]]]
+"""``(ids, labels)`` of each sample."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ def read_samples(
 
 def encode_samples(
     encoder: ChatEncoder, items: Placed[Conversation], data: RowsSection, counts: Counts, console: Console, what: str
-) -> list[tuple[list[int], list[int]]]:
+) -> Tokens:
     """``(ids, labels)`` of every conversation that fits. Raises: DataError with the place."""
     fitting = []
     for place, turns in _progress(items, what, console):
@@ -107,7 +109,7 @@ def fits(place: str, tokens: int, data: RowsSection, counts: Counts) -> bool:
     return False
 
 
-def token_dataset(samples: Sequence[tuple[list[int], list[int]]]) -> Any:
+def token_dataset(samples: Tokens) -> Any:
     """A ``datasets.Dataset`` of ``input_ids`` and ``labels``."""
     import datasets
     import pyarrow
@@ -118,7 +120,7 @@ def token_dataset(samples: Sequence[tuple[list[int], list[int]]]) -> Any:
     return datasets.Dataset(pyarrow.table(dict(zip(("input_ids", "labels"), arrays, strict=True))))
 
 
-def pad_to_ranks(samples: list[tuple[list[int], list[int]]], multiple: int) -> list[tuple[list[int], list[int]]]:
+def pad_to_ranks(samples: Tokens, multiple: int) -> Tokens:
     """``samples`` and as many of them again without loss as make full batches on every rank.
 
     Validation then counts every token once: a loader that is out of samples would repeat some.

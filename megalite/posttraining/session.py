@@ -39,6 +39,7 @@ def run_session(
 
     from megalite.posttraining.callbacks import Reporter
 
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))  # where pretraining writes it
     # transformers 5 renamed gradient_checkpointing, TRL's configs still have it under the old name
     logging.getLogger("accelerate").setLevel(logging.ERROR)  # says on every launch that DeepSpeed accumulates
     warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)

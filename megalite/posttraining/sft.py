@@ -18,7 +18,7 @@ from megalite.posttraining.model_folder import (
 )
 from megalite.posttraining.packing import check_packing
 from megalite.posttraining.run_state import MASK_PAGE, resume_point, tuning_folder
-from megalite.posttraining.samples import Counts, encode_samples, pad_to_ranks, read_samples, token_dataset
+from megalite.posttraining.samples import Counts, Tokens, encode_samples, pad_to_ranks, read_samples, token_dataset
 from megalite.posttraining.schema import SftRun
 from megalite.posttraining.session import is_first_rank, print_rows, run_session
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
@@ -49,7 +49,7 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     encoder = chat_encoder(config, tokenizer, template)
     if config.data.packing:
         check_packing(model_config, config.model.attention)
-    findings = examine(encoder, spread(talks))
+    findings = examine(encoder, spread(talks), config.data.on_error == "skip")
     show(findings, encoder, console)
     train = encode_samples(encoder, talks, config.data, counts, console, "tokenizing")
     valid = None
@@ -57,8 +57,7 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
         valid = encode_samples(encoder, held_out, config.data, counts, console, "tokenizing held-out")
         valid = valid[: config.validation.max_samples]
     print_rows(counts, len(train), None if valid is None else len(valid), console)
-    if not config.data.packing:
-        _refuse_too_few(len(train), config, "samples")
+    rows = training_rows(train, config, console)
     if is_first_rank():
         run.mkdir(parents=True, exist_ok=True)
         write_page(run / MASK_PAGE, findings, encoder)
@@ -67,13 +66,36 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
         return None
 
     def make_trainer() -> Any:
-        return _trainer(settings, ds_config, train, valid, tokenizer)
+        return _trainer(settings, ds_config, rows, valid, tokenizer)
 
     return run_session(settings, ds_config, run, checkpoint, encoder, make_trainer, console)
 
 
+def training_rows(train: Tokens, config: SftRun, console: Console) -> Any:
+    """The dataset that is trained on: samples, or rows into which they are packed.
+
+    Packed by best-fit decreasing (Ding et al. 2024, arXiv:2404.10830), where no sample is cut.
+
+    Raises: DataError where there are not enough for an optimizer step.
+    """
+    rows, what = token_dataset(train), "samples"
+    if config.data.packing:
+        from trl.data_utils import pack_dataset
+
+        length = config.data.sequence_length
+        rows, what = pack_dataset(rows, length, "bfd"), "packed rows"
+        filled = sum(len(ids) for ids, _ in train) / (len(rows) * length)
+        console.print(f"packed into {len(rows):,} rows of up to {length} tokens, {filled:.0%} filled", highlight=False)
+    if len(rows) < config.batch.global_batch_size:
+        raise DataError(
+            f"{', '.join(config.data.train)}: {len(rows)} {what} are fewer than batch.global_batch_size="
+            f"{config.batch.global_batch_size}; take more rows or a smaller batch"
+        )
+    return rows
+
+
 def _trainer(
-    settings: Settings[SftRun], ds_config: dict[str, Any] | None, train: Any, valid: Any, tokenizer: Any
+    settings: Settings[SftRun], ds_config: dict[str, Any] | None, rows: Any, valid: Tokens | None, tokenizer: Any
 ) -> Any:
     import datasets
     from trl import SFTConfig
@@ -85,27 +107,15 @@ def _trainer(
     config = settings.config
     arguments = SFTConfig(
         **training_arguments(settings, ds_config, valid is not None),
-        max_length=config.data.sequence_length if config.data.packing else None,
         packing=config.data.packing,
-        packing_strategy="bfd",
-        eval_packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # rows are tokens, labels and lengths already
     )
     padded = None if valid is None else pad_to_ranks(valid, settings.world_size * config.batch.micro_batch_size)
-    trainer = ScheduledSFTTrainer(
+    return ScheduledSFTTrainer(
         model=config.model.path,
         args=arguments,
-        train_dataset=token_dataset(train),
+        train_dataset=rows,
         eval_dataset=None if padded is None else token_dataset(padded),
         processing_class=tokenizer,
         peft_config=peft_config(config),
     )
-    _refuse_too_few(len(trainer.train_dataset), config, "packed rows" if config.data.packing else "samples")
-    return trainer
-
-
-def _refuse_too_few(samples: int, config: SftRun, what: str) -> None:
-    if samples < config.batch.global_batch_size:
-        raise DataError(
-            f"{', '.join(config.data.train)}: {samples} {what} are fewer than batch.global_batch_size="
-            f"{config.batch.global_batch_size}; take more rows or a smaller batch"
-        )

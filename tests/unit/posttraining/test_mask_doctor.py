@@ -78,6 +78,16 @@ def test_a_template_that_drops_the_system_turn_is_refused(chat_tokenizer) -> Non
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
+def test_samples_that_cannot_be_encoded_are_skipped_only_where_asked(chat_tokenizer) -> None:
+    chats = ChatEncoder(chat_tokenizer, "m")
+    broken = ("file:9", [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "x"}])
+    with pytest.raises(DataError, match=r"file:9: turn 0 holds <\|im_end\|>"):
+        examine(chats, [broken, *SAMPLES])
+    assert len(examine(chats, [broken, *SAMPLES], skip_broken=True)) == len(SAMPLES)
+    with pytest.raises(DataError, match="no sample can be rendered; the first: file:9: turn 0 holds"):
+        examine(chats, [broken], skip_broken=True)
+
+
 def test_a_turn_cut_by_the_template_is_lost() -> None:
     turns = [{"role": "user", "content": "one two"}, {"role": "assistant", "content": "<think>so</think>three"}]
     assert lost_turn("user: one two assistant: <think>so</think>three", turns) is None

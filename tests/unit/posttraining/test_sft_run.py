@@ -97,13 +97,17 @@ def test_a_resumed_run_equals_the_uninterrupted_one(finished: tuple[Path, Any], 
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_merged_adapter_says_what_base_and_adapter_say(tmp_path: Path, chat_model: Path, rows: Path) -> None:
+def test_a_merged_adapter_says_what_base_and_adapter_say(
+    tmp_path: Path, chat_model: Path, rows: Path, finished: tuple[Path, Any]
+) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    fine_tune(
-        settings(tmp_path, chat_model, rows, lora={"rank": 4}, data={"packing": True}, batch={"global_batch_size": 4})
-    )
+    data, batch = {"packing": True, "valid_fraction": 0.2}, {"global_batch_size": 4}
+    reporter = fine_tune(settings(tmp_path, chat_model, rows, lora={"rank": 4}, data=data, batch=batch))
+    # A new adapter changes nothing yet, and packing must not change the validation.
+    assert reporter.first["loss"] == pytest.approx(finished[1].first["loss"], rel=1e-5)
+    assert reporter.first["tokens"] == finished[1].first["tokens"]
     run = tmp_path / "test"
     base = AutoModelForCausalLM.from_pretrained(chat_model)
     ids = torch.arange(20, 60)[None]
