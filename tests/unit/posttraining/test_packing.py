@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from chats import conversation
+from chats import conversation, run_values, write_rows
+from rich.console import Console
 
 from megalite.config.errors import ConfigError
 from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
 from megalite.posttraining.packing import TOLERANCE, check_packing, packing_leak
 from megalite.posttraining.samples import pad_to_ranks, token_dataset
+from megalite.posttraining.schema import SftRun
+from megalite.posttraining.settings import Settings
+from megalite.posttraining.sft import fine_tune, training_rows
 
 ROW = 128
 
@@ -75,6 +79,29 @@ def test_the_loss_of_every_packed_token_equals_its_loss_alone(chat_model: Path, 
         position += length
     counted = sum(label != IGNORED for row in (packed[0], packed[1]) for label in row["labels"])
     assert int((together > 0).sum()) == counted  # no label is lost, none is taken across documents
+
+
+def test_a_step_over_all_packed_rows_has_the_loss_of_a_step_over_all_samples(
+    chat_model: Path, chat_tokenizer, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl")
+    rows = write_rows(tmp_path / "chat.jsonl", [{"messages": conversation(seed)} for seed in range(24)])
+
+    def settings(samples: int, micro: int, packing: bool) -> Settings[SftRun]:
+        batch = {"micro_batch_size": micro, "global_batch_size": samples}
+        data, run = {"packing": packing, "sequence_length": 256}, {"name": f"packing-{packing}"}
+        values = run_values(tmp_path, chat_model, rows, data=data, batch=batch, run=run, training={"steps": 1})
+        return Settings(SftRun.model_validate(values), "y", None, "none", None, False, 1)
+
+    encoder = ChatEncoder(chat_tokenizer, "m")
+    chats = [encoder.encode(conversation(seed)) for seed in range(24)]
+    packed = training_rows(
+        [(chat.ids, chat.labels) for chat in chats], settings(1, 1, packing=True).config, Console(quiet=True)
+    )
+    assert sorted(length for row in packed for length in row["seq_lengths"]) == sorted(len(chat.ids) for chat in chats)
+    assert len(packed) <= 12
+    together = fine_tune(settings(len(packed), 1, packing=True)).losses[1]
+    assert together == pytest.approx(fine_tune(settings(24, 4, packing=False)).losses[1], rel=1e-5)
 
 
 def token_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:

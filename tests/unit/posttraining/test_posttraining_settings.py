@@ -86,6 +86,16 @@ def test_every_shipped_json_merges_with_the_run(yaml_file: Path) -> None:
         assert merged["zero_optimization"].get("stage3_param_persistence_threshold") in (None, 320)
 
 
+@pytest.mark.parametrize(("schema", "name"), [(SftRun, "sft.yaml"), (PreferenceRun, "dpo.yaml")])
+def test_the_shipped_yaml_is_a_run_under_every_json(schema: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for path in sorted((REPOSITORY / "ds_configs").glob("zero[123]*.json")):
+        run = read_settings(
+            schema, "", ["--config", str(REPOSITORY / "examples/tiny" / name), "--ds_config", str(path)]
+        )
+        assert deepspeed_dict(run, 128) is not None and run.accumulation_steps == 2
+
+
 def test_stage_0_is_plain_data_parallelism(yaml_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"zero0\.json: zero_optimization\.stage=0 .* leave --ds_config out"):
         deepspeed_dict(settings(yaml_file, REPOSITORY / "ds_configs/zero0.json"), 32)

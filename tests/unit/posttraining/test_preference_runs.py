@@ -79,9 +79,7 @@ def test_kto_reward_margin_of_pairs_equals_a_recomputation_by_hand(chat_model: P
     assert abs(sum(chosen)) > 1e-2, "a reward that could be wrong"
 
 
-def test_grpo_reports_its_reward_and_exports_the_tokenizer_as_it_was(
-    chat_model: Path, tmp_path: Path
-) -> None:
+def test_grpo_reports_its_reward_and_exports_the_tokenizer_as_it_was(chat_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     questions = [{"question": f"Say {number % 2}.", "answer": f"#### {number % 2}"} for number in range(16)]
