@@ -29,13 +29,13 @@ def losses_of_a_run(
     return {"train": reporter.losses, "first": reporter.first["loss"], "last": reporter.last["loss"]}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_zero3_on_two_ranks_equals_one_process_and_resumes(tmp_path: Path) -> None:
     pytest.importorskip("trl")
     model = write_model(tmp_path / "model")
     rows = write_rows(tmp_path / "chat.jsonl", [{"messages": conversation(seed)} for seed in range(40)])
     one = losses_of_a_run(tmp_path / "one", model, rows, 1, False, None)
-    two = run_on_ranks(losses_of_a_run, 2, tmp_path / "two", model, rows, 2, True, None)[0]
+    two = run_on_ranks(losses_of_a_run, 2, tmp_path / "two", model, rows, 2, True, None, timeout_seconds=200)[0]
     assert list(one["train"]) == [1, 2, 3, 4]
     assert two["train"] == pytest.approx(one["train"], rel=2e-5)
     assert (two["first"], two["last"]) == pytest.approx((one["first"], one["last"]), rel=2e-5)
@@ -46,7 +46,7 @@ def test_zero3_on_two_ranks_equals_one_process_and_resumes(tmp_path: Path) -> No
 
     stopped = tmp_path / "stopped" / "test"
     shutil.copytree(tmp_path / "two/test", stopped, ignore=shutil.ignore_patterns("hf", "checkpoint-4"))
-    resumed = run_on_ranks(losses_of_a_run, 2, tmp_path / "stopped", model, rows, 2, True, "")[0]
+    resumed = run_on_ranks(losses_of_a_run, 2, tmp_path / "stopped", model, rows, 2, True, "", timeout_seconds=200)[0]
     assert resumed["train"] == {step: two["train"][step] for step in (3, 4)}
     again = load_file(stopped / "hf/model.safetensors")
     assert all(torch.equal(again[name], sharded[name]) for name in sharded)
