@@ -9,6 +9,12 @@ VERBS = {
     "preprocess": ("megalite.data.preprocess", "clean text becomes token ids in .bin/.idx"),
     "merge": ("megalite.data.merge", "several .bin/.idx become one"),
     "pretrain": ("megalite.pretrain", "train; --check prints the plan of a run and exits"),
+    "make-chat-rows": (
+        "megalite.posttraining.docstring_rows",
+        "chats and preferences from installed docstrings",
+    ),
+    "sft": ("megalite.posttraining.sft", "fine-tune a Hugging Face folder on conversations or instructions"),
+    "preferences": ("megalite.posttraining.preferences", "DPO, KTO or GRPO on a Hugging Face folder"),
     "evaluate": ("megalite.evaluation.lm_eval_tasks", "lm-eval tasks, also from local files"),
     "bits-per-byte": ("megalite.evaluation.bits_per_byte", "how well a model predicts a text"),
     "make-cloze-task": ("megalite.evaluation.cloze", "held-out documents become a multiple-choice task for lm-eval"),
