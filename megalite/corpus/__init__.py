@@ -1,7 +1,8 @@
 """Text to clean text. No torch here.
 
-In: files (``readers``) or the documentation of the installed packages (``installed_docs``). Out: shards of clean
-``.jsonl.zst`` for training and validation, and a ledger that says what was dropped, by which rule, with samples. Read
-``recipe`` (what is asked for), ``prepare`` (the one pass that does it), ``filters`` (the rules), ``ledger``, ``shuffle``
-(the order of the shards), ``whole_folder`` (how results appear).
+In: files (``readers``; web archives by ``web_pages``), datasets, or the documentation of the installed packages
+(``installed_docs``). Out: shards of clean ``.jsonl.zst`` for training and validation, and a ledger that says what was
+dropped, by which rule, with samples. Read ``recipe`` (what is asked for), ``prepare`` (the one pass that does it), ``rule``
+and ``filters`` (what judges a document, by ``words`` that are split once), any ``filter_*``, ``ledger`` and ``ledger_page``,
+``scores`` (dry runs), ``train_classifier``, ``shuffle`` (the order of the shards), ``whole_folder`` (how results appear).
 """

@@ -1,138 +1,122 @@
-"""Quality rules: each looks at a document and gives the reason to drop it, or None.
+"""The filters of a recipe, one after the other: each document gets a number from every rule, and the reasons to drop it.
 
-The words of a document are split once and shared by all rules. Thresholds that come from a paper stand beside its name;
-the recipe can move every one of them.
+The words of a document are split once and shared by all. Read ``rule`` (what a filter is), then any ``filter_*``.
 """
 
-import re
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field
 
-from megalite.config.section import Section
+from megalite.config.errors import ConfigError
+from megalite.corpus.filter_c4 import C4Paragraphs, C4Quality
+from megalite.corpus.filter_classifier import ClassifierFilter
+from megalite.corpus.filter_fineweb import FineWebQuality
+from megalite.corpus.filter_gopher import GopherQuality, GopherRepetition
+from megalite.corpus.filter_language import LanguageFilter
+from megalite.corpus.filter_prose import ProseFilter
+from megalite.corpus.filter_spam import SpamFilter
+from megalite.corpus.filter_tokens import TokensPerWord
+from megalite.corpus.personal_data import PersonalDataFilter
+from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.words import Text, WordTable
 
-WORD = re.compile(r"\w+(?:['’]\w+)*")
-MARK = re.compile(r"[^\w\s]")
-HAS_LETTER = re.compile(r"[^\W\d_]")
-STOP_WORDS = frozenset("the be to of and that have with".split())
-"""Gopher's eight (Rae et al. 2021, arXiv:2112.11446, table A1)."""
-
-
-class FilterSettings(Section):
-    """Thresholds; null turns a rule off."""
-
-    min_words: NonNegativeInt | None = 50
-    """Gopher: 50."""
-    max_words: NonNegativeInt | None = 100_000
-    """Gopher: 100,000."""
-    min_mean_word_length: PositiveFloat | None = 3.0
-    """Gopher: 3."""
-    max_mean_word_length: PositiveFloat | None = 10.0
-    """Gopher: 10."""
-    min_stop_words: NonNegativeInt | None = 2
-    """Different stop words of the eight; Gopher: 2."""
-    max_token_to_word_ratio: PositiveFloat | None = 4.0
-    """Pieces of text (words, numbers, single marks) for each word: tables, dumps and markup have many marks."""
-    min_alphabetic_words: float | None = Field(default=0.6, ge=0.0, le=1.0)
-    """Share of words with a letter in them; Gopher has 0.8 of English web text, technical prose is below it."""
-    max_duplicate_lines: float | None = Field(default=0.3, ge=0.0, le=1.0)
-    """Share of lines that stood before in the document; Gopher: 0.3."""
-    max_duplicate_line_characters: float | None = Field(default=0.2, ge=0.0, le=1.0)
-    """Share of characters in such lines; Gopher: 0.2."""
+AnyFilter = Annotated[
+    ProseFilter
+    | GopherQuality
+    | GopherRepetition
+    | C4Quality
+    | C4Paragraphs
+    | FineWebQuality
+    | SpamFilter
+    | LanguageFilter
+    | PersonalDataFilter
+    | TokensPerWord
+    | ClassifierFilter,
+    Field(discriminator="kind"),
+]
 
 
 @dataclass(frozen=True)
-class Text:
-    """A document with what the rules share."""
+class Verdict:
+    """What the filters say of one document."""
 
     text: str
+    """As the filters that change text have left it."""
+    scores: list[float]
+    """A number for each rule, in order; NaN where it was not asked for."""
+    edits: Counter[str]
+    """What was changed in the text, by kind."""
+    reasons: list[str]
+    """Rules that drop the document, in order; empty if it is kept."""
 
-    @cached_property
-    def words(self) -> list[str]:
-        """Lower-cased words."""
-        return WORD.findall(self.text.lower())
-
-    @cached_property
-    def marks(self) -> int:
-        """Characters that are neither part of a word nor white space."""
-        return len(MARK.findall(self.text))
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """Lines with something in them."""
-        return [stripped for line in self.text.splitlines() if (stripped := line.strip())]
+    @property
+    def reason(self) -> str | None:
+        """The rule that the document is booked under, or None."""
+        return self.reasons[0] if self.reasons else None
 
 
-Rule = Callable[[Text, FilterSettings], bool]
+class FilterChain:
+    """Filters in the order of the recipe."""
+
+    def __init__(self, filters: Iterable[Filter], every_rule: bool = False) -> None:
+        """``every_rule`` scores those that are turned off as well; they drop nothing.
+
+        Raises: ConfigError where two rules have one name, or a filter cannot work; FileNotFoundError.
+        """
+        self._table = WordTable()
+        self._steps: list[tuple[Filter, list[tuple[str, Rule, float]]]] = []
+        for item in filters:
+            item.check()
+            limits = [(rule, getattr(item, rule.key)) for rule in item.RULES]
+            rules = [
+                (item.prefix + rule.name, rule, math.nan if limit is None else float(limit))
+                for rule, limit in limits
+                if limit is not None or every_rule
+            ]
+            self._steps.append((item, rules))
+        self.rules = [rule for _, rules in self._steps for rule in rules]
+        """Name, rule and threshold of every rule that is on."""
+        names = [name for name, _, _ in self.rules]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(f"filters: rule '{min(twice)}' stands twice; take one of the two filters out")
+
+    def judge(self, document: str, ask_all: bool = True) -> Verdict:
+        """The verdict. ``ask_all=False`` stops at the first reason: cheaper, but overlaps of rules stay unseen."""
+        self._table.make_room()
+        text = Text(document, self._table)
+        scores: list[float] = []
+        reasons: list[str] = []
+        for item, rules in self._steps:
+            dropped = False
+            for name, rule, limit in rules:
+                score = rule.score(text, item)
+                scores.append(score)
+                if _crosses(score, rule, limit):
+                    reasons.append(name)
+                    dropped = True
+                    if not ask_all:
+                        scores += [math.nan] * (len(self.rules) - len(scores))
+                        return Verdict(text.text, scores, text.edits, reasons)
+            if not dropped:
+                text = item.edit(text)
+        return Verdict(text.text, scores, text.edits, reasons)
+
+    def reasons(self, scores: Sequence[float]) -> list[str]:
+        """The reasons of a document of which only the numbers are known."""
+        return [
+            name for (name, rule, limit), score in zip(self.rules, scores, strict=True) if _crosses(score, rule, limit)
+        ]
 
 
-def _few_words(text: Text, limits: FilterSettings) -> bool:
-    return limits.min_words is not None and len(text.words) < limits.min_words
+def _crosses(score: float, rule: Rule, limit: float) -> bool:
+    """False where either is NaN."""
+    return score < limit if rule.drops == "below" else score > limit
 
 
-def _many_words(text: Text, limits: FilterSettings) -> bool:
-    return limits.max_words is not None and len(text.words) > limits.max_words
-
-
-def _mean_word_length(text: Text) -> float:
-    return sum(map(len, text.words)) / max(1, len(text.words))
-
-
-def _short_words(text: Text, limits: FilterSettings) -> bool:
-    return limits.min_mean_word_length is not None and _mean_word_length(text) < limits.min_mean_word_length
-
-
-def _long_words(text: Text, limits: FilterSettings) -> bool:
-    return limits.max_mean_word_length is not None and _mean_word_length(text) > limits.max_mean_word_length
-
-
-def _few_stop_words(text: Text, limits: FilterSettings) -> bool:
-    return limits.min_stop_words is not None and len(STOP_WORDS & set(text.words)) < limits.min_stop_words
-
-
-def _token_to_word_ratio(text: Text, limits: FilterSettings) -> bool:
-    if limits.max_token_to_word_ratio is None:
-        return False
-    return (len(text.words) + text.marks) / max(1, len(text.words)) > limits.max_token_to_word_ratio
-
-
-def _not_alphabetic(text: Text, limits: FilterSettings) -> bool:
-    if limits.min_alphabetic_words is None:
-        return False
-    lettered = sum(1 for word in text.words if HAS_LETTER.search(word))
-    return lettered < limits.min_alphabetic_words * len(text.words)
-
-
-def _duplicate_lines(text: Text, limits: FilterSettings) -> bool:
-    if limits.max_duplicate_lines is None:
-        return False
-    return len(text.lines) - len(set(text.lines)) > limits.max_duplicate_lines * len(text.lines)
-
-
-def _duplicate_line_characters(text: Text, limits: FilterSettings) -> bool:
-    if limits.max_duplicate_line_characters is None:
-        return False
-    repeated = sum(len(line) * (count - 1) for line, count in Counter(text.lines).items())
-    return repeated > limits.max_duplicate_line_characters * len(text.text)
-
-
-RULES: dict[str, Rule] = {
-    "few_words": _few_words,
-    "many_words": _many_words,
-    "short_words": _short_words,
-    "long_words": _long_words,
-    "few_stop_words": _few_stop_words,
-    "token_to_word_ratio": _token_to_word_ratio,
-    "not_alphabetic": _not_alphabetic,
-    "duplicate_lines": _duplicate_lines,
-    "duplicate_line_characters": _duplicate_line_characters,
-}
-"""Name of the reason -> the rule, in the order in which they are asked."""
-
-
-def reason_to_drop(text: Text, limits: FilterSettings) -> str | None:
+def reason_to_drop(text: str, filters: Sequence[Filter]) -> str | None:
     """The first rule that drops the document, or None."""
-    return next((name for name, rule in RULES.items() if rule(text, limits)), None)
+    return FilterChain(filters).judge(text, ask_all=False).reason

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,18 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.load import read_yaml, validate
 from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import Text, reason_to_drop
-from megalite.corpus.installed_docs import installed_documents
+from megalite.corpus.filters import FilterChain
 from megalite.corpus.ledger import Ledger
-from megalite.corpus.readers import Document, OnError, ReadReport, expand_inputs, read_documents
-from megalite.corpus.recipe import Files, HubDataset, InstalledDocs, Recipe
+from megalite.corpus.ledger_page import write_page
+from megalite.corpus.readers import ReadReport
+from megalite.corpus.recipe import Recipe
+from megalite.corpus.scores import score_corpus
 from megalite.corpus.shuffle import ShuffledShards
+from megalite.corpus.sources import check_sources, source_documents
 from megalite.corpus.whole_folder import check_output, whole_folder
+from megalite.corpus.words import content_digest
 
-WRITTEN = ("train-*.jsonl.zst", "valid-*.jsonl.zst", "ledger.json", "recipe.json")
+WRITTEN = ("train-*.jsonl.zst", "valid-*.jsonl.zst", "ledger.json", "ledger.html", "recipe.json")
 
 
 @one_line_errors
@@ -34,13 +36,15 @@ def main() -> None:
     parser.add_argument(
         "--dataset", metavar="NAME", help="take this Hugging Face dataset instead of the recipe's sources"
     )
+    parser.add_argument("--dry_run", action="store_true", help="only score and count; see tools/recount_corpus.py")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
     values = read_yaml(arguments.recipe)
     if arguments.dataset:
         values["sources"] = [{"kind": "dataset", "name": arguments.dataset}]
     recipe = validate(Recipe, values, str(arguments.recipe))
-    prepare_corpus(recipe, arguments.output, Console(soft_wrap=True), arguments.overwrite)
+    run = score_corpus if arguments.dry_run else prepare_corpus
+    run(recipe, arguments.output, Console(soft_wrap=True), arguments.overwrite)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -49,7 +53,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def prepare_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool = False) -> None:
-    """Write ``train-*.jsonl.zst``, ``valid-*.jsonl.zst``, ``ledger.json`` and ``recipe.json`` to ``output``.
+    """Write ``train-*.jsonl.zst``, ``valid-*.jsonl.zst``, ``ledger.json``, ``ledger.html`` and ``recipe.json``.
 
     It appears as a whole or not at all. A finished output of the same recipe is left alone.
 
@@ -63,14 +67,14 @@ def prepare_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bo
         console.print(f"{output}: is finished already, nothing to do", highlight=False)
         return
     check_output(output, WRITTEN, overwrite)
-    for source in recipe.sources:
-        if isinstance(source, Files):
-            expand_inputs(source.paths)
+    check_sources(recipe)
+    chain = FilterChain(recipe.filters)
     with whole_folder(output) as partial:
-        ledger = _write_shards(recipe, partial, console)
+        ledger = _write_shards(recipe, chain, partial, console)
         if ledger.kept == 0:
             raise DataError(_why_nothing_is_left(ledger))
-        ledger.write(partial / "ledger.json")
+        ledger.write(partial / "ledger.json", chain)
+        write_page(partial / "ledger.html", [ledger.to_json(chain)])
         (partial / "recipe.json").write_text(content)
     ledger.print(console, str(output))
 
@@ -82,7 +86,7 @@ def _why_nothing_is_left(ledger: Ledger) -> str:
     return f"the sources hold no document{malformed}; check their paths and text_key"
 
 
-def _write_shards(recipe: Recipe, folder: Path, console: Console) -> Ledger:
+def _write_shards(recipe: Recipe, chain: FilterChain, folder: Path, console: Console) -> Ledger:
     """One pass over the sources: clean, filter, deduplicate, and into the shuffle of its side of the split."""
     ledger, report = Ledger(), ReadReport()
     train, valid = ShuffledShards(folder, "train"), ShuffledShards(folder, "valid")
@@ -91,22 +95,24 @@ def _write_shards(recipe: Recipe, folder: Path, console: Console) -> Ledger:
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} documents"), TextColumn("{task.fields[kept]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None, kept="")
-        for document in _documents(recipe, report):
+        for document in source_documents(recipe, report):
             ledger.read += 1
             source = str(document.meta.get("source", Path(document.path).name))
             place = f"{document.path}:{document.line}"
-            text = Text(clean_text(document.text))
-            reason = reason_to_drop(text, recipe.filters)
+            verdict = chain.judge(clean_text(document.text))
+            ledger.judge(verdict, chain)
+            text, reason = verdict.text, verdict.reason
             if reason is None and recipe.exact_dedup:
-                digest = hashlib.blake2b(" ".join(text.words).encode(), digest_size=16).digest()
+                digest = content_digest(text)
                 reason = "exact_duplicate" if digest in seen else None
                 seen.add(digest)
             if reason is not None:
-                ledger.drop(reason, source, place, text.text)
+                ledger.drop(reason, source, place, text)
             else:
-                ledger.keep(source, text.text)
-                content = text.text.encode()
-                line = _json_line({"text": text.text, "meta": document.meta | {"place": place}})
+                ledger.keep(source, text)
+                ledger.edited.update(verdict.edits)
+                content = text.encode()
+                line = _json_line({"text": text, "meta": document.meta | {"place": place}})
                 shards = valid if _is_held_out(content, recipe.valid_fraction) else train
                 shards.add(hashlib.blake2b(content, digest_size=16, key=seed).digest(), line)
             progress.update(task, completed=ledger.read, kept=f"{ledger.kept_bytes / 1e6:.0f} MB kept")
@@ -120,37 +126,6 @@ def _is_held_out(content: bytes, fraction: float) -> bool:
     """The side of the split is a function of the text: the same text is never on both."""
     digest = hashlib.blake2b(content, digest_size=8, person=b"split").digest()
     return int.from_bytes(digest, "little") / 2**64 < fraction
-
-
-def _documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
-    for source in recipe.sources:
-        if isinstance(source, InstalledDocs):
-            yield from installed_documents(source.max_bytes)
-        elif isinstance(source, Files):
-            yield from read_documents(expand_inputs(source.paths), source.text_key, recipe.on_error, report)
-        else:
-            yield from _hub_documents(source, recipe.on_error, report)
-
-
-def _hub_documents(source: HubDataset, on_error: OnError, report: ReadReport) -> Iterator[Document]:
-    for number, row in enumerate(_hub_rows(source), start=1):
-        text = row.get(source.text_key)
-        if isinstance(text, str):
-            yield Document(text, {"source": source.name}, source.name, number)
-        else:
-            reason = f"no text under '{source.text_key}'; the keys are {', '.join(list(row)[:8])}"
-            report.add_malformed(f"{source.name}:{number}", reason, on_error)
-
-
-def _hub_rows(source: HubDataset) -> Iterator[dict[str, Any]]:
-    import datasets
-
-    try:
-        stream = datasets.load_dataset(source.name, source.subset, split=source.split, streaming=True)
-        yield from stream if source.max_documents is None else stream.take(source.max_documents)
-    except Exception as error:  # the hub's client raises its own kinds for no network, no such name, no access
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"dataset '{source.name}': cannot be read: {reason}") from None
 
 
 def _json_line(record: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Documents out of jsonl, parquet and txt files, compressed or not; malformed input is counted and located."""
+"""Documents out of jsonl, parquet, txt, WARC and HTML files, compressed or not; malformed input is counted and located."""
 
 import gzip
 import io
@@ -15,7 +15,12 @@ from megalite.config.errors import DataError
 
 OnError = Literal["skip", "fatal"]
 LINE_SUFFIXES = (".jsonl", ".json", ".ndjson")
+ARCHIVE_SUFFIXES = (".warc", ".wet")
+PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
 COMPRESSIONS = (".gz", ".zst")
+LONGEST_LINE = 1 << 28
+"""Bytes; a longer line is malformed, and passed over without being held in memory."""
+Kind = Literal["lines", "parquet", "txt", "archive", "page"]
 EXAMPLES_KEPT = 5
 
 
@@ -26,7 +31,7 @@ class Document(NamedTuple):
     meta: dict[str, Any]
     path: str
     line: int
-    """Line (jsonl) or row (parquet) counted from 1; 1 for a txt file."""
+    """Line (jsonl), row (parquet) or record (WARC) counted from 1; 1 for a txt or HTML file."""
 
 
 @dataclass
@@ -71,7 +76,7 @@ def expand_inputs(patterns: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def kind_of(path: Path) -> Literal["lines", "parquet", "txt"]:
+def kind_of(path: Path) -> Kind:
     """How a file is read, by its suffix before ``.gz`` / ``.zst``. Raises: DataError for any other suffix."""
     inner = path.with_suffix("") if path.suffix in COMPRESSIONS else path
     if inner.suffix in LINE_SUFFIXES:
@@ -80,7 +85,11 @@ def kind_of(path: Path) -> Literal["lines", "parquet", "txt"]:
         return "txt"
     if path.suffix == ".parquet":
         return "parquet"
-    raise DataError(f"{path}: unknown kind of file; read are .jsonl and .txt (also .gz, .zst) and .parquet")
+    if inner.suffix in ARCHIVE_SUFFIXES:
+        return "archive"
+    if inner.suffix in PAGE_SUFFIXES:
+        return "page"
+    raise DataError(f"{path}: unknown kind of file; read are .jsonl, .txt, .warc, .html (also .gz, .zst) and .parquet")
 
 
 def read_documents(
@@ -89,12 +98,18 @@ def read_documents(
     on_error: OnError = "skip",
     report: ReadReport | None = None,
 ) -> Iterator[Document]:
-    """Every document of the files, in order, in bounded memory. A txt file is one document.
+    """Every document of the files, in order, in bounded memory. A txt or HTML file is one document.
 
     Raises: DataError at the first malformed place where ``on_error`` is ``fatal``.
     """
     report = report if report is not None else ReadReport()
-    readers: dict[str, Callable[..., Iterator[Document]]] = {"lines": _lines, "parquet": _parquet, "txt": _txt}
+    readers: dict[Kind, Callable[..., Iterator[Document]]] = {
+        "lines": _lines,
+        "parquet": _parquet,
+        "txt": _txt,
+        "archive": _archive,
+        "page": _page,
+    }
     for path in paths:
         for document in readers[kind_of(path)](path, text_key, on_error, report):
             report.documents += 1
@@ -130,7 +145,10 @@ def _lines(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> 
     number = 0
     with closing(open_bytes(path)) as file:
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_bounded_lines(file), start=1):
+                if line is None:
+                    report.add_malformed(f"{path}:{number}", f"a line of more than {LONGEST_LINE:,} bytes", on_error)
+                    continue
                 if line.isspace():
                     continue
                 parsed = parse_line(line, text_key)
@@ -141,6 +159,17 @@ def _lines(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> 
                 yield Document(text, _meta(record, text_key), str(path), number)
         except decompression_errors() as error:
             report.add_malformed(f"{path}:{number + 1}", f"damaged from here on: {error}", on_error)
+
+
+def _bounded_lines(file: IO[bytes]) -> Iterator[bytes | None]:
+    """The lines of a file; None in place of one that is too long."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+            yield line
+            continue
+        while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
+            pass
+        yield None
 
 
 def decompression_errors() -> tuple[type[Exception], ...]:
@@ -208,6 +237,33 @@ def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> It
         report.add_malformed(f"{path}:1", f"not readable as UTF-8 text: {error}", on_error)
         return
     yield Document(text, {}, str(path), 1)
+
+
+def _archive(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    from warcio.exceptions import ArchiveLoadFailed
+
+    from megalite.corpus.web_pages import archive_pages
+
+    number = 0
+    with closing(open_bytes(path)) as file:
+        try:
+            for text, meta, number in archive_pages(file, decompression_errors()):
+                yield Document(text, meta, str(path), number)
+        except (ArchiveLoadFailed, *decompression_errors()) as error:
+            reason = f"damaged from here on: {' '.join(str(error).split())}"
+            report.add_malformed(f"{path}:{number + 1}", reason, on_error)
+
+
+def _page(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    from megalite.corpus.web_pages import read_page
+
+    try:
+        with closing(open_bytes(path)) as file:
+            page = read_page(path, file)
+    except decompression_errors() as error:
+        report.add_malformed(f"{path}:1", f"damaged: {error}", on_error)
+        return
+    yield Document(page.text, page.meta, str(path), 1)
 
 
 def _meta(record: dict[str, Any], text_key: str) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""C4's rules (Raffel et al. 2020, arXiv:1910.10683, section 2.2): lines are taken out, then what is left is judged."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import NonNegativeInt
+
+from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.words import Text
+
+CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+LINE_ENDS = (".", "?", "!", '"', "'")
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What the line rules leave of a document."""
+
+    kept: list[str]
+    sentences: int
+    lorem_ipsum: int
+    """Lines with the phrase."""
+    curly_brackets: int
+    """Lines with one."""
+    taken_out: int
+    """Lines with something in them that are not kept."""
+
+
+class C4Quality(Filter):
+    """Lines without a final mark, short lines, and lines on scripts and policies go; null turns a rule off."""
+
+    kind: Literal["c4_quality"]
+    remove_citations: bool = True
+    need_line_end: bool = True
+    """Take out lines that do not end in . ? ! or a quotation mark, or end in an ellipsis."""
+    min_words_per_line: NonNegativeInt | None = 3
+    longest_word: NonNegativeInt | None = 1000
+    """Characters; a line with a longer word is taken out."""
+    remove_javascript: bool = True
+    """Take out lines that name it: mostly they ask to turn it on."""
+    remove_policies: bool = True
+    """Take out lines about cookies, privacy and terms of use."""
+    max_lorem_ipsum: NonNegativeInt | None = 0
+    """Lines with placeholder text."""
+    max_curly_brackets: NonNegativeInt | None = 0
+    """Lines with a curly bracket, a sign of code."""
+    min_sentences: NonNegativeInt | None = 5
+    """Sentences in the lines that are left."""
+
+    PREFIX: ClassVar[str] = "c4_"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("lorem_ipsum", "max_lorem_ipsum", "above", lambda text, own: own.lines(text).lorem_ipsum, "count"),
+        Rule("curly_bracket", "max_curly_brackets", "above", lambda t, own: own.lines(t).curly_brackets, "count"),
+        Rule("few_sentences", "min_sentences", "below", lambda text, own: own.lines(text).sentences, "count"),
+    )
+
+    def edit(self, text: Text) -> Text:
+        """The text without the lines taken out."""
+        lines = self.lines(text)
+        if not lines.taken_out and "\n".join(lines.kept) == text.text:
+            return text
+        return Text("\n".join(lines.kept).strip(), text.table, text.edits + Counter(c4_line=lines.taken_out))
+
+    def lines(self, text: Text) -> Lines:
+        """Sort the lines; done once for a text."""
+        return text.once(id(self), lambda: self._sort_lines(text))
+
+    def _sort_lines(self, text: Text) -> Lines:
+        kept: list[str] = []
+        longest = -1 if self.longest_word is None else self.longest_word
+        sentences = lorem_ipsum = curly_brackets = filled = 0
+        for line in map(str.strip, text.text.splitlines()):
+            words = line.split()
+            filled += bool(words)
+            if 0 <= longest < len(line) and max(map(len, words)) > longest:
+                continue
+            if self.remove_citations and "[" in line:
+                line = CITATION.sub("", line)
+            if self.need_line_end and (not line.endswith(LINE_ENDS) or line.endswith("...")):
+                continue
+            if self.min_words_per_line is not None and len(words) < self.min_words_per_line:
+                continue
+            lower = line.lower()
+            # A line that makes the whole document go is counted and never left out, in the order of the original rules.
+            lorem_ipsum += "lorem ipsum" in lower
+            if self.remove_javascript and "javascript" in lower:
+                continue
+            curly_brackets += "{" in line
+            if self.remove_policies and any(phrase in lower for phrase in POLICY):
+                continue
+            sentences += text.table.sentences(line)
+            kept.append(line)
+        return Lines(kept, sentences, lorem_ipsum, curly_brackets, filled - len(kept))
+
+
+class C4Paragraphs(Filter):
+    """mC4's rule: some paragraphs of some length (Xue et al. 2021, arXiv:2010.11934, section 3.1)."""
+
+    kind: Literal["c4_paragraphs"]
+    min_long_lines: NonNegativeInt | None = 3
+    long_line: NonNegativeInt = 200
+    """Characters."""
+
+    PREFIX: ClassVar[str] = "c4_"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "few_long_lines",
+            "min_long_lines",
+            "below",
+            lambda text, own: sum(len(line) >= own.long_line for line in text.text.split("\n")),
+            "count",
+        ),
+    )

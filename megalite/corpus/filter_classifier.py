@@ -1,0 +1,48 @@
+"""Documents kept or dropped by a classifier that ``tools/train_classifier.py`` trained: toxicity, quality, spam."""
+
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from megalite.corpus.classifier import Classifier, load_classifier
+from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.words import Text
+
+
+@cache
+def _classifier(path: str) -> Classifier:
+    return load_classifier(Path(path))
+
+
+class ClassifierFilter(Filter):
+    """A calibrated probability and its bounds; null turns a bound off."""
+
+    kind: Literal["classifier"]
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """What it looks for; the rules are called ``NAME_high`` and ``NAME_low``."""
+    model: str
+    """Path of the safetensors file."""
+    max_probability: float | None = Field(default=None, ge=0.0, le=1.0)
+    """For what is not wanted (toxicity, spam)."""
+    min_probability: float | None = Field(default=None, ge=0.0, le=1.0)
+    """For what is wanted (quality)."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("high", "max_probability", "above", lambda text, own: own.probability(text)),
+        Rule("low", "min_probability", "below", lambda text, own: own.probability(text)),
+    )
+
+    @property
+    def prefix(self) -> str:
+        """The classifier's name."""
+        return self.name + "_"
+
+    def probability(self, text: Text) -> float:
+        """That the text belongs to the positive class."""
+        return text.once(id(self), lambda: _classifier(self.model).probability(text.text))
+
+    def check(self) -> None:
+        """Raises: FileNotFoundError, DataError."""
+        _classifier(self.model)

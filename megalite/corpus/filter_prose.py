@@ -1,0 +1,70 @@
+"""Rules for prose of any kind, wider than the papers': documentation and technical text pass."""
+
+from collections import Counter
+from typing import ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat
+
+from megalite.corpus.filter_gopher import STOP_WORDS
+from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.words import Text
+
+
+def _pieces_per_word(text: Text, limits: "ProseFilter") -> float:
+    marks = int(text.lengths[text.is_symbol].sum())
+    return (text.real_words + marks) / max(1, text.real_words)
+
+
+def _lettered_words(text: Text, limits: "ProseFilter") -> float:
+    return int((text.table.has_letter[text.numbers] & ~text.is_symbol).sum()) / max(1, text.real_words)
+
+
+def _stop_words(text: Text, limits: "ProseFilter") -> float:
+    written = [form for word in limits.stop_words for form in (word, word.title(), word.upper())]
+    return len({word.lower() for word in text.found(written)})
+
+
+def _duplicate_lines(text: Text, limits: "ProseFilter") -> float:
+    return (len(text.lines) - len(set(text.lines))) / max(1, len(text.lines))
+
+
+def _duplicate_line_characters(text: Text, limits: "ProseFilter") -> float:
+    repeated = sum(len(line) * (count - 1) for line, count in Counter(text.lines).items())
+    return repeated / max(1, len(text.text))
+
+
+class ProseFilter(Filter):
+    """Thresholds; null turns a rule off."""
+
+    kind: Literal["prose"] = "prose"
+    min_words: NonNegativeInt | None = 50
+    """Gopher: 50."""
+    max_words: NonNegativeInt | None = 100_000
+    """Gopher: 100,000."""
+    min_mean_word_length: PositiveFloat | None = 3.0
+    """Gopher: 3."""
+    max_mean_word_length: PositiveFloat | None = 10.0
+    """Gopher: 10."""
+    min_stop_words: NonNegativeInt | None = 2
+    """Different stop words; Gopher: 2."""
+    stop_words: tuple[str, ...] = STOP_WORDS
+    max_token_to_word_ratio: PositiveFloat | None = 4.0
+    """Pieces of text (words, numbers, single marks) for each word: tables, dumps and markup have many marks."""
+    min_alphabetic_words: float | None = Field(default=0.6, ge=0.0, le=1.0)
+    """Share of words with a letter in them; Gopher has 0.8 of English web text, technical prose is below it."""
+    max_duplicate_lines: float | None = Field(default=0.3, ge=0.0, le=1.0)
+    """Share of lines that stood before in the document; Gopher: 0.3."""
+    max_duplicate_line_characters: float | None = Field(default=0.2, ge=0.0, le=1.0)
+    """Share of characters in such lines; Gopher: 0.2."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("few_words", "min_words", "below", lambda text, _: text.real_words, "count"),
+        Rule("many_words", "max_words", "above", lambda text, _: text.real_words, "count"),
+        Rule("short_words", "min_mean_word_length", "below", lambda text, _: text.mean_word_length, "count"),
+        Rule("long_words", "max_mean_word_length", "above", lambda text, _: text.mean_word_length, "count"),
+        Rule("few_stop_words", "min_stop_words", "below", _stop_words, "count"),
+        Rule("token_to_word_ratio", "max_token_to_word_ratio", "above", _pieces_per_word, "count"),
+        Rule("not_alphabetic", "min_alphabetic_words", "below", _lettered_words),
+        Rule("duplicate_lines", "max_duplicate_lines", "above", _duplicate_lines),
+        Rule("duplicate_line_characters", "max_duplicate_line_characters", "above", _duplicate_line_characters),
+    )

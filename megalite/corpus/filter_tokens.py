@@ -1,0 +1,52 @@
+"""How many tokens a tokenizer needs for a word: dumps, keys, other scripts and other languages need many."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import PositiveFloat
+
+from megalite.config.errors import ConfigError
+from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.words import Text
+
+
+@cache
+def _tokenizer(path: str) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(path)
+
+
+def _tokens_per_word(text: Text, own: "TokensPerWord") -> float:
+    encoded = _tokenizer(own.tokenizer).encode_batch_fast([text.text], add_special_tokens=False)
+    return len(encoded[0].ids) / max(1, text.real_words)
+
+
+class TokensPerWord(Filter):
+    """The ratio of a tokenizer's tokens to words; null turns a bound off."""
+
+    kind: Literal["tokens_per_word"]
+    tokenizer: str
+    """Path of a ``tokenizer.json``; a ruler, it need not be that of the model."""
+    min_ratio: PositiveFloat | None = None
+    max_ratio: PositiveFloat | None = 3.0
+    """English prose is at 1.2 to 1.6 with a vocabulary made of such text."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("few_tokens_per_word", "min_ratio", "below", lambda t, own: own.ratio(t), "count"),
+        Rule("many_tokens_per_word", "max_ratio", "above", lambda t, own: own.ratio(t), "count"),
+    )
+
+    def ratio(self, text: Text) -> float:
+        """Tokens for each word that is not a mark."""
+        return text.once(id(self), lambda: _tokens_per_word(text, self))
+
+    def check(self) -> None:
+        """Raises: FileNotFoundError, ConfigError."""
+        if not Path(self.tokenizer).is_file():
+            raise FileNotFoundError(f"{self.tokenizer}: no such file; name a tokenizer.json under tokens_per_word")
+        try:
+            _tokenizer(self.tokenizer)
+        except Exception as error:  # the library raises bare Exception for a file it cannot read
+            raise ConfigError(f"{self.tokenizer}: not a tokenizer.json: {error}") from None

@@ -1,0 +1,43 @@
+"""What a filter is: named numbers of a document, each with a threshold, and maybe a change to its text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from megalite.corpus.listed_section import ListedSection
+from megalite.corpus.words import Text
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A number of a document and the key of the threshold it is held against."""
+
+    name: str
+    key: str
+    """The filter's key that holds the threshold; a null there turns the rule off."""
+    drops: Literal["below", "above"]
+    """A document is dropped where its number is strictly below, or above, the threshold."""
+    score: Callable[[Text, Any], float]
+    """The number, from the document and the filter; the same whatever the thresholds are."""
+    scale: Literal["share", "count"] = "share"
+    """How a histogram shows it: shares on a line from 0 to 1, counts by their logarithm."""
+
+
+class Filter(ListedSection):
+    """A filter of a recipe: its thresholds, and the rules that use them. Subclasses have ``kind`` and ``RULES``."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    PREFIX: ClassVar[str] = ""
+    """Put before the rules' names, so that a name says whose rule it is."""
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of this filter's rules."""
+        return self.PREFIX
+
+    def check(self) -> None:
+        """Find out before the work begins what would fail in it. Raises: ConfigError, FileNotFoundError."""
+
+    def edit(self, text: Text) -> Text:
+        """The text as it goes on if the filter keeps it."""
+        return text

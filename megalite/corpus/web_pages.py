@@ -1,0 +1,137 @@
+"""Web archives and HTML pages -> the text that people read on them (main content by trafilatura)."""
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+LARGEST_PAGE = 16 << 20
+"""Bytes; what is longer is no page for reading, and cut here."""
+CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+
+
+class Page(NamedTuple):
+    """One page of an archive."""
+
+    text: str
+    """Empty where no main content was found; filters then book it."""
+    meta: dict[str, Any]
+    number: int
+    """Of the record in the archive, counted from 1."""
+
+
+class _UntilDamage:
+    """A file up to its first damage, which is remembered: warcio would take an EOFError for the end of the archive."""
+
+    def __init__(self, file: Any, damages: tuple[type[Exception], ...]) -> None:
+        self._file, self._damages = file, damages
+        self.damage: Exception | None = None
+        self._end = b""
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            content: bytes = self._file.read1(size)
+        except self._damages as error:
+            self.damage = error
+            return b""
+        self._end = (self._end + content[-4:])[-4:]
+        return content
+
+    def check_end(self) -> None:
+        """A record ends with two empty lines (WARC 1.1, section 4). Raises: EOFError, or the damage."""
+        if self.damage or not self._end.endswith((b"\r\n\r\n", b"\n\n")):
+            raise self.damage or EOFError("the file ends inside a record")
+
+
+def archive_pages(file: IO[bytes], damages: tuple[type[Exception], ...]) -> Iterator[Page]:
+    """HTML and plain-text responses of a WARC file, and texts of a WET file; other records are passed over.
+
+    Args:
+        damages: what reading a damaged ``file`` raises.
+
+    Raises: warcio's ArchiveLoadFailed, EOFError or one of ``damages`` after the last whole page before the damage.
+    """
+    from warcio.archiveiterator import ArchiveIterator
+    from warcio.limitreader import LimitReader
+
+    until_damage = _UntilDamage(file, damages)
+    for number, record in enumerate(ArchiveIterator(until_damage, no_record_parse=True), start=1):
+        if not isinstance(record.raw_stream, LimitReader):  # no length to read by
+            raise until_damage.damage or EOFError("a record's header is not whole")
+        if record.rec_type in ("response", "conversion"):
+            content_type, content = record.content_type, _block(record, until_damage)
+            if record.rec_type == "response":
+                content_type, content = _payload(record, content)
+            kind = (content_type or "").partition(";")[0].strip().lower()
+            charset = CHARSET.search(content_type or "")
+            if kind in (*HTML_TYPES, "text/plain"):
+                read = main_text if kind in HTML_TYPES else decode
+                url = (record.rec_headers.get_header("WARC-Target-URI") or "").strip("<>")
+                meta = {"url": url, "date": record.rec_headers.get_header("WARC-Date"), "source": host_of(url)}
+                yield Page(read(content, charset.group(1) if charset else None), meta, number)
+        while record.raw_stream.limit:
+            if not record.raw_stream.read(1 << 16):
+                raise until_damage.damage or EOFError("the file ends inside a record")
+    until_damage.check_end()
+
+
+def _block(record: Any, file: _UntilDamage) -> bytes:
+    """The record's block, cut where it is too large. Raises: EOFError or the file's damage where it is not whole."""
+    parts, size = [], 0
+    while size < LARGEST_PAGE and (part := record.raw_stream.read(1 << 16)):
+        parts.append(part)
+        size += len(part)
+    if size < LARGEST_PAGE and record.raw_stream.limit:
+        raise file.damage or EOFError("the file ends inside a record")
+    return b"".join(parts)
+
+
+def _payload(record: Any, block: bytes) -> tuple[str | None, bytes]:
+    """Content type and decoded body of an HTTP response; no content type where it is no success, or no HTTP."""
+    from warcio.recordloader import ArcWarcRecord
+    from warcio.statusandheaders import StatusAndHeadersParser, StatusAndHeadersParserException
+
+    body = BytesIO(block)
+    try:
+        head = StatusAndHeadersParser(["HTTP/1.0", "HTTP/1.1", "HTTP/2"], verify=True).parse(body)
+    except (EOFError, StatusAndHeadersParserException):
+        return None, b""
+    if not (head.get_statuscode() or "").startswith("2"):
+        return None, b""
+    length = len(block) - body.tell()
+    whole = ArcWarcRecord("warc", "response", record.rec_headers, body, head, None, length)
+    return head.get_header("Content-Type"), whole.content_stream().read()
+
+
+def main_text(page: bytes, charset: str | None = None) -> str:
+    """The main content of an HTML page without menus and boilerplate; empty where there is none."""
+    from trafilatura import extract
+
+    html = decode(page, charset) if charset else page
+    return extract(html, include_comments=False, deduplicate=False) or ""
+
+
+def decode(content: bytes, charset: str | None) -> str:
+    """Text by the charset given, else UTF-8, else the charset that the bytes look most like."""
+    for name in (charset, "utf-8"):
+        try:
+            if name:
+                return content.decode(name)
+        except (LookupError, UnicodeDecodeError):
+            continue
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(content[:100_000]).best()
+    return content.decode(best.encoding if best else "utf-8", "replace")
+
+
+def host_of(url: str) -> str:
+    """The host name in a URL, for counting by source."""
+    return re.sub(r"^<?[a-z]+://(?:[^/@]*@)?([^/:>]*).*", r"\1", url.strip(), flags=re.IGNORECASE | re.DOTALL).lower()
+
+
+def read_page(path: Path, file: IO[bytes]) -> Page:
+    """One HTML file as a page."""
+    return Page(main_text(file.read(LARGEST_PAGE)), {"source": path.parent.name}, 1)
