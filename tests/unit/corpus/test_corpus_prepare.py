@@ -9,7 +9,8 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import FilterSettings, Text, reason_to_drop
+from megalite.corpus.filter_prose import ProseFilter
+from megalite.corpus.filters import reason_to_drop
 from megalite.corpus.installed_docs import installed_documents, module_docstrings
 from megalite.corpus.prepare import load_recipe, prepare_corpus
 from megalite.corpus.readers import read_documents
@@ -42,11 +43,11 @@ GOOD = (
     ],
 )
 def test_each_rule_drops_what_it_is_for(text: str, reason: str | None) -> None:
-    assert reason_to_drop(Text(text), FilterSettings()) == reason
+    assert reason_to_drop(text, [ProseFilter()]) == reason
 
 
 def test_a_rule_can_be_turned_off() -> None:
-    assert reason_to_drop(Text("The dog and the cat."), FilterSettings(min_words=None, min_stop_words=1)) is None
+    assert reason_to_drop("The dog and the cat.", [ProseFilter(min_words=None, min_stop_words=1)]) is None
 
 
 def test_cleaning_orders_characters_and_keeps_what_is_said() -> None:
@@ -184,7 +185,7 @@ def test_an_empty_result_and_a_wrong_recipe_are_refused(source: Path, tmp_path: 
     assert not list(tmp_path.glob("out*"))
     file = tmp_path / "r.yaml"
     file.write_text(yaml.safe_dump({"sources": [{"kind": "files", "paths": ["x"]}], "filters": {"min_word": 3}}))
-    with pytest.raises(ConfigError, match=r"unknown key 'filters\.min_word'; did you mean 'filters\.min_words'"):
+    with pytest.raises(ConfigError, match=r"filters\.0\.prose: unknown key 'min_word'; did you mean 'min_words'"):
         load_recipe(file)
     with pytest.raises(FileNotFoundError, match="no file matches"):
         prepare_corpus(recipe(tmp_path / "none.jsonl"), tmp_path / "out", QUIET)
