@@ -144,6 +144,7 @@ class Ledger:
     def print(self, console: Console, title: str) -> None:
         """Print the table of reasons."""
         table = Table("", "documents", "share", "any reason", "only reason", title=title, title_justify="left")
+        table.columns[0].no_wrap = True
         for name, count in (("read", self.read), ("kept", self.kept)):
             table.add_row(name, f"{count:,}", f"{count / max(1, self.read):.1%}", "", "")
         for name, count in self.dropped.most_common():
