@@ -1,0 +1,171 @@
+"""Remove exact and near-duplicate documents from a corpus of any size, in bounded memory."""
+
+import argparse
+import errno
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from megalite.config.errors import DataError, one_line_errors
+from megalite.config.load import validate
+from megalite.corpus.dedup_ledger import merge_ledgers
+from megalite.corpus.dedup_run import DedupRun, Outcome
+from megalite.corpus.dedup_scan import UNIT_BYTES, Keep, Plan, input_file
+from megalite.corpus.dump_index import NAME, DumpIndex, known_parts
+from megalite.corpus.ledger import Ledger
+from megalite.corpus.lsh_index import SUFFIXES
+from megalite.corpus.minhash import Bands
+from megalite.corpus.readers import OnError, expand_inputs
+from megalite.corpus.whole_folder import check_output, whole_folder
+from megalite.corpus.work_folder import PLAN, work_folder
+
+WRITTEN = ("kept-*.jsonl.zst", "removed.jsonl", "ledger.json", PLAN, NAME, *(f"index-*{suffix}" for suffix in SUFFIXES))
+PROCESS_MB = 128
+"""What a process takes before it holds anything that grows with the corpus."""
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/dedup.py``."""
+    parser = argparse.ArgumentParser(description="Remove exact and near-duplicate documents; say which, and why.")
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="a folder for shards, ledger and list of the removed"
+    )
+    parser.add_argument("--text_key", default="text")
+    parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
+    defaults = Bands()
+    parser.add_argument("--threshold", type=float, default=defaults.threshold, help="exact Jaccard similarity")
+    parser.add_argument("--ngram", type=int, default=defaults.ngram, help="words of an n-gram")
+    parser.add_argument("--bands", type=int, default=defaults.bands)
+    parser.add_argument("--rows", type=int, default=defaults.rows, help="minima of a band")
+    parser.add_argument("--keep", choices=("first", "longest", "best"), default="first", help="which copy stays")
+    parser.add_argument("--quality_key", help="the number in a document's meta by which --keep best goes")
+    parser.add_argument(
+        "--against", nargs="+", type=Path, default=[], metavar="DIR", help="earlier outputs with an index"
+    )
+    parser.add_argument("--write_index", action="store_true", help="for a later --against; about 1.5 x the text")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--memory_mb", type=int, default=2048, help="for all processes together")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--audit", action="store_true", help="write nothing: measure on planted copies of the input")
+    a = parser.parse_args()
+    bands = validate(
+        Bands, {key: getattr(a, key) for key in ("threshold", "ngram", "bands", "rows")}, "the command line"
+    )
+    console = Console(soft_wrap=True)
+    if a.audit:
+        from megalite.corpus.dedup_audit import audit
+
+        audit(a.input, bands, a.text_key, console, a.workers, a.memory_mb)
+        return
+    if a.output is None:
+        parser.error("--output is needed (or --audit)")
+    deduplicate(
+        a.input, a.output, bands, console, a.keep, a.quality_key, a.against, a.write_index,
+        a.text_key, a.on_error, a.workers, a.memory_mb, a.overwrite,
+    )  # fmt: skip
+
+
+def deduplicate(
+    inputs: Sequence[str],
+    output: Path,
+    bands: Bands,
+    console: Console,
+    keep: Keep = "first",
+    quality_key: str | None = None,
+    against: Sequence[Path] = (),
+    write_index: bool = False,
+    text_key: str = "text",
+    on_error: OnError = "skip",
+    workers: int = 1,
+    memory_mb: int = 2048,
+    overwrite: bool = False,
+) -> None:
+    """Write ``kept-*.jsonl.zst``, ``removed.jsonl``, ``ledger.json`` and, if asked for, an index to ``output``.
+
+    The output appears as a whole or not at all, has the same bytes for any number of workers and any memory, and a run
+    that was killed goes on where it was.
+
+    Raises: FileNotFoundError, DataError.
+    """
+    if workers < 1:
+        raise DataError(f"--workers {workers}: give at least 1")
+    if (keep == "best") != (quality_key is not None):
+        raise DataError(f"--keep {keep}: --quality_key goes with --keep best, and --keep best with --quality_key")
+    share = memory_mb * 2**20 // workers - PROCESS_MB * 2**20
+    if share < 16 << 20:
+        raise DataError(
+            f"--memory_mb {memory_mb}: too little for {workers} worker(s); give {workers * (PROCESS_MB + 16)} or more"
+        )
+    known = known_parts(list(against), bands)
+    plan = Plan(
+        inputs=tuple(input_file(path) for path in expand_inputs(inputs)),
+        bands=bands,
+        keep=keep,
+        quality_key=quality_key,
+        text_key=text_key,
+        on_error=on_error,
+        against=tuple(input_file(folder / NAME) for folder in against),
+        write_index=write_index,
+        unit_bytes=UNIT_BYTES,
+    )
+    content = plan.model_dump_json(indent=1) + "\n"
+    work = output.resolve().with_name(output.resolve().name + ".work")
+    finished = (output / PLAN).is_file() and (output / PLAN).read_text() == content and not overwrite
+    if not finished:
+        check_output(output, WRITTEN, overwrite)
+    began = time.perf_counter()
+    try:
+        if finished:
+            console.print(f"{output}: is finished already, nothing to do", highlight=False)
+            if work.exists():  # killed between the last two steps
+                with work_folder(work, content):
+                    return
+            return
+        with work_folder(work, content) as folder:
+            outcome = DedupRun(plan, folder, workers, share, console).run(known)
+            ledger = _publish(plan, folder, output, outcome)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DataError(
+            f"{work}: no space left on the disk; what is done is kept: make room and run the same command again"
+        ) from None
+    ledger.print(console, str(output))
+    told = f"{outcome.compared:,} pairs compared exactly, {time.perf_counter() - began:.1f} s"
+    console.print(told, highlight=False)
+    if unscored := sum(unit.unscored for unit in outcome.scanned):
+        told = f"{unscored:,} documents have no number '{quality_key}' in their meta and go before all that have one"
+        console.print(told, highlight=False)
+
+
+def _publish(plan: Plan, folder: Path, output: Path, outcome: Outcome) -> Ledger:
+    """Move the units' files from the work folder to the output, with the books of all. The output is then whole."""
+    ledger = merge_ledgers([unit.ledger for unit in outcome.written])
+    read = sum(unit.documents for unit in outcome.scanned)
+    assert ledger.read == read, f"{read} documents were hashed and {ledger.read} written or removed"
+    books = {"compared": outcome.compared, "chance_at_threshold": plan.bands.chance(plan.bands.threshold)}
+    with whole_folder(output) as partial:
+        with (partial / "removed.jsonl").open("wb") as together:
+            for unit in outcome.written:
+                for name in unit.files:
+                    if name.startswith("removed-"):
+                        with (folder / name).open("rb") as file:
+                            shutil.copyfileobj(file, together)
+                    else:
+                        (folder / name).rename(partial / name)
+        (partial / "ledger.json").write_text(
+            json.dumps(ledger.to_json() | {"dedup": plan.bands.model_dump() | books}, indent=1, ensure_ascii=False)
+            + "\n"
+        )
+        if plan.write_index:
+            paths = tuple(file.path for file in plan.inputs)
+            documents = tuple(unit.kept for unit in outcome.written)
+            DumpIndex(bands=plan.bands, paths=paths, documents=documents).write(partial)
+        (partial / PLAN).write_text((folder / PLAN).read_text())
+    return ledger

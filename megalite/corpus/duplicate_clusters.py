@@ -1,0 +1,181 @@
+"""Which documents hang together, and which of them stay.
+
+Documents that share a bucket are joined to clusters (union-find, all edges at once as in Shiloach and Vishkin 1982), so that
+each cluster is settled on its own. In it the documents come up in the order of the rule; one goes if it equals one that
+stays, or if its exact Jaccard similarity to one that stays reaches the threshold. So nothing goes without a copy that
+stays, no chain of small edits takes away a document unlike all that is left, and no two documents stay that were found to
+be near-duplicates.
+"""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from megalite.corpus.lsh_index import LshIndex
+from megalite.corpus.word_hashes import Hashes, Offsets
+
+REMOVED = np.dtype([("document", "<i8"), ("twin", "<i8"), ("jaccard", "<f8"), ("exact", "?")])
+SETS_HELD_BYTES = 32 << 20
+
+
+def bucket_edges(index: LshIndex, column: int, memory_bytes: int) -> npt.NDArray[np.int64]:
+    """``(edges, 2)``: every document that shares this column's key with an earlier one, and the first of that key.
+
+    Buckets without a new document are left out.
+    """
+    passes = max(1, -(-index.documents * 48 // memory_bytes))
+    edges = [_edges_of_range(index, column, number, passes) for number in range(passes)]
+    return np.concatenate(edges)
+
+
+def _edges_of_range(index: LshIndex, column: int, number: int, passes: int) -> npt.NDArray[np.int64]:
+    """The edges of the keys in one of ``passes`` equal ranges."""
+    low, high = (2**64 * number // passes, 2**64 * (number + 1) // passes - 1)
+    found_keys, found_ids = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for part in index.parts:
+        for first, keys in part.column(column):
+            chosen = np.flatnonzero((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
+            found_keys.append(keys[chosen])
+            found_ids.append(chosen + first)
+    keys, ids = np.concatenate(found_keys), np.concatenate(found_ids)
+    del found_keys, found_ids
+    order = np.argsort(keys)
+    keys, ids = keys[order], ids[order]
+    begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else np.empty(0, np.int64)
+    sizes = np.diff(np.append(begins, len(keys)))
+    if len(begins) == 0:
+        return np.empty((0, 2), np.int64)
+    firsts = np.repeat(np.minimum.reduceat(ids, begins), sizes)
+    shared = np.repeat((sizes > 1) & (np.maximum.reduceat(ids, begins) >= index.known), sizes) & (ids != firsts)
+    return np.stack((firsts[shared], ids[shared]), axis=1)
+
+
+def join(parents: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> None:
+    """Join the clusters at both ends of every edge; a parent is never larger than its child."""
+    a, b = edges[:, 0], edges[:, 1]
+    while len(a):
+        a, b = roots(parents, a), roots(parents, b)
+        apart = a != b
+        a, b = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
+        parents[b] = a
+
+
+def roots(parents: npt.NDArray[np.int64], documents: Offsets) -> Offsets:
+    """The smallest document of each one's cluster."""
+    found = parents[documents]
+    while True:
+        above = parents[found]
+        if np.array_equal(above, found):
+            parents[documents] = found
+            return found
+        found = parents[above]
+
+
+class Settled(NamedTuple):
+    """What became of some clusters."""
+
+    removed: npt.NDArray[Any]
+    """``REMOVED`` records."""
+    compared: int
+    """Pairs whose n-grams were compared."""
+
+
+def settle(index: LshIndex, documents: Offsets, threshold: float) -> Settled:
+    """Choose among whole clusters; ``documents`` is sorted."""
+    records = index.records(documents)
+    known = documents < index.known
+    order = np.lexsort((documents, np.where(known, 0.0, -records["score"]), ~known))
+    digests = [tuple(digest) for digest in records["digest"].tolist()]
+    sets = _Sets(index, documents, records)
+    buckets = _Buckets(index.keys(documents))
+    removed, compared = [], 0
+    for position in order.tolist():
+        twin, jaccard = None, 0.0
+        for other in () if known[position] else buckets.staying_with(position):
+            if digests[other] == digests[position]:
+                twin, jaccard = other, 1.0
+                break
+            compared += 1
+            jaccard = sets.jaccard(position, other)
+            if jaccard >= threshold:
+                twin = other
+                break
+        if twin is None:
+            buckets.stay(position)
+        else:
+            removed.append((documents[position], documents[twin], jaccard, digests[twin] == digests[position]))
+    return Settled(np.array(removed, REMOVED), compared)
+
+
+class _Buckets:
+    """The buckets that two documents or more are in, and which of those stay so far."""
+
+    def __init__(self, keys: Hashes) -> None:
+        members, numbers = [], []
+        sizes = [np.empty(0, np.int64)]
+        used = 0
+        for column in keys.T:
+            _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
+            shared = counts > 1
+            renumbered = np.cumsum(shared) - 1 + used
+            inside = np.flatnonzero(shared[inverse])
+            members.append(inside)
+            numbers.append(renumbered[inverse[inside]])
+            sizes.append(counts[shared])
+            used += int(shared.sum())
+        owners, buckets = np.concatenate(members), np.concatenate(numbers)
+        self._buckets = buckets[np.argsort(owners, kind="stable")]
+        self._ends = np.cumsum(np.bincount(owners, minlength=len(keys)))
+        self._begins = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
+        self._staying = np.empty(len(buckets), np.int32)
+        self._filled = np.zeros(used, np.int32)
+
+    def staying_with(self, document: int) -> list[int]:
+        """The documents that stay and share a bucket with this one, those that share most buckets first."""
+        mine = self._of(document)
+        filled = self._filled[mine]
+        counts: Counter[int] = Counter()
+        for begin, size in zip(self._begins[mine][filled > 0].tolist(), filled[filled > 0].tolist(), strict=True):
+            counts.update(self._staying[begin : begin + size].tolist())
+        return [other for other, _ in counts.most_common()]
+
+    def stay(self, document: int) -> None:
+        """Note that this document stays."""
+        mine = self._of(document)
+        self._staying[self._begins[mine] + self._filled[mine]] = document
+        self._filled[mine] += 1
+
+    def _of(self, document: int) -> Offsets:
+        return self._buckets[self._ends[document - 1] if document else 0 : self._ends[document]]
+
+
+class _Sets:
+    """The sets of n-grams of the documents that are being compared, a bounded number of them held."""
+
+    def __init__(self, index: LshIndex, documents: Offsets, records: npt.NDArray[Any]) -> None:
+        self._index, self._documents, self._records = index, documents, records
+        self._held: dict[int, Hashes] = {}
+        self._bytes = 0
+
+    def jaccard(self, a: int, b: int) -> float:
+        """Shared n-grams over all n-grams; 0 where a document has none."""
+        first, second = self._get(a), self._get(b)
+        if len(first) == 0 or len(second) == 0:
+            return 0.0
+        both = np.concatenate((first, second))
+        both.sort()
+        shared = int(np.count_nonzero(both[1:] == both[:-1]))
+        return shared / (len(both) - shared)
+
+    def _get(self, position: int) -> Hashes:
+        found = self._held.get(position)
+        if found is None:
+            if self._bytes > SETS_HELD_BYTES:
+                self._held.clear()
+                self._bytes = 0
+            found = self._index.shingle_set(int(self._documents[position]), self._records[position])
+            self._held[position] = found
+            self._bytes += found.nbytes
+        return found
