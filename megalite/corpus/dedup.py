@@ -1,9 +1,7 @@
 """Remove exact and near-duplicate documents from a corpus of any size, in bounded memory."""
 
 import argparse
-import errno
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +10,17 @@ from rich.console import Console
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.load import validate
-from megalite.corpus.dedup_ledger import merge_ledgers
 from megalite.corpus.dedup_run import DedupRun, Outcome
-from megalite.corpus.dedup_scan import UNIT_BYTES, Keep, Plan, input_file
+from megalite.corpus.dedup_scan import Keep, Plan
 from megalite.corpus.dump_index import NAME, DumpIndex, known_parts
+from megalite.corpus.input_units import find_inputs, input_file
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.lsh_index import SUFFIXES
 from megalite.corpus.minhash import Bands
-from megalite.corpus.readers import OnError, expand_inputs
+from megalite.corpus.readers import OnError
+from megalite.corpus.unit_books import gather, merge_ledgers
 from megalite.corpus.whole_folder import check_output, whole_folder
-from megalite.corpus.work_folder import PLAN, work_folder
+from megalite.corpus.work_folder import PLAN, forget, is_finished, work_folder, work_folder_of
 
 WRITTEN = ("kept-*.jsonl.zst", "removed.jsonl", "ledger.json", PLAN, NAME, *(f"index-*{suffix}" for suffix in SUFFIXES))
 PROCESS_MB = 128
@@ -104,38 +103,24 @@ def deduplicate(
         )
     known = known_parts(list(against), bands)
     plan = Plan(
-        inputs=tuple(input_file(path) for path in expand_inputs(inputs)),
+        inputs=find_inputs(inputs, text_key, on_error),
         bands=bands,
         keep=keep,
         quality_key=quality_key,
-        text_key=text_key,
-        on_error=on_error,
         against=tuple(input_file(folder / NAME) for folder in against),
         write_index=write_index,
-        unit_bytes=UNIT_BYTES,
     )
     content = plan.model_dump_json(indent=1) + "\n"
-    work = output.resolve().with_name(output.resolve().name + ".work")
-    finished = (output / PLAN).is_file() and (output / PLAN).read_text() == content and not overwrite
-    if not finished:
-        check_output(output, WRITTEN, overwrite)
+    work = work_folder_of(output)
+    if is_finished(output, content) and not overwrite:
+        console.print(f"{output}: is finished already, nothing to do", highlight=False)
+        forget(work, content)
+        return
+    check_output(output, WRITTEN, overwrite)
     began = time.perf_counter()
-    try:
-        if finished:
-            console.print(f"{output}: is finished already, nothing to do", highlight=False)
-            if work.exists():  # killed between the last two steps
-                with work_folder(work, content):
-                    return
-            return
-        with work_folder(work, content) as folder:
-            outcome = DedupRun(plan, folder, workers, share, console).run(known)
-            ledger = _publish(plan, folder, output, outcome)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(
-            f"{work}: no space left on the disk; what is done is kept: make room and run the same command again"
-        ) from None
+    with work_folder(work, content) as folder:
+        outcome = DedupRun(plan, folder, workers, share, console).run(known)
+        ledger = _publish(plan, folder, output, outcome)
     ledger.print(console, str(output))
     told = f"{outcome.compared:,} pairs compared exactly, {time.perf_counter() - began:.1f} s"
     console.print(told, highlight=False)
@@ -146,26 +131,17 @@ def deduplicate(
 
 def _publish(plan: Plan, folder: Path, output: Path, outcome: Outcome) -> Ledger:
     """Move the units' files from the work folder to the output, with the books of all. The output is then whole."""
-    ledger = merge_ledgers([unit.ledger for unit in outcome.written])
+    ledger = merge_ledgers(outcome.written)
     read = sum(unit.documents for unit in outcome.scanned)
     assert ledger.read == read, f"{read} documents were hashed and {ledger.read} written or removed"
     books = {"compared": outcome.compared, "chance_at_threshold": plan.bands.chance(plan.bands.threshold)}
+    values = ledger.to_json() | {"dedup": plan.bands.model_dump() | books}
     with whole_folder(output) as partial:
-        with (partial / "removed.jsonl").open("wb") as together:
-            for unit in outcome.written:
-                for name in unit.files:
-                    if name.startswith("removed-"):
-                        with (folder / name).open("rb") as file:
-                            shutil.copyfileobj(file, together)
-                    else:
-                        (folder / name).rename(partial / name)
-        (partial / "ledger.json").write_text(
-            json.dumps(ledger.to_json() | {"dedup": plan.bands.model_dump() | books}, indent=1, ensure_ascii=False)
-            + "\n"
-        )
+        gather(folder, partial, outcome.written, "removed.jsonl")
+        (partial / "ledger.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if plan.write_index:
-            paths = tuple(file.path for file in plan.inputs)
-            documents = tuple(unit.kept for unit in outcome.written)
+            paths = tuple(file.path for file in plan.inputs.files)
+            documents = tuple(unit.ledger["kept"] for unit in outcome.written)
             DumpIndex(bands=plan.bands, paths=paths, documents=documents).write(partial)
         (partial / PLAN).write_text((folder / PLAN).read_text())
     return ledger

@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from megalite.config.errors import DataError
 from megalite.corpus.dedup_scan import Plan, Scanned, scan_unit, scanned_parts
-from megalite.corpus.dedup_write import Written, write_unit
+from megalite.corpus.dedup_write import write_unit
 from megalite.corpus.duplicate_clusters import REMOVED, Settled, bucket_edges, join, roots, settle
 from megalite.corpus.lsh_index import LshIndex, Part
+from megalite.corpus.unit_books import Written
 from megalite.corpus.word_hashes import Offsets
 from megalite.corpus.work_folder import whole_file
 from megalite.corpus.worker_pool import WorkerPool
@@ -54,7 +55,7 @@ class DedupRun:
     def run(self, known: Sequence[Part]) -> Outcome:
         """Scan, find, write. ``known`` are the parts of earlier dumps. Raises: DataError."""
         with self._progress, self._pool:
-            units = range(len(self._plan.units()))
+            units = range(len(self._plan.inputs.units()))
             scanned = self._map("hashing", functools.partial(scan_unit, self._plan, self._folder), units)
             first = sum(part.documents for part in known)
             own = scanned_parts(self._plan, self._folder, [unit.documents for unit in scanned], first)

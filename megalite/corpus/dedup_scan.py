@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,59 +9,34 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from megalite.config.errors import DataError
 from megalite.config.section import Section
+from megalite.corpus.input_units import InputFile, Inputs
 from megalite.corpus.lsh_index import RECORD, Part, PartWriter
 from megalite.corpus.minhash import Bands, band_keys, signatures
-from megalite.corpus.readers import Document, OnError, ReadReport, read_documents
+from megalite.corpus.readers import Document, ReadReport
 from megalite.corpus.word_hashes import BASE, BLOCK, Hashes, hash_words, mix, ngrams, ngrams_of_long_text
 from megalite.corpus.work_folder import whole_file
 
-UNIT_BYTES = 64 << 20
 LONG_TEXT = 1 << 20
 """Letters from which on a text is not hashed in one piece."""
 
 Keep = Literal["first", "longest", "best"]
 
 
-class InputFile(Section):
-    """A file as it was when the run began."""
-
-    path: str
-    size: int
-    changed_ns: int
-
-
 class Plan(Section):
     """Everything that decides the bytes of the output."""
 
-    inputs: tuple[InputFile, ...]
+    inputs: Inputs
     bands: Bands
     keep: Keep = "first"
     quality_key: str | None = None
-    text_key: str = "text"
-    on_error: OnError = "skip"
     against: tuple[InputFile, ...] = ()
     write_index: bool = False
-    unit_bytes: int = UNIT_BYTES
-    """Small files are taken together up to this size; a file is never divided."""
 
     @property
     def columns(self) -> int:
         """Keys of a document: that of its whole text, then one a band."""
         return self.bands.bands + 1
-
-    def units(self) -> list[range]:
-        """The inputs in groups, each a piece of work."""
-        units: list[range] = []
-        held = self.unit_bytes
-        for number, file in enumerate(self.inputs):
-            if held + file.size > self.unit_bytes:
-                units.append(range(number, number))
-                held = 0
-            units[-1] = range(units[-1].start, number + 1)
-            held += file.size
-        return units
 
 
 class Scanned(NamedTuple):
@@ -75,23 +49,6 @@ class Scanned(NamedTuple):
     """Documents without the quality that decides which copy stays."""
 
 
-def input_file(path: Path) -> InputFile:
-    """The file as it is now."""
-    status = path.stat()
-    return InputFile(path=str(path), size=status.st_size, changed_ns=status.st_mtime_ns)
-
-
-def unit_documents(plan: Plan, unit: range, report: ReadReport) -> Iterator[tuple[int, Document]]:
-    """Every document of a unit with its file's number. Raises: DataError where a file is not what it was."""
-    for number in unit:
-        file = plan.inputs[number]
-        path = Path(file.path)
-        if not path.is_file() or input_file(path) != file:
-            raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
-        for document in read_documents([path], plan.text_key, plan.on_error, report):
-            yield number, document
-
-
 def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
     """Write ``scan-NUMBER`` to ``folder``, or take it as it is there."""
     prefix = folder / f"scan-{number:05d}"
@@ -102,7 +59,7 @@ def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
     with ExitStack() as files:
         writer = PartWriter(prefix, files)
         block = _Block(plan, writer)
-        for file, document in unit_documents(plan, plan.units()[number], report):
+        for file, document in plan.inputs.documents(number, report):
             block.add(file, document)
         block.flush()
         writer.finish()
@@ -114,7 +71,7 @@ def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
 
 def scanned_parts(plan: Plan, folder: Path, documents: list[int], first: int) -> list[Part]:
     """The parts that ``scan_unit`` wrote, with so many documents each, counted from ``first``."""
-    paths = tuple(file.path for file in plan.inputs)
+    paths = tuple(file.path for file in plan.inputs.files)
     parts = []
     for number, count in enumerate(documents):
         parts.append(Part(folder / f"scan-{number:05d}", count, plan.columns, first, paths))

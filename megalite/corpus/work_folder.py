@@ -1,5 +1,6 @@
 """The folder in which a long command keeps what it has done, so that it goes on after it was killed."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,11 +14,29 @@ from megalite.config.errors import DataError
 LOCK, PLAN = ".lock", "plan.json"
 
 
+def work_folder_of(output: Path) -> Path:
+    """The work folder of a command that writes ``output``: beside it, on the same disk."""
+    output = output.resolve()
+    return output.with_name(output.name + ".work")
+
+
+def is_finished(output: Path, plan: str) -> bool:
+    """Whether ``output`` was made by this plan; it is whole then."""
+    return (output / PLAN).is_file() and (output / PLAN).read_text() == plan
+
+
+def forget(folder: Path, plan: str) -> None:
+    """Remove the work folder of a run that was killed between its last two steps."""
+    if folder.exists():
+        with work_folder(folder, plan):
+            pass
+
+
 @contextmanager
 def work_folder(folder: Path, plan: str) -> Iterator[Path]:
     """Hold ``folder`` for one run of ``plan``; what a killed run of the same plan has left in it is still there.
 
-    It is removed when the block ends without an error. Raises: DataError where another run holds it.
+    It is removed when the block ends without an error. Raises: DataError where another run holds it, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
@@ -31,7 +50,14 @@ def work_folder(folder: Path, plan: str) -> Iterator[Path]:
                     path.unlink()
             with whole_file(folder / PLAN) as file:
                 file.write(plan.encode())
-        yield folder
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise DataError(
+                f"{folder}: no space left on the disk; what is done is kept: make room and run the same command again"
+            ) from None
         shutil.rmtree(folder)
 
 

@@ -115,7 +115,7 @@ def mixed_corpus(folder: Path) -> list[Path]:
 
 
 def test_bytes_do_not_depend_on_workers_or_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.dedup.UNIT_BYTES", 1)
+    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 1)
     inputs = mixed_corpus(tmp_path)
     assert run(inputs, tmp_path / "one", write_index=True)
     for name, workers, memory in (("two", 2, 2048), ("three", 3, 700), ("small", 1, 144)):
@@ -179,7 +179,7 @@ def test_a_chain_of_small_edits_removes_nothing_without_a_copy_that_stays(tmp_pa
 
 
 def test_a_killed_run_goes_on_and_ends_with_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.dedup.UNIT_BYTES", 1)
+    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 1)
     inputs = mixed_corpus(tmp_path)
     run(inputs, tmp_path / "whole", write_index=True)
     out, scans = tmp_path / "out", 0
@@ -241,7 +241,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("megalite.corpus.dedup_write._Shards.write", full)
+        patch.setattr("megalite.corpus.kept_shards.KeptShards.write", full)
         with pytest.raises(DataError, match=r"out\.work: no space left on the disk"):
             run(inputs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
