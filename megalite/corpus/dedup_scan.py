@@ -14,11 +14,8 @@ from megalite.corpus.input_units import InputFile, Inputs
 from megalite.corpus.lsh_index import RECORD, Part, PartWriter
 from megalite.corpus.minhash import Bands, band_keys, signatures
 from megalite.corpus.readers import Document, ReadReport
-from megalite.corpus.word_hashes import BASE, BLOCK, Hashes, hash_words, mix, ngrams, ngrams_of_long_text
+from megalite.corpus.word_hashes import BASE, BLOCK, LONG_TEXT, Hashes, hash_words, mix, ngrams, ngrams_of_long_text
 from megalite.corpus.work_folder import whole_file
-
-LONG_TEXT = 1 << 20
-"""Letters from which on a text is not hashed in one piece."""
 
 Keep = Literal["first", "longest", "best"]
 

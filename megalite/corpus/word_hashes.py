@@ -18,6 +18,8 @@ Offsets = npt.NDArray[np.int64]
 
 BLOCK = 1 << 17
 """UTF-16 units of a block: its arrays stay in the processor's second-level cache."""
+LONG_TEXT = 1 << 20
+"""Letters from which on a text is not hashed in one piece."""
 BASE = 0x9E3779B97F4A7C15
 """An odd number, so that its powers have inverses modulo 2**64."""
 UNSPACED = (

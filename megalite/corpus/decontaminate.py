@@ -1,0 +1,148 @@
+"""Take documents out of a corpus that hold items of evaluation sets."""
+
+import argparse
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from megalite.config.errors import DataError, one_line_errors
+from megalite.config.load import validate
+from megalite.config.section import Section
+from megalite.corpus.contamination import Contamination, examine
+from megalite.corpus.eval_index import EvalIndex
+from megalite.corpus.eval_items import find_eval_files, read_eval_items
+from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_file
+from megalite.corpus.kept_shards import KeptShards, json_line
+from megalite.corpus.ledger import Ledger
+from megalite.corpus.readers import OnError, ReadReport
+from megalite.corpus.unit_books import Written, gather, merge_ledgers, remember, remembered, source_of
+from megalite.corpus.whole_folder import check_output, whole_folder
+from megalite.corpus.work_folder import PLAN, forget, is_finished, whole_file, work_folder, work_folder_of
+from megalite.corpus.worker_pool import WorkerPool
+
+LISTING = "contaminated.jsonl"
+WRITTEN = ("kept-*.jsonl.zst", LISTING, "ledger.json", PLAN)
+
+
+class Plan(Section):
+    """Everything that decides the bytes of the output."""
+
+    inputs: Inputs
+    against: tuple[InputFile, ...]
+    rule: Contamination
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/decontaminate.py``."""
+    parser = argparse.ArgumentParser(description="Take out documents that hold items of evaluation sets; say which.")
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
+    parser.add_argument("--against", nargs="+", required=True, metavar="FILE", help="evaluation sets, files or globs")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--text_key", default="text")
+    parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
+    parser.add_argument("--eval_keys", nargs="+", default=[], metavar="KEY", help="look for these texts only")
+    parser.add_argument("--ngram", type=int, default=13, help="words in a row")
+    parser.add_argument("--min_words", type=int, default=8, help="shorter items are looked for as a whole down to this")
+    parser.add_argument("--min_overlap", type=float, default=0.0, help="share of an item's n-grams; 0 is any one")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    a = parser.parse_args()
+    values = {"ngram": a.ngram, "min_words": a.min_words, "min_overlap": a.min_overlap, "eval_keys": a.eval_keys}
+    rule = validate(Contamination, values, "the command line")
+    console = Console(soft_wrap=True)
+    decontaminate(a.input, a.against, a.output, rule, console, a.text_key, a.on_error, a.workers, a.overwrite)
+
+
+def decontaminate(
+    inputs: Sequence[str],
+    against: Sequence[str],
+    output: Path,
+    rule: Contamination,
+    console: Console,
+    text_key: str = "text",
+    on_error: OnError = "skip",
+    workers: int = 1,
+    overwrite: bool = False,
+) -> None:
+    """Write ``kept-*.jsonl.zst``, ``contaminated.jsonl`` and ``ledger.json`` to ``output``.
+
+    The output appears as a whole or not at all, has the same bytes for any number of workers, and a run that was killed
+    goes on where it was.
+
+    Raises: FileNotFoundError, DataError.
+    """
+    if workers < 1:
+        raise DataError(f"--workers {workers}: give at least 1")
+    files = tuple(input_file(path) for path in find_eval_files(against))
+    plan = Plan(inputs=find_inputs(inputs, text_key, on_error), against=files, rule=rule)
+    content = plan.model_dump_json(indent=1) + "\n"
+    work = work_folder_of(output)
+    if is_finished(output, content) and not overwrite:
+        console.print(f"{output}: is finished already, nothing to do", highlight=False)
+        forget(work, content)
+        return
+    check_output(output, WRITTEN, overwrite)
+    index = _eval_index(plan)
+    if not index.items:
+        raise DataError(f"{', '.join(against)}: no text has {min(rule.min_words, rule.ngram)} words; lower --min_words")
+    with work_folder(work, content) as folder:
+        written = _write_units(plan, folder, workers, console)
+        ledger = merge_ledgers(written)
+        books = {"items": len(index.items), "too_short": dict(index.too_short)} | rule.model_dump()
+        values = ledger.to_json() | {"decontamination": books}
+        with whole_folder(output) as partial:
+            gather(folder, partial, written, LISTING)
+            (partial / "ledger.json").write_text(
+                json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+            (partial / PLAN).write_text(content)
+    ledger.print(console, str(output))
+    told = f"{len(index.items):,} texts of evaluation items looked for; {index.too_short.total():,} have too few words"
+    console.print(told, highlight=False)
+
+
+def _write_units(plan: Plan, folder: Path, workers: int, console: Console) -> list[Written]:
+    columns = (TextColumn("decontaminating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    units = range(len(plan.inputs.units()))
+    written = []
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, WorkerPool(workers) as pool:
+        task = progress.add_task("", total=len(units))
+        for unit in pool.map(functools.partial(_write_unit, plan, folder), units):
+            written.append(unit)
+            progress.advance(task)
+    return written
+
+
+@functools.lru_cache(maxsize=1)
+def _eval_index(plan: Plan) -> EvalIndex:
+    """Made once a process."""
+    items = read_eval_items([Path(file.path) for file in plan.against], plan.rule.eval_keys)
+    return EvalIndex(items, plan.rule.ngram, plan.rule.min_words)
+
+
+def _write_unit(plan: Plan, folder: Path, number: int) -> Written:
+    """Write ``kept-NUMBER-*.jsonl.zst`` and ``contaminated-NUMBER.jsonl``, or take them as they are there."""
+    if (written := remembered(folder, number)) is not None:
+        return written
+    index = _eval_index(plan)
+    ledger, report = Ledger(), ReadReport()
+    listing = f"contaminated-{number:05d}.jsonl"
+    documents = (document for _, document in plan.inputs.documents(number, report))
+    with whole_file(folder / listing) as flagged, KeptShards(folder, number) as shards:
+        for document, entry in examine(documents, index, plan.rule):
+            ledger.read += 1
+            if entry is None:
+                ledger.keep(source_of(document), document.text)
+                shards.write(document)
+                continue
+            place = f"{document.path}:{document.line}"
+            name = entry["items"][0]["path"].rpartition("/")[2]
+            ledger.drop(f"contaminated by {name}", source_of(document), place, entry["matched"])
+            flagged.write(json_line(entry))
+    ledger.malformed, ledger.malformed_examples = report.malformed, report.examples
+    return remember(folder, number, listing, shards.names, ledger)
