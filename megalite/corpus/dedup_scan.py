@@ -105,15 +105,17 @@ class _Block:
         bands, permutations = self._plan.bands, self._plan.bands.bands * self._plan.bands.rows
         records = np.array(self._records, RECORD)
         if len(self._texts) == 1 and self._letters > LONG_TEXT:
-            pieces = list(ngrams_of_long_text(self._texts[0], bands.ngram, LONG_TEXT))
-            minima = np.minimum.reduce([signatures(piece, permutations) for piece in pieces])
-            shingles = np.concatenate([piece.hashes for piece in pieces])
-            records["shingles"] = len(shingles)
+            minima = np.full((1, permutations), 0xFFFFFFFF, np.uint32)
+            for piece in ngrams_of_long_text(self._texts[0], bands.ngram, LONG_TEXT):
+                np.minimum(minima, signatures(piece, permutations), out=minima)
+                records["shingles"] += len(piece.hashes)
+                self._writer.add_shingles(piece.hashes)
         else:
             grams = ngrams(hash_words(self._texts), bands.ngram)
-            minima, shingles = signatures(grams, permutations), grams.hashes
+            minima = signatures(grams, permutations)
             records["shingles"] = np.diff(grams.bounds)
-        self._writer.add(records, _keys(records, band_keys(minima, bands.bands)), shingles)
+            self._writer.add_shingles(grams.hashes)
+        self._writer.add(records, _keys(records, band_keys(minima, bands.bands)))
         self._texts, self._records, self._letters = [], [], 0
 
     def _score(self, document: Document) -> float:

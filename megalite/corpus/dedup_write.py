@@ -104,10 +104,10 @@ def _write_index(folder: Path, part: Part, removed: npt.NDArray[np.int64], numbe
         writer = PartWriter(prefix, files)
         pieces = np.cumsum(table["shingles"][documents]) // SHINGLES_HELD
         for piece in np.split(documents, np.flatnonzero(np.diff(pieces)) + 1):
-            records, hashes = table[piece].copy(), [np.empty(0, np.uint64)]
+            records = table[piece].copy()
             for record in records:
                 shingles.seek(int(record["first_shingle"]) * 8)
-                hashes.append(np.fromfile(shingles, np.uint64, int(record["shingles"])))
-            writer.add(records, part.keys(piece), np.concatenate(hashes))
+                writer.add_shingles(np.fromfile(shingles, np.uint64, int(record["shingles"])))
+            writer.add(records, part.keys(piece))
         writer.finish()
     return [prefix.name + suffix for suffix in SUFFIXES]

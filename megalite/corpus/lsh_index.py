@@ -43,15 +43,18 @@ class PartWriter:
         )
         self._keys: list[Hashes] = []
         self._waiting = 0
-        self._shingles_written = 0
+        self._shingles_used = 0
         self.documents = 0
 
-    def add(self, records: npt.NDArray[Any], keys: Hashes, shingles: Hashes) -> None:
-        """Take documents: their records (``first_shingle`` is set here), keys ``(documents, columns)`` and n-grams."""
-        records["first_shingle"] = self._shingles_written + np.cumsum(records["shingles"]) - records["shingles"]
-        self._table.write(records.tobytes())
+    def add_shingles(self, shingles: Hashes) -> None:
+        """Write n-grams of the documents that come next."""
         self._shingles.write(shingles.tobytes())
-        self._shingles_written += len(shingles)
+
+    def add(self, records: npt.NDArray[Any], keys: Hashes) -> None:
+        """Take documents whose n-grams are written; ``first_shingle`` is set here, keys are ``(documents, columns)``."""
+        records["first_shingle"] = self._shingles_used + np.cumsum(records["shingles"]) - records["shingles"]
+        self._shingles_used += int(records["shingles"].sum())
+        self._table.write(records.tobytes())
         self._keys.append(keys)
         self._waiting += len(keys)
         self.documents += len(keys)

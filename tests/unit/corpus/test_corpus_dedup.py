@@ -264,3 +264,14 @@ def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "out/mine.txt").write_text("mine")
     with pytest.raises(DataError, match=r"mine\.txt"):
         run(source, tmp_path / "out", keep="longest", overwrite=True)
+
+
+def test_a_long_document_is_compared_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = " ".join(sample(number) for number in range(20))
+    source = write(tmp_path / "in.jsonl", [long, sample(1), edited(long, every=100), long.upper()])
+    whole = run(source, tmp_path / "whole", write_index=True)
+    monkeypatch.setattr("megalite.corpus.dedup_scan.LONG_TEXT", 3000)
+    monkeypatch.setattr("megalite.corpus.dedup_scan.BLOCK", 3000)
+    assert run(source, tmp_path / "pieces", write_index=True) == whole
+    assert [entry["line"] for entry in whole] == [3, 4]
+    assert files(tmp_path / "pieces") == files(tmp_path / "whole")
