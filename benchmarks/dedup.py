@@ -1,0 +1,156 @@
+"""``tools/dedup.py`` against datatrove's MinHash on the same documents, one core, interleaved.
+
+``python benchmarks/dedup.py --input 'corpus/*.jsonl.zst' --datatrove_python VENV/bin/python``: the input is cut into
+documents of about 1.5 KB, and edited copies are planted in it. The truth is the Jaccard similarity of all pairs, by an
+inverted list of word 5-grams. Seconds are CPU time of the whole command less that of a command on one document.
+datatrove runs its four stages as in its documentation, once with its English words (spaCy) and once with its cheapest,
+words between white space; it is left out where no interpreter that has it is named.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from megalite.corpus.dedup_audit import edited, shingle_set
+from megalite.corpus.readers import expand_inputs, read_documents
+
+REPOSITORY = Path(__file__).parents[1]
+WORDS = 265
+NGRAM, THRESHOLD = 5, 0.8
+DATATROVE = """
+import sys
+from pathlib import Path
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig
+from datatrove.pipeline.readers import JsonlReader
+from datatrove.pipeline.writers.jsonl import JsonlWriter
+from datatrove.utils.word_tokenizers import WhitespaceTokenizer
+source, work, words = sys.argv[1:]
+config = MinhashConfig()
+def run(pipeline, tasks=1):
+    LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=None).run()
+language = WhitespaceTokenizer() if words == "white space" else "eng"
+run([JsonlReader(source), MinhashDedupSignature(f"{work}/signatures", config=config, language=language)])
+run([MinhashDedupBuckets(f"{work}/signatures", f"{work}/buckets", config=config)], config.num_buckets)
+run([MinhashDedupCluster(f"{work}/buckets", f"{work}/remove", config=config)])
+out, removed = JsonlWriter(f"{work}/out"), JsonlWriter(f"{work}/removed", compression=None)
+run([JsonlReader(source), MinhashDedupFilter(f"{work}/remove", exclusion_writer=removed), out])
+"""
+
+
+def cut_documents(patterns: list[str], count: int, rng: random.Random) -> list[str]:
+    """Different documents of about 1.5 KB of English."""
+    texts = []
+    for document in read_documents(expand_inputs(patterns)):
+        words = document.text.split(" ")
+        texts += [" ".join(words[i : i + WORDS]) for i in range(0, len(words) - WORDS, WORDS)]
+    rng.shuffle(texts)
+    return texts[:count]
+
+
+def near_pairs(texts: list[str]) -> set[tuple[int, int]]:
+    """All pairs at or above the threshold."""
+    sets = [shingle_set(text, NGRAM) for text in texts]
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for number, members in enumerate(sets):
+        for shingle in members:
+            holders.setdefault(shingle, []).append(number)
+    shared: Counter[tuple[int, int]] = Counter()
+    for holding in holders.values():
+        shared.update((a, b) for i, a in enumerate(holding) for b in holding[i + 1 :])
+    return {(a, b) for (a, b), n in shared.items() if n / (len(sets[a]) + len(sets[b]) - n) >= THRESHOLD}
+
+
+def cpu_seconds(command: list[str]) -> tuple[float, float]:
+    """CPU seconds of a command, and the peak of the largest child so far in MB."""
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    after = os.times()
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def ours(source: Path, work: Path) -> tuple[list[str], Iterator[int]]:
+    """The command, and the numbers of the documents that it removes."""
+    command = [
+        sys.executable,
+        str(REPOSITORY / "tools/dedup.py"),
+        "--input",
+        f"{source}/*.jsonl",
+        "--output",
+        str(work),
+    ]
+    listing = work / "removed.jsonl"
+    return command, (json.loads(line)["line"] - 1 for name in (listing,) for line in name.open())
+
+
+def datatrove(python: str, words: str, source: Path, work: Path) -> tuple[list[str], Iterator[int]]:
+    """The same for datatrove."""
+    command = [python, "-c", DATATROVE, str(source), str(work), words]
+    folder = work / "removed"
+    return command, (int(json.loads(line)["id"]) for path in folder.glob("*") for line in path.open())
+
+
+def main() -> None:
+    """Time all, interleaved."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--input", nargs="+", required=True)
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--planted", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--datatrove_python", help="an interpreter that has datatrove[processing] and spaCy")
+    a = parser.parse_args()
+    rng = random.Random(1)
+    texts = cut_documents(a.input, a.documents, rng)
+    pool = " ".join(texts[:200]).split()
+    texts += [edited(rng.choice(texts), rng.uniform(0.7, 1.0), NGRAM, pool, rng) for _ in range(a.planted)]
+    rng.shuffle(texts)
+    near = near_pairs(texts)
+    partners = {document for pair in near for document in pair}
+    engines = {"megalite": ours}
+    for words in ("white space", "English") if a.datatrove_python else ():
+        engines[f"datatrove, {words}"] = lambda source, work, words=words: datatrove(
+            a.datatrove_python, words, source, work
+        )
+    speeds: dict[str, list[float]] = {name: [] for name in engines}
+    quality: dict[str, tuple[float, float, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folders = {"one": Path(name) / "one", "all": Path(name) / "all"}
+        for label, content in (("one", texts[:1]), ("all", texts)):
+            folders[label].mkdir()
+            rows = [json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(content)]
+            (folders[label] / "in.jsonl").write_text("".join(rows))
+        megabytes = sum(len(text.encode()) for text in texts) / 1e6
+        print(f"{len(texts):,} documents, {megabytes:.1f} MB, {len(near)} pairs at {THRESHOLD} or above")
+        for number in range(a.rounds):
+            for engine, command_of in engines.items():
+                start_up, _ = cpu_seconds(command_of(folders["one"], Path(name) / f"one {engine} {number}")[0])
+                command, removed = command_of(folders["all"], Path(name) / f"all {engine} {number}")
+                seconds, peak = cpu_seconds(command)
+                speeds[engine].append(megabytes / (seconds - start_up))
+                gone = set(removed)
+                found = sum(x in gone or y in gone for x, y in near) / len(near)
+                quality.setdefault(engine, (found, len(gone & partners) / max(1, len(gone)), peak))
+    for engine in engines:
+        recall, precision, peak = quality[engine]
+        print(
+            f"{engine:<24} median {statistics.median(speeds[engine]):6.2f} MB a CPU second, recall {recall:.4f}, "
+            f"precision {precision:.4f}, peak so far {peak:.0f} MB"
+        )
+    for engine in list(engines)[1:]:
+        ratio = statistics.median(x / y for x, y in zip(speeds["megalite"], speeds[engine], strict=True))
+        print(f"megalite / {engine}: {ratio:.1f} (median of the rounds' ratios)")
+
+
+if __name__ == "__main__":
+    main()
