@@ -19,7 +19,15 @@ from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_fi
 from megalite.corpus.kept_shards import KeptShards, json_line
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.readers import OnError, ReadReport
-from megalite.corpus.unit_books import Written, gather, merge_ledgers, remember, remembered, source_of
+from megalite.corpus.unit_books import (
+    Written,
+    gather,
+    merge_ledgers,
+    refuse_nothing_read,
+    remember,
+    remembered,
+    source_of,
+)
 from megalite.corpus.whole_folder import check_output, whole_folder
 from megalite.corpus.work_folder import PLAN, forget, is_finished, whole_file, work_folder, work_folder_of
 from megalite.corpus.worker_pool import WorkerPool
@@ -93,6 +101,7 @@ def decontaminate(
     with work_folder(work, content) as folder:
         written = _write_units(plan, folder, workers, console)
         ledger = merge_ledgers(written)
+        refuse_nothing_read(folder, plan.inputs, ledger.read, ledger.malformed_examples)
         books = {"items": len(index.items), "too_short": dict(index.too_short)} | rule.model_dump()
         values = ledger.to_json() | {"decontamination": books}
         with whole_folder(output) as partial:

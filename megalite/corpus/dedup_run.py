@@ -16,14 +16,14 @@ from megalite.corpus.dedup_scan import Plan, Scanned, scan_unit, scanned_parts
 from megalite.corpus.dedup_write import write_unit
 from megalite.corpus.duplicate_clusters import REMOVED, Settled, bucket_edges, join, roots, settle
 from megalite.corpus.lsh_index import LshIndex, Part
-from megalite.corpus.unit_books import Written
+from megalite.corpus.unit_books import Written, refuse_nothing_read
 from megalite.corpus.word_hashes import Offsets
 from megalite.corpus.work_folder import whole_file
 from megalite.corpus.worker_pool import WorkerPool
 
 BYTES_A_DOCUMENT = 24
 """Held for every document while clusters are made."""
-BYTES_A_CANDIDATE = 1024
+BYTES_A_CANDIDATE = 1536
 """Held for every document of the clusters that are being settled."""
 
 Item = TypeVar("Item")
@@ -57,6 +57,8 @@ class DedupRun:
         with self._progress, self._pool:
             units = range(len(self._plan.inputs.units()))
             scanned = self._map("hashing", functools.partial(scan_unit, self._plan, self._folder), units)
+            examples = [example for unit in scanned for example in unit.examples]
+            refuse_nothing_read(self._folder, self._plan.inputs, sum(unit.documents for unit in scanned), examples)
             first = sum(part.documents for part in known)
             own = scanned_parts(self._plan, self._folder, [unit.documents for unit in scanned], first)
             removed, compared = self._remembered([*known, *own], first)

@@ -7,17 +7,17 @@ stays, no chain of small edits takes away a document unlike all that is left, an
 be near-duplicates.
 """
 
-from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from megalite.corpus.lsh_index import LshIndex
+from megalite.corpus.shingle_sets import ShingleSets
 from megalite.corpus.word_hashes import Hashes, Offsets
 
 REMOVED = np.dtype([("document", "<i8"), ("twin", "<i8"), ("jaccard", "<f8"), ("exact", "?")])
-SETS_HELD_BYTES = 32 << 20
+_NONE = np.empty(0, np.int64)
 
 
 def bucket_edges(index: LshIndex, column: int, memory_bytes: int) -> npt.NDArray[np.int64]:
@@ -87,25 +87,28 @@ def settle(index: LshIndex, documents: Offsets, threshold: float) -> Settled:
     records = index.records(documents)
     known = documents < index.known
     order = np.lexsort((documents, np.where(known, 0.0, -records["score"]), ~known))
-    digests = [tuple(digest) for digest in records["digest"].tolist()]
-    sets = _Sets(index, documents, records)
+    digests = records["digest"].copy()
+    sets = ShingleSets(index, documents, records, threshold)
     buckets = _Buckets(index.keys(documents))
     removed, compared = [], 0
     for position in order.tolist():
-        twin, jaccard = None, 0.0
-        for other in () if known[position] else buckets.staying_with(position):
-            if digests[other] == digests[position]:
-                twin, jaccard = other, 1.0
-                break
-            compared += 1
-            jaccard = sets.jaccard(position, other)
-            if jaccard >= threshold:
-                twin = other
-                break
-        if twin is None:
+        twin, jaccard, exact = -1, 1.0, False
+        others = _NONE if known[position] else buckets.staying_with(position)
+        if len(others):
+            equal = others[(digests[others] == digests[position]).all(axis=1)]
+            if exact := len(equal) > 0:
+                twin = int(equal[0])
+            else:
+                for other in sets.likely(position, others).tolist():
+                    compared += 1
+                    jaccard = sets.jaccard(position, other)
+                    if jaccard >= threshold:
+                        twin = other
+                        break
+        if twin < 0:
             buckets.stay(position)
         else:
-            removed.append((documents[position], documents[twin], jaccard, digests[twin] == digests[position]))
+            removed.append((documents[position], documents[twin], jaccard, exact))
     return Settled(np.array(removed, REMOVED), compared)
 
 
@@ -129,17 +132,19 @@ class _Buckets:
         self._buckets = buckets[np.argsort(owners, kind="stable")]
         self._ends = np.cumsum(np.bincount(owners, minlength=len(keys)))
         self._begins = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
-        self._staying = np.empty(len(buckets), np.int32)
+        self._staying = np.empty(len(buckets), np.int64)
         self._filled = np.zeros(used, np.int32)
 
-    def staying_with(self, document: int) -> list[int]:
+    def staying_with(self, document: int) -> Offsets:
         """The documents that stay and share a bucket with this one, those that share most buckets first."""
         mine = self._of(document)
         filled = self._filled[mine]
-        counts: Counter[int] = Counter()
-        for begin, size in zip(self._begins[mine][filled > 0].tolist(), filled[filled > 0].tolist(), strict=True):
-            counts.update(self._staying[begin : begin + size].tolist())
-        return [other for other, _ in counts.most_common()]
+        if not filled.any():
+            return _NONE
+        ranges = zip(self._begins[mine].tolist(), filled.tolist(), strict=True)
+        found = np.concatenate([self._staying[begin : begin + size] for begin, size in ranges])
+        others, counts = np.unique(found, return_counts=True)
+        return others[np.argsort(-counts, kind="stable")]
 
     def stay(self, document: int) -> None:
         """Note that this document stays."""
@@ -149,33 +154,3 @@ class _Buckets:
 
     def _of(self, document: int) -> Offsets:
         return self._buckets[self._ends[document - 1] if document else 0 : self._ends[document]]
-
-
-class _Sets:
-    """The sets of n-grams of the documents that are being compared, a bounded number of them held."""
-
-    def __init__(self, index: LshIndex, documents: Offsets, records: npt.NDArray[Any]) -> None:
-        self._index, self._documents, self._records = index, documents, records
-        self._held: dict[int, Hashes] = {}
-        self._bytes = 0
-
-    def jaccard(self, a: int, b: int) -> float:
-        """Shared n-grams over all n-grams; 0 where a document has none."""
-        first, second = self._get(a), self._get(b)
-        if len(first) == 0 or len(second) == 0:
-            return 0.0
-        both = np.concatenate((first, second))
-        both.sort()
-        shared = int(np.count_nonzero(both[1:] == both[:-1]))
-        return shared / (len(both) - shared)
-
-    def _get(self, position: int) -> Hashes:
-        found = self._held.get(position)
-        if found is None:
-            if self._bytes > SETS_HELD_BYTES:
-                self._held.clear()
-                self._bytes = 0
-            found = self._index.shingle_set(int(self._documents[position]), self._records[position])
-            self._held[position] = found
-            self._bytes += found.nbytes
-        return found

@@ -123,6 +123,10 @@ class LshIndex:
         self._tables = [part.table() for part in self.parts]
         self._files: OrderedDict[int, Any] = OrderedDict()
 
+    def __reduce__(self) -> tuple[type["LshIndex"], tuple[list[Part], int]]:
+        """A copy in another process opens the files itself."""
+        return LshIndex, (self.parts, self.known)
+
     @property
     def documents(self) -> int:
         """How many in all."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from megalite.config.errors import DataError
+from megalite.corpus.input_units import Inputs
 from megalite.corpus.ledger import VICTIMS_KEPT, Ledger
 from megalite.corpus.readers import EXAMPLES_KEPT, Document
 from megalite.corpus.work_folder import whole_file
@@ -42,6 +44,15 @@ def remember(folder: Path, number: int, listing: str, files: list[str], ledger: 
     with whole_file(folder / f"written-{number:05d}.json") as target:
         target.write(json.dumps(written._asdict()).encode())
     return written
+
+
+def refuse_nothing_read(folder: Path, inputs: Inputs, read: int, examples: Sequence[str]) -> None:
+    """Raises: DataError where there is no document in any input; the work folder goes."""
+    if read == 0:
+        shutil.rmtree(folder)
+        names = ", ".join(file.path for file in inputs.files[:3])
+        malformed = f"; {examples[0]}" if examples else ""
+        raise DataError(f"{names}: no document in {len(inputs.files)} file(s){malformed}; check --text_key")
 
 
 def source_of(document: Document) -> str:

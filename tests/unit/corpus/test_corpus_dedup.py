@@ -258,6 +258,9 @@ def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
         run(source, tmp_path / "out", keep="best")
     with pytest.raises(FileNotFoundError, match="--write_index"):
         run(source, tmp_path / "out", against=[tmp_path])
+    with pytest.raises(DataError, match=r"no document in 1 file\(s\); .*in\.jsonl:1: no key 'body'"):
+        run(source, tmp_path / "out", text_key="body")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
     run(source, tmp_path / "out")
     with pytest.raises(DataError, match="exists"):
         run(source, tmp_path / "out", keep="longest")
@@ -275,3 +278,15 @@ def test_a_long_document_is_compared_like_any_other(tmp_path: Path, monkeypatch:
     assert run(source, tmp_path / "pieces", write_index=True) == whole
     assert [entry["line"] for entry in whole] == [3, 4]
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
+
+
+def test_pages_of_one_template_are_told_apart_as_by_a_brute_force(tmp_path: Path) -> None:
+    template = sample(0, 150)
+    pages = [f"{template} {sample(number, 40)}" for number in range(1, 60)]
+    pages += [edited(page, every=80) for page in pages[::3]]
+    removed = run(write(tmp_path / "in.jsonl", pages), tmp_path / "out")
+    pairs = all_pairs(pages)
+    assert sum(0.5 < jaccard < 0.8 for jaccard in pairs.values()) > 2000
+    assert {entry["line"] - 1 for entry in removed} == keep_first(pairs, len(pages), 0.8)
+    books = json.loads((tmp_path / "out/ledger.json").read_text())["dedup"]
+    assert len(removed) <= books["compared"] < 0.25 * len(pairs)

@@ -43,7 +43,7 @@ def test_poor_bands_are_seen_to_be_poor(source: Path) -> None:
 
 
 def test_a_wrong_comparison_is_seen(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.duplicate_clusters._Sets.jaccard", lambda *_: 1.0)
+    monkeypatch.setattr("megalite.corpus.shingle_sets.ShingleSets.jaccard", lambda *_: 1.0)
     assert audit([str(source)], Bands(), "text", QUIET).precision < 0.9
 
 
