@@ -84,7 +84,9 @@ def near_pairs(texts: list[str]) -> set[tuple[int, int]]:
 def measured(command: list[str]) -> tuple[float, float]:
     """CPU seconds of a command and its peak resident memory in MB, seen by a small process in between."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    result = subprocess.run([sys.executable, "-c", METER, *command], check=True, capture_output=True, env=environment)
+    with tempfile.TemporaryDirectory() as folder:  # datatrove leaves its logs where it runs
+        meter = [sys.executable, "-c", METER, *command]
+        result = subprocess.run(meter, check=True, capture_output=True, env=environment, cwd=folder)
     seconds, kilobytes = result.stdout.split()
     return float(seconds), int(kilobytes) / 1024
 

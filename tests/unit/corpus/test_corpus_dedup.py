@@ -164,6 +164,13 @@ def test_the_rule_says_which_copy_stays(tmp_path: Path) -> None:
         assert kept(tmp_path / str(number)) == [texts[line - 1]]
 
 
+def test_what_an_earlier_dump_keeps_stays_whatever_the_rule(tmp_path: Path) -> None:
+    old, new = write(tmp_path / "old.jsonl", [sample(1)]), write(tmp_path / "new.jsonl", [sample(1) + " and more"])
+    assert not run(old, tmp_path / "first", write_index=True, keep="longest")
+    removed = run(new, tmp_path / "second", against=[tmp_path / "first"], keep="longest")
+    assert [(entry["path"], entry["kept_path"]) for entry in removed] == [(str(new), str(old))]
+
+
 def test_a_chain_of_small_edits_removes_nothing_without_a_copy_that_stays(tmp_path: Path) -> None:
     texts = [sample(1)]
     for step in range(1, 12):
