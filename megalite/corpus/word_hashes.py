@@ -34,6 +34,8 @@ UNSPACED = (
     (0xFF66, 0xFF9F),
 )
 """Scripts without spaces between words (Unicode 17, Blocks.txt), first to last."""
+SPACED = (0x1800, 0x303F)
+"""Between them: a text whose rarest letters are quotation marks and dashes is the usual case."""
 
 
 class Words(NamedTuple):
@@ -78,14 +80,14 @@ def hash_words(texts: Sequence[str]) -> Words:
     if sum(lengths) != len(units) + 1:  # some letters take two units
         lengths = [len(text.encode("utf-16-le", "surrogatepass")) // 2 + 1 for text in texts]
     documents = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    indices = units.astype(np.intp)
-    starts, ends = _words(indices)
     powers, inverses, sums = _powers(1 << max(len(units), BLOCK).bit_length())
     sums = sums[: len(units) + 1]
-    _tables().letters.take(indices, out=sums[1:], mode="clip")
+    _tables().letters.take(units.astype(np.intp), out=sums[1:], mode="clip")
+    edges = _edges(units, sums[1:] != 0)
     sums[1:] *= powers[: len(units)]
     np.cumsum(sums, out=sums)
-    hashes = mix((sums[ends] - sums[starts]) * inverses[starts])
+    at_edges, starts = sums[edges], edges[0::2].copy()
+    hashes = mix((at_edges[1::2] - at_edges[0::2]) * inverses[starts])
     return Words(hashes, starts, np.searchsorted(starts, documents), documents[:-1])
 
 
@@ -138,30 +140,26 @@ def _run(hashes: Hashes) -> int:
     return value
 
 
-def _words(units: npt.NDArray[np.intp]) -> tuple[Offsets, Offsets]:
-    """Where words begin and end."""
+def _edges(units: npt.NDArray[np.uint16], letters: npt.NDArray[np.bool_]) -> Offsets:
+    """Where words begin and end, in turn."""
     inside = np.zeros(len(units) + 2, np.bool_)
-    _tables().inside.take(units, out=inside[1:-1], mode="clip")
-    if len(units) == 0 or units.max() < UNSPACED[0][0]:
-        edges = np.flatnonzero(inside[1:] != inside[:-1])
-        return edges[0::2], edges[1::2]
+    inside[1:-1] = letters
+    if not ((units >= UNSPACED[0][0]) & ((units < SPACED[0]) | (units > SPACED[1]))).any():
+        return np.flatnonzero(inside[1:] != inside[:-1])
     alone = np.zeros(len(units) + 2, np.bool_)
-    _tables().alone.take(units, out=alone[1:-1], mode="clip")
-    middle = inside[1:-1]
-    starts = middle & (alone[1:-1] | alone[:-2] | ~inside[:-2])
-    ends = middle & (alone[1:-1] | alone[2:] | ~inside[2:])
-    return np.flatnonzero(starts), np.flatnonzero(ends) + 1
+    alone[1:-1] = _tables().alone[units]
+    starts = letters & (alone[1:-1] | alone[:-2] | ~inside[:-2])
+    ends = letters & (alone[1:-1] | alone[2:] | ~inside[2:])
+    return np.stack((np.flatnonzero(starts), np.flatnonzero(ends) + 1), axis=1).ravel()
 
 
 class _Tables(NamedTuple):
     """For every UTF-16 unit."""
 
-    inside: npt.NDArray[np.bool_]
-    """It belongs to a word."""
     alone: npt.NDArray[np.bool_]
     """It is a word of its own."""
     letters: Hashes
-    """The hash of its lower case."""
+    """The hash of its lower case; 0 where it does not belong to a word."""
 
 
 @lru_cache(maxsize=1)
@@ -173,7 +171,7 @@ def _tables() -> _Tables:
         alone[first : last + 1] = inside[first : last + 1]
     inside[0xD800:0xE000] = alone[0xD800:0xE000] = inside[ord("_")] = True
     lower = [ord(low) if len(low := letter.lower()) == 1 else ord(letter) for letter in letters]
-    return _Tables(inside, alone, mix(np.array(lower, np.uint64) + np.uint64(1)))
+    return _Tables(alone, np.where(inside, mix(np.array(lower, np.uint64)) | np.uint64(1), np.uint64(0)))
 
 
 @lru_cache(maxsize=2)
