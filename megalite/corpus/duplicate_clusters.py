@@ -7,6 +7,7 @@ stays, no chain of small edits takes away a document unlike all that is left, an
 be near-duplicates.
 """
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from megalite.corpus.shingle_sets import ShingleSets
 from megalite.corpus.word_hashes import Hashes, Offsets
 
 REMOVED = np.dtype([("document", "<i8"), ("twin", "<i8"), ("jaccard", "<f8"), ("exact", "?")])
+FEW = 100
+"""So many are counted faster one by one."""
 _NONE = np.empty(0, np.int64)
 
 
@@ -143,6 +146,9 @@ class _Buckets:
             return _NONE
         ranges = zip(self._begins[mine].tolist(), filled.tolist(), strict=True)
         found = np.concatenate([self._staying[begin : begin + size] for begin, size in ranges])
+        if len(found) < FEW:
+            counted = Counter(found.tolist())
+            return np.array(sorted(counted, key=lambda other: (-counted[other], other)))
         others, counts = np.unique(found, return_counts=True)
         return others[np.argsort(-counts, kind="stable")]
 

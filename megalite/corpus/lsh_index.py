@@ -4,6 +4,7 @@ A part is three files: ``.table`` (a record a document), ``.bands`` (chunks of d
 band of all documents is read without the others) and ``.shingles`` (the hashes of the n-grams, for exact comparison).
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -162,11 +163,12 @@ class LshIndex:
         if file is None:
             if len(self._files) == FILES_OPEN:
                 self._files.popitem(last=False)[1].close()
-            file = self._files[part] = self.parts[part].path(".shingles").open("rb")
-        file.seek(int(record["first_shingle"]) * 8)
-        hashes = np.fromfile(file, np.uint64, int(record["shingles"]))
-        hashes.sort()
-        return hashes[np.append(True, hashes[1:] != hashes[:-1])] if len(hashes) else hashes
+            file = self._files[part] = self.parts[part].path(".shingles").open("rb", buffering=0)
+        content = os.pread(file.fileno(), int(record["shingles"]) * 8, int(record["first_shingle"]) * 8)
+        hashes = np.sort(np.frombuffer(content, np.uint64))
+        different = np.ones(len(hashes), np.bool_)
+        np.not_equal(hashes[1:], hashes[:-1], out=different[1:])
+        return hashes[different]
 
     def _by_part(self, documents: Offsets) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
         owners = np.searchsorted(self._ends, documents, side="right")
