@@ -4,7 +4,7 @@ The chance that a pair at Jaccard ``s`` becomes candidates is ``1 - (1 - s**rows
 later, so the bands are chosen to miss nothing, not to be sure.
 """
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -37,18 +37,17 @@ def signatures(grams: Ngrams, permutations: int) -> npt.NDArray[np.uint32]:
 
     A permutation is the multiplication of the hash's upper half by an odd number modulo 2**32.
     """
-    counts = np.diff(grams.bounds)
-    minima = np.full((permutations, len(counts)), 0xFFFFFFFF, np.uint32)
-    filled = np.flatnonzero(counts)
-    if len(filled) == 0:
-        return minima.T
+    filled = np.flatnonzero(np.diff(grams.bounds))
+    found = np.empty((permutations, len(filled)), np.uint32)
     starts = grams.bounds[filled]
     values = (grams.hashes >> np.uint64(32)).astype(np.uint32)
     permuted = np.empty_like(values)
-    for number, factor in enumerate(_odd_numbers(permutations)):
+    for number, factor in enumerate(_odd_numbers(permutations) if len(filled) else ()):
         np.multiply(values, factor, out=permuted)
-        minima[number, filled] = np.minimum.reduceat(permuted, starts)
-    return minima.T
+        np.minimum.reduceat(permuted, starts, out=found[number])
+    minima = np.full((len(grams.bounds) - 1, permutations), 0xFFFFFFFF, np.uint32)
+    minima[filled] = found.T
+    return minima
 
 
 def band_keys(minima: npt.NDArray[np.uint32], bands: int) -> Hashes:
@@ -62,6 +61,7 @@ def band_keys(minima: npt.NDArray[np.uint32], bands: int) -> Hashes:
     return mix(keys)
 
 
-def _odd_numbers(count: int) -> Iterator[np.uint32]:
+@lru_cache(maxsize=1)
+def _odd_numbers(count: int) -> list[np.uint32]:
     numbers = mix(np.arange(SEED, SEED + count, dtype=np.uint64))
-    yield from (numbers >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+    return list((numbers >> np.uint64(32)).astype(np.uint32) | np.uint32(1))
