@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.corpus.eval_items import EvalItem
-from megalite.corpus.word_hashes import BLOCK, Hashes, Offsets, Words, hash_words, ngrams
+from megalite.corpus.word_hashes import BLOCK, Hashes, Offsets, Words, hash_words, ngrams, ngrams_at
 
 BITS_A_GRAM = 16
 """Of the first look: one in so many foreign n-grams gets past it."""
@@ -34,26 +34,34 @@ class EvalIndex:
         """How many different n-grams each item has."""
         self.too_short: Counter[str] = Counter()
         """Texts by file that have too few words to be looked for."""
+        self._shortest = min(n, min_words)
         hashes: dict[int, list[Hashes]] = {}
         owners: dict[int, list[Offsets]] = {}
+        beginnings = [np.empty(0, np.uint64)]
         for block in _blocks(items):
             words = hash_words([item.text for item in block])
             runs = ngrams(words, n)  # of an item with fewer words: one run of all of them
+            begins = ngrams(words, self._shortest)
             for number, (item, count) in enumerate(zip(block, np.diff(words.bounds).tolist(), strict=True)):
                 length = min(n, count)
-                if length < min(n, min_words):
+                if length < self._shortest:
                     self.too_short[item.path] += 1
                     continue
                 grams = np.unique(runs.hashes[runs.bounds[number] : runs.bounds[number + 1]])
                 hashes.setdefault(length, []).append(grams)
                 owners.setdefault(length, []).append(np.full(len(grams), len(self.items)))
+                beginnings.append(begins.hashes[begins.bounds[number] :][: count - length + 1])
                 self.items.append(item)
                 self.grams.append(len(grams))
+        self._seen = _Seen(np.concatenate(beginnings))
         self._tables = [_Table(length, hashes[length], owners[length]) for length in sorted(hashes, reverse=True)]
 
     def find(self, words: Words) -> dict[int, Found]:
         """What stands in which document of a block."""
-        hits = [table.find(words) for table in self._tables]
+        begins = ngrams(words, self._shortest)
+        maybe = begins.words[self._seen.may_hold(begins.hashes)]
+        documents = np.searchsorted(words.bounds, maybe, side="right") - 1
+        hits = [table.find(words, maybe, documents) for table in self._tables]
         lengths = np.repeat([table.length for table in self._tables], [len(items) for _, items in hits])
         at = np.concatenate([at for at, _ in hits]) if hits else np.empty(0, np.int64)
         if len(at) == 0:
@@ -80,6 +88,20 @@ def _blocks(items: Iterable[EvalItem]) -> Iterator[list[EvalItem]]:
     yield block
 
 
+class _Seen:
+    """A first look at the beginnings of all n-grams, small enough for every word of a corpus."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        bits = 1 << (len(hashes) * BITS_A_GRAM).bit_length()
+        self._mask = np.uint64(bits - 1)
+        self._bits: npt.NDArray[np.bool_] = np.zeros(bits, np.bool_)
+        self._bits[hashes & self._mask] = True
+
+    def may_hold(self, hashes: Hashes) -> Offsets:
+        """Which of ``hashes`` may be among them."""
+        return np.flatnonzero(self._bits[hashes & self._mask])
+
+
 class _Table:
     """The n-grams of one length, sorted, each with its items."""
 
@@ -88,20 +110,22 @@ class _Table:
         every, owner = np.concatenate(hashes), np.concatenate(owners)
         order = np.lexsort((owner, every))
         self._hashes, self._owners = every[order], owner[order]
-        bits = 1 << (len(every) * BITS_A_GRAM).bit_length()
-        self._mask = np.uint64(bits - 1)
-        self._seen: npt.NDArray[np.bool_] = np.zeros(bits, np.bool_)
-        self._seen[self._hashes & self._mask] = True
 
-    def find(self, words: Words) -> tuple[Offsets, Offsets]:
-        """The word at which each n-gram found begins, and the item; once for every different n-gram of a document."""
-        grams = ngrams(words, self.length)
-        maybe = np.flatnonzero(self._seen[grams.hashes & self._mask])
-        low = np.searchsorted(self._hashes, grams.hashes[maybe], side="left")
-        counts = np.searchsorted(self._hashes, grams.hashes[maybe], side="right") - low
-        maybe, low, counts = maybe[counts > 0], low[counts > 0], counts[counts > 0]
-        documents = np.searchsorted(grams.bounds, maybe, side="right")
+    def find(self, words: Words, at: Offsets, documents: Offsets) -> tuple[Offsets, Offsets]:
+        """The word at which each n-gram found begins, and the item; once for every different n-gram of a document.
+
+        Args:
+            at: words that are looked at.
+            documents: theirs.
+        """
+        inside = at + self.length <= words.bounds[documents + 1]
+        at, documents = at[inside], documents[inside]
+        hashes = ngrams_at(words, at, self.length)
+        low = np.searchsorted(self._hashes, hashes, side="left")
+        counts = np.searchsorted(self._hashes, hashes, side="right") - low
+        held = counts > 0
+        at, documents, low, counts = at[held], documents[held], low[held], counts[held]
         _, firsts = np.unique(np.stack((documents, low)), axis=1, return_index=True)
-        maybe, low, counts = maybe[firsts], low[firsts], counts[firsts]
+        at, low, counts = at[firsts], low[firsts], counts[firsts]
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(grams.words[maybe], counts), self._owners[np.repeat(low, counts) + steps]
+        return np.repeat(at, counts), self._owners[np.repeat(low, counts) + steps]

@@ -111,6 +111,15 @@ def ngrams(words: Words, n: int) -> Ngrams:
     return Ngrams(mix(sums[chosen]), chosen, np.concatenate(([0], np.cumsum(kept))))
 
 
+def ngrams_at(words: Words, at: Offsets, n: int) -> Hashes:
+    """The hashes that ``ngrams`` gives to the runs of ``n`` words that begin at these words, and end in the block."""
+    sums = words.hashes[at]
+    for j in range(1, n):
+        sums *= np.uint64(BASE)
+        sums += words.hashes[at + j]
+    return mix(sums)
+
+
 def ngrams_of_long_text(text: str, n: int, letters: int) -> Iterator[Ngrams]:
     """The n-grams of one text in pieces, for a text whose arrays would not fit the memory.
 
