@@ -23,6 +23,8 @@ from megalite.corpus.whole_folder import check_output, whole_folder
 from megalite.corpus.work_folder import PLAN, forget, is_finished, work_folder, work_folder_of
 
 WRITTEN = ("kept-*.jsonl.zst", "removed.jsonl", "ledger.json", PLAN, NAME, *(f"index-*{suffix}" for suffix in SUFFIXES))
+FAIR_CHANCE = 0.99
+"""Of finding a pair at the threshold; below it the user is told."""
 PROCESS_MB = 128
 """What a process takes before it holds anything that grows with the corpus."""
 
@@ -117,6 +119,11 @@ def deduplicate(
         forget(work, content)
         return
     check_output(output, WRITTEN, overwrite)
+    if (chance := bands.chance(bands.threshold)) < FAIR_CHANCE:
+        told = (
+            f"--bands {bands.bands} --rows {bands.rows} find a pair at {bands.threshold} with a chance of {chance:.1%}"
+        )
+        console.print(f"{told}; fewer --rows or more --bands miss less", highlight=False)
     began = time.perf_counter()
     with work_folder(work, content) as folder:
         outcome = DedupRun(plan, folder, workers, share, console).run(known)

@@ -1,6 +1,7 @@
 """Deduplication against a brute force over all pairs, and its promises: same bytes, nothing lost, nothing half done."""
 
 import errno
+import io
 import json
 import re
 from collections import Counter
@@ -255,6 +256,15 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(tmp_path: Path, monkeypatc
     run(inputs, tmp_path / "out")
     run(inputs, tmp_path / "fresh")
     assert files(tmp_path / "out") == files(tmp_path / "fresh")
+
+
+def test_bands_too_coarse_for_the_threshold_are_told(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", ["a text"])
+    for threshold, told in ((0.8, ""), (0.6, "--bands 20 --rows 6 find a pair at 0.6 with a chance of 61.5%")):
+        console = Console(record=True, width=200, file=io.StringIO())
+        deduplicate([str(source)], tmp_path / str(threshold), Bands(threshold=threshold), console)
+        assert told in (text := console.export_text())
+        assert ("chance" in text) == bool(told)
 
 
 def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
