@@ -131,7 +131,7 @@ def main() -> None:
     engines = {"megalite": ours}
     for words in ("str.split", "English") if a.datatrove_python else ():
         engines[f"datatrove, {words}"] = lambda source, work, words=words: datatrove(
-            a.datatrove_python, words, source, work
+            str(Path(a.datatrove_python).absolute()), words, source, work
         )
     speeds: dict[str, list[float]] = {name: [] for name in engines}
     quality: dict[str, tuple[float, float, float]] = {}
