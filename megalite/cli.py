@@ -5,6 +5,10 @@ import sys
 
 VERBS = {
     "prepare-corpus": ("megalite.corpus.prepare", "text from files, packages or a dataset becomes clean shards"),
+    "recount-corpus": ("megalite.corpus.scores", "a dry run counted again by other thresholds"),
+    "train-classifier": ("megalite.corpus.train_classifier", "labelled text becomes a filter"),
+    "dedup": ("megalite.corpus.dedup", "exact and near-duplicates out"),
+    "decontaminate": ("megalite.corpus.decontaminate", "documents with evaluation items out"),
     "train-tokenizer": ("megalite.tokenizer.train", "clean text becomes a vocabulary that AutoTokenizer loads"),
     "preprocess": ("megalite.data.preprocess", "clean text becomes token ids in .bin/.idx"),
     "merge": ("megalite.data.merge", "several .bin/.idx become one"),

@@ -35,4 +35,10 @@ step "7. an lm-eval task from a local file: which text continues this one? (chan
 python tools/make_cloze_task.py --input "$data/corpus/valid-*.jsonl.zst" --output $data/cloze --max_items 40
 python tools/evaluate.py $model --tasks $data/cloze/cloze.yaml
 
-printf '\nThe model is in %s\n' "$model"
+step "8. conversations from docstrings, SFT with its mask doctor, then DPO"
+python tools/make_chat_rows.py --output $data/chats
+accelerate launch --cpu --num_processes 2 tools/sft.py --config examples/tiny/sft.yaml model.path=$model run.name=$run-sft
+deepspeed --num_gpus 2 tools/preferences.py --config examples/tiny/dpo.yaml --ds_config ds_configs/zero2.json \
+    model.path=runs/$run-sft/hf run.name=$run-dpo
+
+printf '\nThe model is in %s, its fine-tuned form in %s\n' "$model" "runs/$run-dpo/hf"
