@@ -139,7 +139,7 @@ def _write_unit(plan: Plan, folder: Path, number: int) -> Written:
     if (written := remembered(folder, number)) is not None:
         return written
     index = _eval_index(plan)
-    ledger, report = Ledger(), ReadReport()
+    ledger, report = Ledger(stage="decontaminate"), ReadReport()
     listing = f"contaminated-{number:05d}.jsonl"
     documents = (document for _, document in plan.inputs.documents(number, report))
     with whole_file(folder / listing) as flagged, KeptShards(folder, number) as shards:

@@ -32,7 +32,7 @@ def write_unit(
     """
     if (written := remembered(folder, number)) is not None:
         return written
-    ledger, report = Ledger(), ReadReport()
+    ledger, report = Ledger(stage="dedup"), ReadReport()
     listing = f"removed-{number:05d}.jsonl"
     with whole_file(folder / listing) as losses, KeptShards(folder, number) as shards:
         for document, empty, loss in _documents(plan, number, part, removed, report):

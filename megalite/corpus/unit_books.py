@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 from megalite.config.errors import DataError
 from megalite.corpus.input_units import Inputs
-from megalite.corpus.ledger import VICTIMS_KEPT, Ledger
-from megalite.corpus.readers import EXAMPLES_KEPT, Document
+from megalite.corpus.ledger import Ledger
+from megalite.corpus.readers import Document
 from megalite.corpus.work_folder import whole_file
+
+PLAIN = ("stage", "read", "kept", "malformed", "malformed_examples", "kept_bytes")
+COUNTED = ("dropped", "dropped_bytes", "kept_by_source")
 
 
 class Written(NamedTuple):
@@ -40,7 +43,7 @@ def remembered(folder: Path, number: int) -> Written | None:
 def remember(folder: Path, number: int, listing: str, files: list[str], ledger: Ledger) -> Written:
     """Note that a unit is written."""
     sizes = [(folder / name).stat().st_size for name in (listing, *files)]
-    written = Written(listing, files, sizes, ledger.to_json())
+    written = Written(listing, files, sizes, _noted(ledger))
     with whole_file(folder / f"written-{number:05d}.json") as target:
         target.write(json.dumps(written._asdict()).encode())
     return written
@@ -72,18 +75,26 @@ def gather(folder: Path, partial: Path, written: Sequence[Written], listing: str
 
 
 def merge_ledgers(written: Sequence[Written]) -> Ledger:
-    """One ledger of all units; the first victims and examples are kept."""
+    """One ledger of all units."""
     total = Ledger()
-    for ledger in (unit.ledger for unit in written):
-        total.read += ledger["read"]
-        total.kept += ledger["kept"]
-        total.malformed += ledger["malformed"]
-        total.malformed_examples = (total.malformed_examples + ledger["malformed_examples"])[:EXAMPLES_KEPT]
-        total.kept_bytes += ledger["kept_bytes"]
-        total.dropped.update(ledger["dropped"])
-        total.kept_by_source.update(ledger["kept_by_source"])
-        for source, counts in ledger["dropped_by_source"].items():
-            total.dropped_by_source.setdefault(source, Counter()).update(counts)
-        for rule, sample in ledger["victims"].items():
-            total.victims[rule] = (total.victims.get(rule, []) + sample)[:VICTIMS_KEPT]
+    for unit in written:
+        books = _restored(unit.ledger, total.read)
+        total.stage = books.stage
+        total.merge(books)
     return total
+
+
+def _noted(ledger: Ledger) -> dict[str, Any]:
+    """What is kept of a ledger in JSON; these stages have rules of their own and judge by no filter."""
+    assert ledger.read == ledger.kept + ledger.dropped.total(), "a document was lost"
+    return {name: getattr(ledger, name) for name in (*PLAIN, *COUNTED, "dropped_by_source", "_victims")}
+
+
+def _restored(noted: dict[str, Any], read_before: int) -> Ledger:
+    values = {name: noted[name] for name in PLAIN} | {name: Counter(noted[name]) for name in COUNTED}
+    values["dropped_by_source"] = {source: Counter(counts) for source, counts in noted["dropped_by_source"].items()}
+    values["_victims"] = {
+        rule: [(lot, number + read_before, victim) for lot, number, victim in sample]
+        for rule, sample in noted["_victims"].items()
+    }
+    return Ledger(**values)

@@ -136,6 +136,10 @@ def test_every_document_is_kept_or_listed_once(tmp_path: Path) -> None:
     ledger = json.loads((tmp_path / "out/ledger.json").read_text())
     assert ledger["read"] == ledger["kept"] + sum(ledger["dropped"].values()) == len(read)
     assert ledger["dropped"]["empty"] == 2
+    assert {rule: len(sample) for rule, sample in ledger["victims"].items()} == {
+        rule: min(10, count) for rule, count in ledger["dropped"].items()
+    }
+    assert set(ledger["dropped_bytes"]) == set(ledger["dropped"])
     assert ledger["dropped"]["exact_duplicate"] == 6
     assert {entry["jaccard"] for entry in removed if entry["rule"] == "exact_duplicate"} == {1.0}
 
