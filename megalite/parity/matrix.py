@@ -4,7 +4,7 @@ import argparse
 import functools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -112,7 +112,14 @@ def run_matrix(
     return failed
 
 
-def run_case(base: RunConfig, case: Case, steps: int, reference: Path, timeout_seconds: float, sabotage=None) -> Errors:  # type: ignore[no-untyped-def]
+def run_case(
+    base: RunConfig,
+    case: Case,
+    steps: int,
+    reference: Path,
+    timeout_seconds: float,
+    sabotage: Callable[[], None] | None = None,
+) -> Errors:
     """The largest errors over all ranks. Raises: RankError where a rank fails or hangs."""
     arguments = (base, case, steps, reference, sabotage)
     everyones = run_on_ranks(compare_on_rank, case.world_size, *arguments, timeout_seconds=timeout_seconds)
