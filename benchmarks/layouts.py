@@ -15,26 +15,17 @@ from deepspeed.utils import groups
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.ds_config import merge_ds_config
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
-from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
-from megalite.parity.on_ranks import own_batches
+from megalite.parity.on_ranks import engine_of, own_batches
 from megalite.parity.ranks import run_on_ranks
-from megalite.parity.wire import WireCounter
+from megalite.parity.wire import NOTHING_KEPT, WireCounter
 from megalite.planning.communication import wire_bytes
 from megalite.training.engine import Engine
-from megalite.training.pipeline_engine import build_engine
 
 REPOSITORY = Path(__file__).parents[1]
 LAYOUTS = ("d2 zero0", "t2 zero0", "t2 sp zero0", "p2 zero0", "c2 zero0", "d2 zero1", "d2 zero2", "d2 zero3")
-PARTITIONED = {
-    "stage3_param_persistence_threshold": 0,
-    "stage3_max_live_parameters": 0,
-    "stage3_max_reuse_distance": 0,
-}
-"""By default DeepSpeed keeps a model as small as this one whole on every rank, which is not ZeRO-3's traffic."""
 
 
 def measure(base: RunConfig, rounds: int, threads: int) -> list[tuple[str, list[float], float, float]]:
@@ -66,11 +57,8 @@ def measure(base: RunConfig, rounds: int, threads: int) -> list[tuple[str, list[
 
 def _engine(base: RunConfig, text: str) -> tuple[Engine, RunConfig]:
     case = Case.parse(text)
-    config = case.config(base)
-    mesh = Mesh.create(config.parallel)
-    zero = {"stage": case.zero_stage} | (PARTITIONED if case.zero_stage == 3 else {})
-    ds_config = merge_ds_config(config, {"zero_optimization": zero}, mesh.shape, "run", "layout")
-    return build_engine(config, ds_config, mesh, torch.device("cpu")), config
+    engine, _ = engine_of(base, case, **(NOTHING_KEPT if case.zero_stage == 3 else {}))
+    return engine, engine.config
 
 
 def _switch_to(engine: Engine) -> None:

@@ -9,19 +9,17 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 
-from megalite.config.ds_config import merge_ds_config
 from megalite.config.schema import RunConfig
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.loader import BatchLoader
-from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
+from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
 from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
-from megalite.training.pipeline_engine import build_engine
 
 VOCAB = 61
 DATA = {"train": "checksum"}
@@ -75,12 +73,10 @@ def train_case(folder: Path, name: str, layout: str, resume_from: Path | None = 
 
 def _train_on_this_rank(folder: Path, name: str, layout: str, resume_from: Path | None) -> None:
     case = Case.parse(layout)
-    config = case.config(run_config(folder, run={"name": name}))
-    mesh = Mesh.create(config.parallel)
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": case.zero_stage}}, mesh.shape, "yaml", "json")
+    engine, ds_config = engine_of(run_config(folder, run={"name": name}), case)
+    config, mesh = engine.config, engine.mesh
     run = folder / name
     run.mkdir(exist_ok=True)
-    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
     start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, DATA)
     dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
     if resume_from is not None:

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Size, Tensor
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.load import read_yaml
 from megalite.config.model import ModelConfig
-from megalite.model.causal_lm import CausalLM
 from megalite.model.hf_config import model_config_from_hf
-from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.mesh import Mesh
+from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.training.checkpoint_state import MANIFEST
 from megalite.training.run_folder import checkpoints
 from megalite.training.tensor_files import TensorFiles
@@ -120,8 +117,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _check_tensors(folder: Path, found: dict[str, Size], model: ModelConfig) -> None:
-    with torch.device("meta"):
-        expected = {name: weight.shape for name, weight in named_hf_parameters(CausalLM(model, Mesh.single()))}
+    expected = hf_parameter_shapes(model)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             described, held = (

@@ -96,6 +96,15 @@ class Case:
         return config
 
 
+def fits(case: Case, base: RunConfig) -> bool:
+    """Whether the config's checks let the case through."""
+    try:
+        case.config(base)
+    except ConfigError:
+        return False
+    return True
+
+
 def allowed_cases(base: RunConfig, most_ranks: int) -> Iterator[Case]:
     """Every layout of 1, 2, 4 ... ``most_ranks`` ranks that the config's checks let through, with and without sp."""
     sizes = [2**power for power in range(most_ranks.bit_length()) if 2**power <= most_ranks]
@@ -104,11 +113,8 @@ def allowed_cases(base: RunConfig, most_ranks: int) -> Iterator[Case]:
             continue
         for stage, sequence_parallel in itertools.product(range(4), (False, True)):
             case = Case(pipe, data, context, tensor, stage, frozenset({"sp"} if sequence_parallel else ()))
-            try:
-                case.config(base)
-            except ConfigError:
-                continue
-            yield case
+            if fits(case, base):
+                yield case
 
 
 def step_data(config: RunConfig, step: int) -> dict[str, Tensor]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.errors import ConfigError, DivergenceError, one_line_errors
+from megalite.config.errors import DivergenceError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
-from megalite.parity.case import FEATURES, Case, allowed_cases
+from megalite.parity.case import FEATURES, Case, allowed_cases, fits
 from megalite.parity.on_ranks import Errors, compare_on_rank
 from megalite.parity.ranks import RankError, run_on_ranks
 from megalite.parity.reference import train_plainly
@@ -69,7 +69,7 @@ def main() -> None:
     else:
         cases = [*allowed_cases(base, arguments.max_ranks)]
         cases += [
-            case for case in map(Case.parse, NAMED) if case.world_size <= arguments.max_ranks and _fits(case, base)
+            case for case in map(Case.parse, NAMED) if case.world_size <= arguments.max_ranks and fits(case, base)
         ]
     for case in cases:
         case.config(base)  # refuse all that cannot be before the first process starts
@@ -135,14 +135,6 @@ def out_of_tolerance(case: Case, errors: Errors) -> str:
         if not getattr(errors, key) <= getattr(limits, key)
     ]
     return "; ".join(found)
-
-
-def _fits(case: Case, base: RunConfig) -> bool:
-    try:
-        case.config(base)
-    except ConfigError:
-        return False
-    return True
 
 
 def _reference(base: RunConfig, steps: int, folder: Path, features: frozenset[str]) -> Path:

@@ -53,11 +53,8 @@ def compare_on_rank(
     """
     if sabotage is not None:
         sabotage()
-    config, expected = case.config(base), Trace.read(reference)
-    mesh = Mesh.create(config.parallel)
-    ds_values = {"zero_optimization": {"stage": case.zero_stage}}
-    ds_config = merge_ds_config(config, ds_values, mesh.shape, "the run", "its layout")
-    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    engine, _ = engine_of(base, case)
+    config, mesh, expected = engine.config, engine.mesh, Trace.read(reference)
     losses, norms, gradients = [], [], {}
     for step in range(steps):
         lr = learning_rate(config.schedule, config.optimizer.lr, step, config.training.steps)
@@ -75,6 +72,15 @@ def compare_on_rank(
         weight=max(float((weight.cpu() - expected.weights[name]).abs().max()) for name, weight in weights.items()),
         worst_gradient=worst,
     )
+
+
+def engine_of(base: RunConfig, case: Case, **zero: Any) -> tuple[Engine, dict[str, Any]]:
+    """The engine of the case in this rank's place, and its DeepSpeed config; ``zero`` adds keys of ``zero_optimization``."""
+    config = case.config(base)
+    mesh = Mesh.create(config.parallel)
+    values = {"zero_optimization": {"stage": case.zero_stage, **zero}}
+    ds_config = merge_ds_config(config, values, mesh.shape, "the run", "its layout")
+    return build_engine(config, ds_config, mesh, torch.device("cpu")), ds_config
 
 
 def own_batches(config: RunConfig, mesh: Mesh, step: int) -> list[Batch]:

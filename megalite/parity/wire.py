@@ -10,6 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from megalite.planning.communication import ring_all_gather, ring_all_reduce
 
+NOTHING_KEPT = {
+    "stage3_param_persistence_threshold": 0,
+    "stage3_max_live_parameters": 0,
+    "stage3_max_reuse_distance": 0,
+}
+"""By default DeepSpeed keeps a small model whole on every rank, which is not ZeRO-3's traffic."""
+
 
 class WireCounter(TorchDispatchMode):
     """``sent[operation]`` bytes of this rank, under ring algorithms."""

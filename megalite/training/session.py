@@ -3,6 +3,8 @@
 import datetime
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,64 +42,52 @@ def run_session(
     # The watch names a rank that hangs; the process groups' own time-out, which names none, comes after it.
     device = start_ranks(datetime.timedelta(seconds=2 * config.training.timeout_seconds))
     try:
-        is_first, world_size = torch.distributed.get_rank() == 0, torch.distributed.get_world_size()
-        positions = run / ".ranks"
+        is_first = torch.distributed.get_rank() == 0
         if is_first:
             _open_run_folder(run, config, ds_config)
-            shutil.rmtree(positions, ignore_errors=True)
-            positions.mkdir()
-        torch.distributed.barrier()
         progress = Progress()
-        with Watch(progress, positions, world_size, config.training.timeout_seconds)():
-            outcome = _train(
-                config, ds_config, data, run, start, checkpoint, flops_per_token, console, device, progress
+        with _watched(progress, run / ".ranks", is_first, config.training.timeout_seconds):
+            mesh = Mesh.create(config.parallel)
+            engine = build_engine(config, ds_config, mesh, device, progress)
+            if checkpoint is not None:
+                load_checkpoint(engine, config, checkpoint, start)
+            batch = config.batch
+            loader = BatchLoader(
+                data.train,
+                batch.micro_batch_size,
+                batch.global_batch_size,
+                mesh.data_rank,
+                mesh.data_size,
+                config.data.mask_documents,
             )
-        torch.distributed.barrier()
-        if is_first:
-            shutil.rmtree(positions)
-        return outcome
+            peak = _peak_flops(config, device)
+            named = "measured" if config.hardware.peak_tflops is None else "named"
+            console.print(
+                f"{mesh.shape.world_size} ranks on {device.type} ({mesh.shape}), {config.training.precision}, ZeRO stage "
+                f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s ({named})",
+                highlight=False,
+            )
+            with Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard) as metrics:
+                if checkpoint is not None:
+                    metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
+                reckoning = Reckoning(flops_per_token, peak)
+                return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
     finally:
         end_ranks()
 
 
-def _train(
-    config: RunConfig,
-    ds_config: dict[str, Any],
-    data: TrainingData,
-    run: Path,
-    start: TrainingState,
-    checkpoint: Path | None,
-    flops_per_token: float,
-    console: Console,
-    device: torch.device,
-    progress: Progress,
-) -> Outcome:
-    mesh = Mesh.create(config.parallel)
-    engine = build_engine(config, ds_config, mesh, device, progress)
-    if checkpoint is not None:
-        load_checkpoint(engine, config, checkpoint, start)
-    batch = config.batch
-    loader = BatchLoader(
-        data.train,
-        batch.micro_batch_size,
-        batch.global_batch_size,
-        mesh.data_rank,
-        mesh.data_size,
-        config.data.mask_documents,
-    )
-    peak = _peak_flops(config, device)
-    named = "measured" if config.hardware.peak_tflops is None else "named"
-    console.print(
-        f"{mesh.shape.world_size} ranks on {device.type} ({mesh.shape}), {config.training.precision}, ZeRO stage "
-        f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s ({named})",
-        highlight=False,
-    )
-    is_first = torch.distributed.get_rank() == 0
-    with Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard) as metrics:
-        if checkpoint is not None:
-            metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
-        reckoning = Reckoning(flops_per_token, peak)
-        return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
+@contextmanager
+def _watched(progress: Progress, positions: Path, is_first: bool, timeout_seconds: float) -> Iterator[None]:
+    """Watch over the ranks while the block runs; their position files go when all have left it in order. Collective."""
+    if is_first:
+        shutil.rmtree(positions, ignore_errors=True)
+        positions.mkdir()
+    torch.distributed.barrier()
+    with Watch(progress, positions, torch.distributed.get_world_size(), timeout_seconds)():
+        yield
+    torch.distributed.barrier()
+    if is_first:
+        shutil.rmtree(positions)
 
 
 def _open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any]) -> None:

@@ -3,31 +3,23 @@
 from pathlib import Path
 
 import pytest
-import torch
 
-from megalite.config.ds_config import merge_ds_config
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
-from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
 from megalite.parity.matrix import DEFAULT_CONFIG
-from megalite.parity.on_ranks import own_batches
+from megalite.parity.on_ranks import engine_of, own_batches
 from megalite.parity.ranks import run_on_ranks
-from megalite.parity.wire import WireCounter
+from megalite.parity.wire import NOTHING_KEPT, WireCounter
 from megalite.planning.communication import wire_bytes
-from megalite.training.pipeline_engine import build_engine
 
 TINY = Path(__file__).parents[2] / "examples/tiny/pretrain.yaml"
-PARTITIONED = ("stage3_param_persistence_threshold", "stage3_max_live_parameters", "stage3_max_reuse_distance")
 
 
 def counted_and_reckoned(base: RunConfig, layout: str) -> tuple[float, float]:
     case = Case.parse(layout)
-    config = case.config(base)
-    mesh = Mesh.create(config.parallel)
-    zero = {"stage": case.zero_stage} | (dict.fromkeys(PARTITIONED, 0) if case.zero_stage == 3 else {})
-    ds_config = merge_ds_config(config, {"zero_optimization": zero}, mesh.shape, "yaml", "json")
-    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    engine, _ = engine_of(base, case, **(NOTHING_KEPT if case.zero_stage == 3 else {}))
+    config, mesh = engine.config, engine.mesh
     engine.train_step(own_batches(config, mesh, 0), 1e-3)  # shapes are told to the next stage once
     with WireCounter() as counter:
         engine.train_step(own_batches(config, mesh, 1), 1e-3)

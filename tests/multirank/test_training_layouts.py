@@ -11,7 +11,7 @@ from megalite.config.errors import ConfigError
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
-from megalite.parity.on_ranks import own_batches
+from megalite.parity.on_ranks import engine_of, own_batches
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_save import save_checkpoint
@@ -68,10 +68,8 @@ def test_every_layout_reads_the_same_samples(straight: Path, layout: str) -> Non
 
 def load_and_save(folder: Path, layout: str, checkpoint: Path) -> None:
     case = Case.parse(layout)
-    config = case.config(run_config(folder, run={"name": layout.replace(" ", "-")}))
-    mesh = Mesh.create(config.parallel)
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": case.zero_stage}}, mesh.shape, "yaml", "json")
-    engine = build_engine(config, ds_config, mesh, torch.device("cpu"))
+    engine, ds_config = engine_of(run_config(folder, run={"name": layout.replace(" ", "-")}), case)
+    config = engine.config
     state = resumed_state(checkpoint, config, DATA)
     load_checkpoint(engine, config, checkpoint, state)
     run = folder / f"copied-{layout.replace(' ', '-')}"
