@@ -117,7 +117,7 @@ def decontaminate(
 
 def _write_units(plan: Plan, folder: Path, workers: int, console: Console) -> list[Written]:
     columns = (TextColumn("decontaminating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    units = range(len(plan.inputs.units()))
+    units = range(len(plan.inputs.units))
     written = []
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress, WorkerPool(workers) as pool:
         task = progress.add_task("", total=len(units))

@@ -55,7 +55,7 @@ class DedupRun:
     def run(self, known: Sequence[Part]) -> Outcome:
         """Scan, find, write. ``known`` are the parts of earlier dumps. Raises: DataError."""
         with self._progress, self._pool:
-            units = range(len(self._plan.inputs.units()))
+            units = range(len(self._plan.inputs.units))
             scanned = self._map("hashing", functools.partial(scan_unit, self._plan, self._folder), units)
             examples = [example for unit in scanned for example in unit.examples]
             refuse_nothing_read(self._folder, self._plan.inputs, sum(unit.documents for unit in scanned), examples)

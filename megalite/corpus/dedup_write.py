@@ -69,7 +69,7 @@ def _documents(
         if next(expected, None) is None:
             return
     raise DataError(
-        f"{plan.inputs.files[plan.inputs.units()[number][0]].path}: holds other documents than before; run it again"
+        f"{plan.inputs.files[plan.inputs.units[number][0].file].path}: holds other documents than before; run it again"
     )
 
 

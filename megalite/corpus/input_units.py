@@ -1,11 +1,14 @@
 """Input files in units of work, read the same way however often."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 from megalite.config.errors import DataError
 from megalite.config.section import Section
-from megalite.corpus.readers import Document, OnError, ReadReport, expand_inputs, read_documents
+from megalite.corpus.pieces import cut, numbered
+from megalite.corpus.readers import Document, OnError, Piece, ReadReport, expand_inputs, read_piece
 
 UNIT_BYTES = 64 << 20
 
@@ -18,36 +21,52 @@ class InputFile(Section):
     changed_ns: int
 
 
+class FilePiece(Section):
+    """A piece of a file, as ``readers.Piece`` has it."""
+
+    file: int
+    """The number of the file."""
+    start: int
+    end: int | None
+    size: int
+    before: int
+
+
 class Inputs(Section):
     """The files of a run, and how they are read."""
 
     files: tuple[InputFile, ...]
+    pieces: tuple[FilePiece, ...]
+    """Of all files, in their order."""
     text_key: str
     on_error: OnError
     unit_bytes: int
-    """Small files are taken together up to this size; a file is never divided."""
+    """Pieces are taken together up to this size."""
 
-    def units(self) -> list[range]:
-        """The files' numbers in groups, each a piece of work."""
-        units: list[range] = []
+    @cached_property
+    def units(self) -> list[list[FilePiece]]:
+        """Pieces in groups, each a piece of work."""
+        units: list[list[FilePiece]] = []
         held = self.unit_bytes
-        for number, file in enumerate(self.files):
-            if held + file.size > self.unit_bytes:
-                units.append(range(number, number))
+        for piece in self.pieces:
+            if held + piece.size > self.unit_bytes:
+                units.append([])
                 held = 0
-            units[-1] = range(units[-1].start, number + 1)
-            held += file.size
+            units[-1].append(piece)
+            held += piece.size
         return units
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[tuple[int, Document]]:
         """Every document of a unit with its file's number. Raises: DataError where a file is not what it was."""
-        for number in self.units()[unit]:
+        for number, pieces in groupby(self.units[unit], key=lambda piece: piece.file):
             file = self.files[number]
             path = Path(file.path)
             if not path.is_file() or input_file(path) != file:
                 raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
-            for document in read_documents([path], self.text_key, self.on_error, report):
-                yield number, document
+            for piece in pieces:
+                whole = Piece(path, piece.start, piece.end, piece.size, piece.before)
+                for document in read_piece(whole, self.text_key, self.on_error, report):
+                    yield number, document
 
 
 def input_file(path: Path) -> InputFile:
@@ -57,6 +76,12 @@ def input_file(path: Path) -> InputFile:
 
 
 def find_inputs(patterns: Sequence[str], text_key: str, on_error: OnError) -> Inputs:
-    """The files that globs and plain paths name. Raises: FileNotFoundError, DataError."""
-    files = tuple(input_file(path) for path in expand_inputs(patterns))
-    return Inputs(files=files, text_key=text_key, on_error=on_error, unit_bytes=UNIT_BYTES)
+    """The files that globs and plain paths name, large ones cut. Raises: FileNotFoundError, DataError."""
+    files, pieces = [], []
+    for number, path in enumerate(expand_inputs(patterns)):
+        files.append(input_file(path))
+        for piece in numbered(cut(path, UNIT_BYTES)):
+            pieces.append(
+                FilePiece(file=number, start=piece.start, end=piece.end, size=piece.size, before=piece.before)
+            )
+    return Inputs(files=tuple(files), pieces=tuple(pieces), text_key=text_key, on_error=on_error, unit_bytes=UNIT_BYTES)

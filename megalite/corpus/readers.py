@@ -34,6 +34,20 @@ class Document(NamedTuple):
     """Line (jsonl), row (parquet) or record (WARC) counted from 1; 1 for a txt or HTML file."""
 
 
+class Piece(NamedTuple):
+    """A part of a file, read by itself. The pieces of a file hold each of its documents once, in order."""
+
+    path: Path
+    start: int = 0
+    """First byte (jsonl) or row group (parquet); a line belongs to the piece that holds its first byte."""
+    end: int | None = None
+    """Behind the last byte or row group; None is the end of the file."""
+    size: int = 0
+    """Bytes of the file that are in the piece, to share out the work by."""
+    before: int = 0
+    """Lines or rows of the file that stand before the piece; of lines only ``pieces.numbered`` knows."""
+
+
 @dataclass
 class ReadReport:
     """What a reader has seen."""
@@ -103,6 +117,12 @@ def read_documents(
     Raises: DataError at the first malformed place where ``on_error`` is ``fatal``.
     """
     report = report if report is not None else ReadReport()
+    for path in paths:
+        yield from read_piece(Piece(path), text_key, on_error, report)
+
+
+def read_piece(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    """Every document of a piece, in order; ``read_documents`` tells the rest."""
     readers: dict[Kind, Callable[..., Iterator[Document]]] = {
         "lines": _lines,
         "parquet": _parquet,
@@ -110,10 +130,9 @@ def read_documents(
         "archive": _archive,
         "page": _page,
     }
-    for path in paths:
-        for document in readers[kind_of(path)](path, text_key, on_error, report):
-            report.documents += 1
-            yield document
+    for document in readers[kind_of(piece.path)](piece, text_key, on_error, report):
+        report.documents += 1
+        yield document
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -141,11 +160,11 @@ def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
     return (record, text) if isinstance(text, str) else f"'{text_key}' holds {type(text).__name__}, not a string"
 
 
-def _lines(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
-    number = 0
+def _lines(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    path, number = piece.path, piece.before
     with closing(open_bytes(path)) as file:
         try:
-            for number, line in enumerate(_bounded_lines(file), start=1):
+            for number, line in enumerate(_bounded_lines(file, piece.start, piece.end), start=piece.before + 1):
                 if line is None:
                     report.add_malformed(f"{path}:{number}", f"a line of more than {LONGEST_LINE:,} bytes", on_error)
                     continue
@@ -161,15 +180,22 @@ def _lines(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> 
             report.add_malformed(f"{path}:{number + 1}", f"damaged from here on: {error}", on_error)
 
 
-def _bounded_lines(file: IO[bytes]) -> Iterator[bytes | None]:
-    """The lines of a file; None in place of one that is too long."""
-    while line := file.readline(LONGEST_LINE):
+def _bounded_lines(file: IO[bytes], start: int, end: int | None) -> Iterator[bytes | None]:
+    """The lines that begin from ``start`` on and before ``end``; None in place of one that is too long."""
+    if start > 0:
+        file.seek(start - 1)
+        _pass_line(file)  # the rest of a line that began before, or only its end
+    while (end is None or file.tell() < end) and (line := file.readline(LONGEST_LINE)):
         if len(line) < LONGEST_LINE or line.endswith(b"\n"):
             yield line
-            continue
-        while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
-            pass
-        yield None
+        else:
+            _pass_line(file)
+            yield None
+
+
+def _pass_line(file: IO[bytes]) -> None:
+    while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
+        pass
 
 
 def decompression_errors() -> tuple[type[Exception], ...]:
@@ -181,10 +207,11 @@ def decompression_errors() -> tuple[type[Exception], ...]:
     return (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
-def _parquet(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+def _parquet(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
     import pyarrow
     from pyarrow import parquet
 
+    path = piece.path
     try:
         file = parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
@@ -193,8 +220,8 @@ def _parquet(path: Path, text_key: str, on_error: OnError, report: ReadReport) -
     with file:
         if text_key not in file.schema_arrow.names:
             raise DataError(f"{path}: no column '{text_key}'; the columns are {', '.join(file.schema_arrow.names)}")
-        group_start = 0
-        for group in range(file.num_row_groups):
+        group_start = piece.before
+        for group in range(piece.start, file.num_row_groups if piece.end is None else piece.end):
             number = group_start
             group_start += file.metadata.row_group(group).num_rows
             try:
@@ -228,7 +255,8 @@ def _record(batch: Any) -> dict[str, Any] | str:
         return f"not UTF-8: {error}"
 
 
-def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+def _txt(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    path = piece.path
     damaged: tuple[type[Exception], ...] = (UnicodeDecodeError, *decompression_errors())
     try:
         with closing(open_bytes(path)) as file:
@@ -239,12 +267,12 @@ def _txt(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> It
     yield Document(text, {}, str(path), 1)
 
 
-def _archive(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+def _archive(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
     from warcio.exceptions import ArchiveLoadFailed
 
     from megalite.corpus.web_pages import archive_pages
 
-    number = 0
+    path, number = piece.path, 0
     with closing(open_bytes(path)) as file:
         try:
             for text, meta, number in archive_pages(file, decompression_errors()):
@@ -254,9 +282,10 @@ def _archive(path: Path, text_key: str, on_error: OnError, report: ReadReport) -
             report.add_malformed(f"{path}:{number + 1}", reason, on_error)
 
 
-def _page(path: Path, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+def _page(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
     from megalite.corpus.web_pages import read_page
 
+    path = piece.path
     try:
         with closing(open_bytes(path)) as file:
             page = read_page(path, file)

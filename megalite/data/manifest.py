@@ -8,7 +8,7 @@ from typing import Any
 
 from megalite.config.errors import DataError
 
-FORMAT = "megalite-indexed-1"
+FORMAT = "megalite-indexed-2"
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,26 @@ class FileFacts:
 class Source:
     """One input file."""
 
-    name: str
+    path: str
+    """As the command named it."""
     bytes: int
     documents: int
     malformed: int
     empty: int
+
+
+@dataclass(frozen=True)
+class SourcePiece:
+    """A part of an input file whose documents stand together, in its order; the fields of ``readers.Piece``, and:"""
+
+    source: int
+    """The number of the file in ``sources``."""
+    start: int
+    end: int | None
+    size: int
+    before: int
+    documents: int
+    """That were written; those of the pieces before them come first."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,8 @@ class Manifest:
     plan: str
     """Digest of inputs and options; the same command recognises its own finished work by it."""
     sources: tuple[Source, ...]
+    pieces: tuple[SourcePiece, ...]
+    """Where the documents came from, in their order."""
     bin: FileFacts
     idx: FileFacts
     format: str = FORMAT
@@ -81,10 +98,9 @@ def load_manifest(prefix: str | Path) -> Manifest:
         values: dict[str, Any] = json.loads(path.read_text())
         if values.get("format") != FORMAT:
             raise DataError(f"{path}: format {values.get('format')!r}; {FORMAT!r} is read")
-        sources = tuple(Source(**source) for source in values.pop("sources"))
-        return Manifest(
-            **values | {"sources": sources, "bin": FileFacts(**values["bin"]), "idx": FileFacts(**values["idx"])}
-        )
+        values["sources"] = tuple(Source(**source) for source in values["sources"])
+        values["pieces"] = tuple(SourcePiece(**piece) for piece in values["pieces"])
+        return Manifest(**values | {name: FileFacts(**values[name]) for name in ("bin", "idx")})
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); preprocess the data again") from None
 

@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from rich.progress import track
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.data.index_file import read_index
-from megalite.data.manifest import Manifest, existing_output, manifest_path, verify_manifest
+from megalite.data.manifest import Manifest, SourcePiece, existing_output, manifest_path, verify_manifest
 from megalite.data.preprocess_join import concatenate, publish
 
 MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key")
@@ -59,7 +61,17 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
         for key in ("documents", "tokens", "text_bytes", "malformed", "empty")
     }
     facts["sources"] = tuple(source for manifest in manifests for source in manifest.sources)
+    facts["pieces"] = tuple(_pieces(manifests))
     facts["plan"] = hashlib.sha256("".join(manifest.plan for manifest in manifests).encode()).hexdigest()
     merged = publish(prefix, folder / "joined.bin", folder / "joined.lengths", np.dtype(first.dtype), facts)
     shutil.rmtree(folder)
     return merged
+
+
+def _pieces(manifests: Sequence[Manifest]) -> Iterator[SourcePiece]:
+    """The pieces of all inputs, their files numbered in the merged list."""
+    files = 0
+    for manifest in manifests:
+        for piece in manifest.pieces:
+            yield replace(piece, source=files + piece.source)
+        files += len(manifest.sources)

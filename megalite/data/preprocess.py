@@ -105,10 +105,10 @@ def _run(
     results: dict[int, UnitResult] = {}
     columns = (TextColumn("tokenizing"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=sum(unit.end - unit.start for unit in plan.units))
+        task = progress.add_task("", total=sum(unit.size for unit in plan.units))
         for number, result in _run_units(plan, folder, workers, tokenizer):
             results[number] = result
-            progress.advance(task, plan.units[number].end - plan.units[number].start)
+            progress.advance(task, plan.units[number].size)
     ordered = [results[number] for number in range(len(plan.units))]
     if sum(result.documents for result in ordered) == 0:
         shutil.rmtree(folder)

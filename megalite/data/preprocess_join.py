@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from megalite.data.index_file import token_dtype, write_index
-from megalite.data.manifest import Manifest, Source, file_facts, manifest_path
+from megalite.data.manifest import Manifest, Source, SourcePiece, file_facts, manifest_path
 from megalite.data.preprocess_plan import Plan
 from megalite.data.preprocess_unit import UnitResult, shard_paths
 
@@ -31,6 +31,7 @@ def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix:
         "empty": sum(result.empty for result in results),
         "plan": plan.digest(),
         "sources": tuple(_sources(plan, results)),
+        "pieces": tuple(_pieces(plan, results)),
     }
     return publish(prefix, folder / "joined.bin", folder / "joined.lengths", dtype, manifest_facts)
 
@@ -83,7 +84,7 @@ def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
         own = [result for unit, result in zip(plan.units, results, strict=True) if unit.path == item.path]
         sources.append(
             Source(
-                name=Path(item.path).name,
+                path=item.path,
                 bytes=item.bytes,
                 documents=sum(result.documents for result in own),
                 malformed=sum(result.malformed for result in own),
@@ -91,6 +92,19 @@ def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
             )
         )
     return sources
+
+
+def _pieces(plan: Plan, results: Sequence[UnitResult]) -> list[SourcePiece]:
+    numbers = {item.path: number for number, item in enumerate(plan.inputs)}
+    pieces: list[SourcePiece] = []
+    lines = 0
+    for unit, result in zip(plan.units, results, strict=True):
+        if unit.start == 0:
+            lines = 0
+        before = unit.before or lines  # rows are known from the plan, lines when they have been read
+        pieces.append(SourcePiece(numbers[unit.path], unit.start, unit.end, unit.size, before, result.documents))
+        lines += result.lines
+    return pieces
 
 
 def _sync(descriptor: int) -> None:

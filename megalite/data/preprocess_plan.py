@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from megalite.corpus.readers import COMPRESSIONS, OnError, kind_of
+from megalite.corpus.pieces import cut
+from megalite.corpus.readers import OnError, Piece
 from megalite.tokenizer.load import LoadedTokenizer
 
 SMALLEST_UNIT = 1 << 20
@@ -16,11 +17,17 @@ UNITS_WANTED = 64
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work whose result is kept when the job is killed: a byte range of a jsonl file, or a whole file."""
+    """A piece of work whose result is kept when the job is killed; the fields of ``readers.Piece``."""
 
     path: str
     start: int
-    end: int
+    end: int | None
+    size: int
+    before: int
+
+    def piece(self) -> Piece:
+        """The unit as the readers take it."""
+        return Piece(Path(self.path), self.start, self.end, self.size, self.before)
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,14 @@ def make_plan(
     text_key: str,
     on_error: OnError,
 ) -> Plan:
-    """Cut plain jsonl files into byte ranges; a compressed file or a parquet file is one unit."""
+    """Cut large files into units of work."""
     inputs = tuple(Input(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
     size = min(LARGEST_UNIT, max(SMALLEST_UNIT, sum(item.bytes for item in inputs) // UNITS_WANTED))
-    units = []
-    for item in inputs:
-        path = Path(item.path)
-        divisible = kind_of(path) == "lines" and path.suffix not in COMPRESSIONS
-        step = size if divisible else max(1, item.bytes)
-        units += [Unit(item.path, start, min(start + step, item.bytes)) for start in range(0, item.bytes, step)]
+    units = [
+        Unit(str(piece.path), piece.start, piece.end, piece.size, piece.before)
+        for path in paths
+        for piece in cut(path, size)
+    ]
     return Plan(
         inputs=inputs,
         units=tuple(units),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import COMPRESSIONS, ReadReport, kind_of, parse_line, read_documents
+from megalite.corpus.readers import COMPRESSIONS, ReadReport, kind_of, parse_line, read_piece
 from megalite.data.index_file import token_dtype
 from megalite.data.preprocess_plan import Plan, Unit
 from megalite.tokenizer.load import LoadedTokenizer
@@ -89,18 +89,19 @@ def _blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
     if kind_of(path) == "lines" and path.suffix not in COMPRESSIONS:
         yield from _line_blocks(plan, unit, result)
     else:
-        yield from _document_blocks(plan, path, result)
+        yield from _document_blocks(plan, unit, result)
 
 
 def _line_blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
     """Texts of the lines that begin in the unit's byte range."""
+    end = unit.size if unit.end is None else unit.end
     with Path(unit.path).open("rb") as file:
         if unit.start > 0:
             file.seek(unit.start - 1)
             file.readline()  # the rest of a line that began before, or only its newline
         position = file.tell()
-        while position < unit.end:
-            block = file.read(min(BLOCK, unit.end - position))
+        while position < end:
+            block = file.read(min(BLOCK, end - position))
             if not block.endswith(b"\n"):
                 block += file.readline()
             position += len(block)
@@ -117,12 +118,12 @@ def _line_blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[st
             yield texts
 
 
-def _document_blocks(plan: Plan, path: Path, result: UnitResult) -> Iterator[list[str]]:
-    """Texts of a compressed file, a parquet file or a txt file."""
+def _document_blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
+    """Texts of a compressed file, of row groups of a parquet file, of a page or archive."""
     report = ReadReport()
     texts: list[str] = []
     size = 0
-    for document in read_documents([path], plan.text_key, plan.on_error, report):
+    for document in read_piece(unit.piece(), plan.text_key, plan.on_error, report):
         texts.append(document.text)
         size += len(document.text)
         if size >= BLOCK:

@@ -136,7 +136,7 @@ def test_a_long_text_is_searched_in_pieces(evals: list[Path], tmp_path: Path, mo
 def test_bytes_do_not_depend_on_workers_and_a_damaged_set_is_refused(
     evals: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 1)
+    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 300)
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(3):

@@ -116,7 +116,7 @@ def mixed_corpus(folder: Path) -> list[Path]:
 
 
 def test_bytes_do_not_depend_on_workers_or_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 1)
+    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 30_000)
     inputs = mixed_corpus(tmp_path)
     assert run(inputs, tmp_path / "one", write_index=True)
     for name, workers, memory in (("two", 2, 2048), ("three", 3, 700), ("small", 1, 144)):
@@ -191,7 +191,7 @@ def test_a_chain_of_small_edits_removes_nothing_without_a_copy_that_stays(tmp_pa
 
 
 def test_a_killed_run_goes_on_and_ends_with_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 1)
+    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 50_000)
     inputs = mixed_corpus(tmp_path)
     run(inputs, tmp_path / "whole", write_index=True)
     out, scans = tmp_path / "out", 0

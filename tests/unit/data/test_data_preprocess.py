@@ -12,6 +12,7 @@ from pyarrow import parquet
 from rich.console import Console
 
 from megalite.config.errors import DataError
+from megalite.corpus.readers import Piece, ReadReport, read_piece
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
@@ -67,6 +68,32 @@ def test_every_kind_of_file_gives_the_same_bytes(corpus: Path, word_tokenizer: P
         preprocess([str(tmp_path / name)], word_tokenizer, prefix, QUIET)
         results.append(outputs(prefix))
     assert len(set(results)) == 1
+
+
+def test_the_manifest_leads_from_a_document_to_its_piece_of_a_file(
+    corpus: Path, word_tokenizer: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    parquet.write_table(pyarrow.Table.from_pylist(rows[:700]), tmp_path / "c.parquet", row_group_size=100)
+    corpus.write_text(corpus.read_text().replace('"id": 900', "broken"))
+    for name in ("corpus.jsonl", "c.parquet"):
+        preprocess([str(tmp_path / name)], word_tokenizer, tmp_path / name, QUIET)
+    merge([str(tmp_path / "corpus.jsonl"), str(tmp_path / "c.parquet")], tmp_path / "both")
+    manifest, dataset = load_manifest(tmp_path / "both"), IndexedDataset(tmp_path / "both")
+    loaded = load_tokenizer(word_tokenizer)
+    assert {piece.source for piece in manifest.pieces} == {0, 1}
+    assert len(manifest.pieces) > 20
+    number = 0
+    for piece in manifest.pieces:
+        path = Path(manifest.sources[piece.source].path)
+        part = Piece(path, piece.start, piece.end, piece.size, piece.before)
+        kept = [document for document in read_piece(part, "text", "skip", ReadReport()) if document.text]
+        assert len(kept) == piece.documents
+        for document in kept:
+            assert dataset.document(number).tolist() == [*loaded.tokenizer.encode(document.text).ids, loaded.eos_id]
+            assert document.meta["id"] == document.line - 1
+            number += 1
+    assert number == dataset.num_documents == manifest.documents
 
 
 def test_a_txt_file_is_one_document(word_tokenizer: Path, tmp_path: Path) -> None:
