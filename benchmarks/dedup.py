@@ -1,14 +1,14 @@
-"""``tools/dedup.py`` against datatrove's MinHash on the same documents, one core, interleaved.
+"""``tools/dedup.py`` against datatrove's MinHash, rensa and gaoya on the same documents, one core, interleaved.
 
-``python benchmarks/dedup.py --input 'corpus/*.jsonl.zst' --datatrove_python VENV/bin/python``: the input is cut into
-documents of about 1.5 KB, and edited copies are planted in it. The truth is the Jaccard similarity of all pairs, by an
-inverted list of word 5-grams. Seconds are CPU time of the whole command less that of a command on one document.
-datatrove runs its four stages as in its documentation, once with its English words (spaCy) and once with a plain
-``str.split`` in their place, which is kinder than anything it ships; it is left out where no interpreter that has it is
-named.
+``python benchmarks/dedup.py --input 'corpus/*.jsonl.zst' --peers_python VENV/bin/python``: the input is cut into documents
+of about 1.5 KB, and edited copies are planted in it. The truth is the Jaccard similarity of all pairs, by an inverted list
+of word 5-grams. Seconds are CPU time of the whole command less that of a command on one document. Peers are those that the
+named interpreter has (``pip install 'datatrove[io,processing]' spacy rensa gaoya``), as ``benchmarks/dedup_peers.py`` uses
+them: rensa and gaoya hold everything in memory and compare no pair exactly.
 """
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -19,6 +19,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+from dedup_peers import PEERS
 
 from megalite.corpus.dedup_audit import edited, shingle_set
 from megalite.corpus.readers import expand_inputs, read_documents
@@ -31,30 +33,6 @@ import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, capture_output=True)
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
-"""
-DATATROVE = """
-import sys
-from pathlib import Path
-from datatrove.executor import LocalPipelineExecutor
-from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
-from datatrove.pipeline.dedup.minhash import MinhashConfig
-from datatrove.pipeline.readers import JsonlReader
-from datatrove.pipeline.writers.jsonl import JsonlWriter
-from datatrove.utils.word_tokenizers import WordTokenizer
-source, work, words = sys.argv[1:]
-config = MinhashConfig()
-def run(pipeline, tasks=1):
-    LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=None).run()
-class Split(WordTokenizer):
-    def word_tokenize(self, text):
-        return text.split()
-    sent_tokenize = span_tokenize = None
-language = Split() if words == "str.split" else "eng"
-run([JsonlReader(source), MinhashDedupSignature(f"{work}/signatures", config=config, language=language)])
-run([MinhashDedupBuckets(f"{work}/signatures", f"{work}/buckets", config=config)], config.num_buckets)
-run([MinhashDedupCluster(f"{work}/buckets", f"{work}/remove", config=config)])
-out, removed = JsonlWriter(f"{work}/out"), JsonlWriter(f"{work}/removed", compression=None)
-run([JsonlReader(source), MinhashDedupFilter(f"{work}/remove", exclusion_writer=removed), out])
 """
 
 
@@ -105,11 +83,15 @@ def ours(source: Path, work: Path) -> tuple[list[str], Iterator[int]]:
     return command, (json.loads(line)["line"] - 1 for name in (listing,) for line in name.open())
 
 
-def datatrove(python: str, words: str, source: Path, work: Path) -> tuple[list[str], Iterator[int]]:
-    """The same for datatrove."""
-    command = [python, "-c", DATATROVE, str(source), str(work), words]
-    folder = work / "removed"
-    return command, (int(json.loads(line)["id"]) for path in folder.glob("*") for line in path.open())
+def peer(name: str, python: str, source: Path, work: Path) -> tuple[list[str], Iterator[int]]:
+    """The same for a peer."""
+    command = [python, str(REPOSITORY / "benchmarks/dedup_peers.py"), name, str(source), str(work)]
+    return command, (int(number) for path in (work / "removed.txt",) for number in path.read_text().split())
+
+
+def has(python: str, package: str) -> bool:
+    """Whether the interpreter can import it."""
+    return subprocess.run([python, "-c", f"import {package}"], capture_output=True).returncode == 0
 
 
 def main() -> None:
@@ -119,7 +101,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--planted", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--datatrove_python", help="an interpreter that has datatrove[processing] and spaCy")
+    parser.add_argument("--peers_python", help="an interpreter that has the peers")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
     a = parser.parse_args()
     rng = random.Random(1)
     texts = cut_documents(a.input, a.documents, rng)
@@ -129,10 +112,10 @@ def main() -> None:
     near = near_pairs(texts)
     partners = {document for pair in near for document in pair}
     engines = {"megalite": ours}
-    for words in ("str.split", "English") if a.datatrove_python else ():
-        engines[f"datatrove, {words}"] = lambda source, work, words=words: datatrove(
-            str(Path(a.datatrove_python).absolute()), words, source, work
-        )
+    python = str(Path(a.peers_python).absolute()) if a.peers_python else None
+    for name in a.peers if python else ():
+        if has(python, name.partition(",")[0]):
+            engines[name] = functools.partial(peer, name, python)
     speeds: dict[str, list[float]] = {name: [] for name in engines}
     quality: dict[str, tuple[float, float, float]] = {}
     with tempfile.TemporaryDirectory() as name:
