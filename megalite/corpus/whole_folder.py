@@ -44,8 +44,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
+        flush_all(partial)
     except BaseException:
         shutil.rmtree(partial)
         raise
@@ -53,11 +52,17 @@ def whole_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
         output.rename(replaced)
     partial.rename(output)
-    _flush(output.parent)
+    flush(output.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
+def flush_all(folder: Path) -> None:
+    """Force a folder and everything in it to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        flush(path)
+
+
+def flush(path: Path) -> None:
     """Force a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

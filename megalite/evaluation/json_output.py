@@ -1,11 +1,11 @@
 """Results as a JSON file: refused before the work where it cannot be written, and whole or not there after it."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError
+from megalite.corpus.work_folder import whole_file
 
 
 def check_json_output(path: Path | None) -> None:
@@ -19,10 +19,6 @@ def check_json_output(path: Path | None) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write under a temporary name, flush, rename."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    """Write the file; it has its name only when it is whole."""
+    with whole_file(path) as file:
+        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

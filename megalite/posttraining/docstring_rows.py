@@ -11,9 +11,7 @@ import argparse
 import ast
 import hashlib
 import json
-import os
 import random
-import shutil
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.corpus.whole_folder import check_output, whole_folder
 
 LARGEST_FILE = 400_000
 SHORTEST, LONGEST = 30, 400
@@ -71,8 +70,7 @@ def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = F
     """
     if max_rows < 1:
         raise ConfigError(f"--max_rows {max_rows}: take at least 1")
-    if output.exists() and any(output.iterdir()) and not overwrite:
-        raise DataError(f"{output}: exists; choose another --output, or replace it with --overwrite")
+    check_output(output, ("*-train.jsonl", "*-valid.jsonl"), overwrite)
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
     # Files in an order that mixes all packages, so that reading can end as soon as there is enough.
     files = sorted({item for root in roots for item in _sources(root)}, key=lambda item: _digest(item[1]))
@@ -87,21 +85,16 @@ def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = F
     functions = list(found.values())[:max_rows]
     if len(functions) < 2:
         raise DataError(f"{', '.join(map(str, roots))}: no functions with docstrings there")
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     table = Table(title=f"rows made from docstrings: {output}", title_justify="left")
     for title in ("file", "rows"):
         table.add_column(title)
-    for kind, make in {"chats": chats, "pairs": pairs, "questions": questions}.items():
-        for split in ("train", "valid"):
-            chosen = [item for item in functions if is_held_out(item) == (split == "valid")]
-            rows = make(chosen)
-            _write(partial / f"{kind}-{split}.jsonl", rows)
-            table.add_row(f"{kind}-{split}.jsonl", f"{len(rows):,}")
-    if output.exists():
-        shutil.rmtree(output)
-    partial.rename(output)
+    with whole_folder(output) as partial:
+        for kind, make in {"chats": chats, "pairs": pairs, "questions": questions}.items():
+            for split in ("train", "valid"):
+                chosen = [item for item in functions if is_held_out(item) == (split == "valid")]
+                rows = make(chosen)
+                _write(partial / f"{kind}-{split}.jsonl", rows)
+                table.add_row(f"{kind}-{split}.jsonl", f"{len(rows):,}")
     console.print(table)
 
 
@@ -189,5 +182,3 @@ def _digest(text: str) -> str:
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        file.flush()
-        os.fsync(file.fileno())

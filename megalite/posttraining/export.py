@@ -1,10 +1,10 @@
 """The tuned model as a Hugging Face folder, whole or not there."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from megalite.corpus.whole_folder import flush_all
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 
@@ -64,10 +64,7 @@ def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder)
 def _finish(partial: Path, final: Path) -> None:
     for name in NOT_EXPORTED:
         (partial / name).unlink(missing_ok=True)
-    for file in partial.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+    flush_all(partial)
     if final.exists():  # the adapter of an export that was interrupted after it
         shutil.rmtree(final)
     partial.rename(final)

@@ -13,7 +13,6 @@
 """
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from typing import Any
 import yaml
 
 from megalite.config.errors import ConfigError
+from megalite.corpus.whole_folder import flush_all
+from megalite.corpus.work_folder import whole_file
 from megalite.posttraining.schema import TuningRun
 
 WHOLE = "whole.json"
@@ -81,24 +82,14 @@ def write_run_files(run: Path, config: TuningRun, ds_config: dict[str, Any] | No
 
 def mark_whole(checkpoint: Path, step: int, world_size: int) -> None:
     """Say that everything of a checkpoint is on the disk; one without this mark is never resumed."""
-    for file in checkpoint.rglob("*"):
-        if file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    flush_all(checkpoint)
     write_whole(checkpoint / WHOLE, json.dumps({"step": step, "world_size": world_size}) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file under a temporary name, flush it to the disk, and rename it."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def _newest(run: Path) -> Path:

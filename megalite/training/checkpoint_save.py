@@ -1,7 +1,6 @@
 """Write a portable checkpoint: a Hugging Face folder with its optimizer beside it, whole or not at all."""
 
 import json
-import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import yaml
 from torch import Tensor
 
 from megalite.config.schema import RunConfig
+from megalite.corpus.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
 from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
@@ -48,18 +48,18 @@ def save_checkpoint(
     if rank == 0:
         written += _write_descriptions(config, ds_config, partial, state)
     for path in written:
-        _sync(path)
+        flush(path)
     mine = {str(path.relative_to(partial)): describe_file(path) for path in written}
     everyones: list[Any] = [None] * world
     torch.distributed.all_gather_object(everyones, mine)
     if rank == 0:
         files = dict(sorted(item for part in everyones for item in part.items()))
         _write_json(partial / MANIFEST, {"format": "megalite-checkpoint-1", "files": files})
-        _sync(partial / MANIFEST)
+        flush(partial / MANIFEST)
         for folder in (partial / "hf", partial / "optimizer", partial):
-            _sync(folder)
+            flush(folder)
         partial.rename(final)
-        _sync(run)
+        flush(run)
         if config.checkpoint.keep_last is not None:
             for old in checkpoints(run)[: -config.checkpoint.keep_last]:
                 shutil.rmtree(old)
@@ -131,12 +131,3 @@ def _write_descriptions(
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, so that it survives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
