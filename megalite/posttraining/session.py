@@ -95,11 +95,11 @@ def print_outcome(trainer: Any, reporter: Any, folder: Path, console: Console) -
 
 
 def error_bar(key: str, value: float, trainer: Any) -> str:
-    """`` ± standard error (n pairs)`` of a reward accuracy, a mean of n independent zeros and ones; else nothing."""
+    """`` ± standard error (n rows)`` of a reward accuracy, a mean of n independent zeros and ones; else nothing."""
     if key != "rewards/accuracies":
         return ""
-    pairs = len(trainer.eval_dataset)
-    return f" ± {math.sqrt(value * (1 - value) / pairs):.4f} ({pairs} pairs)"
+    rows = len(trainer.eval_dataset)
+    return f" ± {math.sqrt(value * (1 - value) / rows):.4f} ({rows} rows)"
 
 
 def _ends(losses: list[float]) -> tuple[float, float]:

@@ -71,12 +71,19 @@ def test_dpo_reward_accuracy_equals_a_recomputation_by_hand(chat_model: Path, tm
     assert reporter.losses[1] == pytest.approx(0.693147, rel=1e-4)  # log 2: nothing is learned yet
 
 
-def test_kto_reward_margin_of_pairs_equals_a_recomputation_by_hand(chat_model: Path, tmp_path: Path) -> None:
-    reporter = tuned(tmp_path, chat_model, TRAIN, HELD_OUT, preference={"method": "kto", "beta": BETA})
+@pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "lora"])
+def test_kto_rewards_and_their_accuracy_equal_a_recomputation_by_hand(
+    chat_model: Path, tmp_path: Path, lora: dict[str, Any] | None
+) -> None:
+    kto = {"method": "kto", "beta": BETA}
+    reporter = tuned(tmp_path, chat_model, TRAIN, HELD_OUT, preference=kto, **({"lora": lora} if lora else {}))
     chosen, rejected = zip(*rewards_by_hand(tmp_path / "test/hf", chat_model), strict=True)
     assert reporter.last["rewards/chosen"] == pytest.approx(sum(chosen) / len(chosen), rel=1e-3, abs=1e-4)
     assert reporter.last["rewards/rejected"] == pytest.approx(sum(rejected) / len(rejected), rel=1e-3, abs=1e-4)
     assert abs(sum(chosen)) > 1e-2, "a reward that could be wrong"
+    accuracy = (sum(gain > 0 for gain in chosen) + sum(gain < 0 for gain in rejected)) / (2 * len(HELD_OUT))
+    assert 0 < accuracy < 1, "an accuracy that could be wrong"
+    assert reporter.last["rewards/accuracies"] == pytest.approx(accuracy)
 
 
 def test_grpo_reports_its_reward_and_exports_the_tokenizer_as_it_was(chat_model: Path, tmp_path: Path) -> None:
