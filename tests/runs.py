@@ -22,7 +22,11 @@ from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
 
 VOCAB = 61
-DATA = {"train": "checksum"}
+
+
+def checksums(config: RunConfig, of_each: str = "checksum") -> dict[str, str]:
+    """Stands for the digests of the training files."""
+    return {source.prefix: of_each for source in config.data.train}
 
 
 def run_config(folder: Path, **sections: dict[str, Any]) -> RunConfig:
@@ -77,11 +81,11 @@ def _train_on_this_rank(folder: Path, name: str, layout: str, resume_from: Path 
     config, mesh = engine.config, engine.mesh
     run = folder / name
     run.mkdir(exist_ok=True)
-    start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, DATA)
+    start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, checksums(config))
     dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
     if resume_from is not None:
         verify_files(resume_from)
-        start = resumed_state(resume_from, config, DATA)
+        start = resumed_state(resume_from, config, checksums(config))
         check_data_order(resume_from, start, dataset)
         load_checkpoint(engine, config, resume_from, start)
     batch = config.batch

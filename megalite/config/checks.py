@@ -1,6 +1,7 @@
 """Facts about a run that span sections: schedule, sequence and batch arithmetic."""
 
 from megalite.config.errors import ConfigError
+from megalite.config.mix import check_mix
 from megalite.config.schema import RunConfig
 
 
@@ -17,6 +18,7 @@ def check_run(config: RunConfig, source: str) -> None:
             f"{source}: data.sequence_length={data.sequence_length} is more than model.max_position_embeddings="
             f"{config.model.max_position_embeddings}; raise the latter, exports promise it to their users"
         )
+    check_mix(config, source)
 
 
 def accumulation_steps(micro_batch_size: int, global_batch_size: int, data_parallel_size: int) -> int:

@@ -2,12 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from megalite.config.model import ModelConfig
 from megalite.config.section import Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class RunSection(Section):
@@ -25,8 +34,10 @@ class DataSource(Section):
 
     prefix: str
     """Path without ``.bin`` / ``.idx``, as ``tools/preprocess_data.py --output_prefix`` wrote it."""
-    weight: PositiveFloat = 1.0
-    """Share of the training tokens, relative to the other sources."""
+    weight: Weight = 1.0
+    """Share of the training tokens, relative to the other sources; 0 where only a later stage reads it."""
+    max_epochs: PositiveFloat | None = None
+    """Overrides ``data.max_epochs`` for this source."""
 
 
 def _as_sources(value: object) -> object:
@@ -40,6 +51,21 @@ def _as_sources(value: object) -> object:
 
 
 Sources = Annotated[tuple[DataSource, ...], BeforeValidator(_as_sources)]
+
+
+def _fraction_or_steps(begin: float) -> float:
+    if begin >= 1 and begin != int(begin):
+        raise ValueError("neither a fraction of the run below 1 nor a whole number of steps")
+    return begin
+
+
+class DataStage(Section):
+    """Other weights from some point of the run on; every source goes on where it stopped."""
+
+    begin: Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_fraction_or_steps)]
+    """Below 1 a fraction of ``training.steps``, rounded to a step; from 1 on the number of steps done before it."""
+    weights: dict[str, Weight]
+    """Prefix -> share of the tokens, relative to the others; a source that is not named is not read."""
 
 
 class DataPreparation(Section):
@@ -57,6 +83,11 @@ class DataSection(Section):
 
     train: Sources
     """A prefix, or a list of prefixes, or a list of ``{prefix, weight}``."""
+    stages: tuple[DataStage, ...] = ()
+    """Later weights, in the order of their beginnings: for annealing, a mix of cleaner data at the end of the run."""
+    max_epochs: PositiveFloat = 4.0
+    """A run that reads a source more often is refused: up to 4 epochs are nearly as good as new data, further ones soon
+    teach nothing (Muennighoff et al. 2023, arXiv:2305.16264, section 5)."""
     valid: str | None = None
     """A prefix; validation reads it in order."""
     tokenizer: str

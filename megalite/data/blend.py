@@ -1,75 +1,62 @@
-"""Several datasets in one stream of samples, mixed by weights over tokens."""
+"""Several datasets in one stream of samples, mixed by weights over tokens that may change during the run."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 
-from megalite.config.errors import ConfigError
+from megalite.config.mix import MixStage
 from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.proportional import ProportionalDeal
 
-PERIOD = 65_536
-"""Samples after which the pattern of sources repeats; weights are exact to one part in this many."""
+
+class MixOrder:
+    """Which source global sample g belongs to, and which of the source's own samples it is: a formula, nothing stored.
+
+    Every sample has S tokens, so weights over samples are weights over tokens. Within a stage the samples are dealt by
+    ``ProportionalDeal``; each stage goes on in every source where the stages before have stopped. What lies before a
+    sample depends on the stages that began before it and on nothing else.
+    """
+
+    def __init__(self, stages: Sequence[MixStage]) -> None:
+        """``stages``: in the order of their first samples, the first of which is 0."""
+        self._first = [stage.first_sample for stage in stages]
+        self._deals = [ProportionalDeal(stage.weights) for stage in stages]
+        self._before = [[0] * len(stages[0].weights)]
+        """Of every stage: what each source has given when it begins."""
+        for number, end in enumerate(self._first[1:]):
+            self._before.append(self._counts(number, end))
+
+    def locate(self, sample: int) -> tuple[int, int]:
+        """``(source, sample number within the source)`` of a global sample."""
+        stage = bisect_right(self._first, sample) - 1
+        source, own_sample = self._deals[stage].locate(sample - self._first[stage])
+        return source, self._before[stage][source] + own_sample
+
+    def counts(self, samples: int) -> list[int]:
+        """How many of the first ``samples`` each source gives."""
+        return self._counts(bisect_right(self._first, samples) - 1, samples)
+
+    def _counts(self, stage: int, samples: int) -> list[int]:
+        within = self._deals[stage].counts(samples - self._first[stage])
+        return [before + own for before, own in zip(self._before[stage], within, strict=True)]
 
 
 class BlendedDataset:
-    """Sample g comes from the source that lags furthest behind its weight.
+    """``dataset[g]`` is the sample that the mix assigns to g; each source is read in its own order, epoch after epoch."""
 
-    Every sample has S tokens, so weights over samples are weights over tokens. The rule is worked out once for a period of
-    65,536 samples (a few milliseconds, half a megabyte); any g is then two look-ups. After g samples each source has
-    given its share of g to within less than the number of sources. Each source is read in its own order, epoch after epoch.
-    """
-
-    def __init__(self, datasets: Sequence[GPTDataset], weights: Sequence[float]) -> None:
-        """``weights``: relative, at least one sample in a period each. Raises: ConfigError."""
-        total = sum(weights)
-        if min(weights) <= 0:
-            raise ConfigError(f"blend weight {min(weights)}: weights must be above 0; remove the source instead")
+    def __init__(self, datasets: Sequence[GPTDataset], stages: Sequence[MixStage]) -> None:
+        """``stages``: with a weight for each dataset, see ``megalite.config.mix``."""
         self.datasets = list(datasets)
         self.sequence_length = datasets[0].sequence_length
-        self._counts = _whole_shares(np.array(weights) / total)
-        if self._counts.min() == 0:
-            smallest = int(np.argmin(self._counts))
-            raise ConfigError(
-                f"blend weight {weights[smallest] / total:.2e} of {datasets[smallest].source.prefix} is less than one "
-                f"sample in {PERIOD}; raise it or remove the source"
-            )
-        self._source = _spread(self._counts)
-        self._rank = np.empty(PERIOD, dtype=np.int64)
-        for number in range(len(datasets)):
-            places = self._source == number
-            self._rank[places] = np.arange(places.sum())
+        self.order = MixOrder(stages)
 
     def __getitem__(self, sample: int) -> np.ndarray:
         """``(S+1,)`` tokens of global sample ``sample``."""
-        number, own_sample = self.locate(sample)
+        number, own_sample = self.order.locate(sample)
         return self.datasets[number][own_sample]
 
     def positions(self, sample: int) -> np.ndarray:
         """``(S,)`` positions of the inputs of global sample ``sample``."""
-        number, own_sample = self.locate(sample)
+        number, own_sample = self.order.locate(sample)
         return self.datasets[number].positions(own_sample)
-
-    def locate(self, sample: int) -> tuple[int, int]:
-        """``(source, sample number within the source)`` of a global sample."""
-        periods, place = divmod(sample, PERIOD)
-        number = int(self._source[place])
-        return number, periods * int(self._counts[number]) + int(self._rank[place])
-
-
-def _whole_shares(weights: np.ndarray) -> np.ndarray:
-    """Samples of each source in a period: rounded down, the rest to the largest remainders."""
-    exact = weights * PERIOD
-    counts = np.floor(exact).astype(np.int64)
-    for number in np.argsort(counts - exact, kind="stable")[: PERIOD - counts.sum()]:
-        counts[number] += 1
-    return counts
-
-
-def _spread(counts: np.ndarray) -> np.ndarray:
-    """Which source each place of a period belongs to: sample j of a source with c of them is due at ``(j + 1/2) / c``.
-
-    Sorting all samples by the time they are due spreads each source evenly.
-    """
-    due = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
-    source = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    return source[np.lexsort((source, due))]

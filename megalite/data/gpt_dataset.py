@@ -1,7 +1,5 @@
 """Training samples as windows of an endless token stream; sample g is a pure function of (files, seed, g)."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from megalite.config.errors import DataError
@@ -28,7 +26,7 @@ class GPTDataset:
         if self.tokens == 0:
             raise DataError(f"{prefix}: holds no token; preprocess a corpus with text in it")
         self.sequence_length, self.seed = sequence_length, seed
-        self._epoch_order: tuple[int, KeyedPermutation] = (-1, KeyedPermutation(1))
+        self._epoch_order: tuple[int, int, KeyedPermutation] = (-1, 0, KeyedPermutation(1))
         self._epoch_start: tuple[int, int] = (-1, 0)
 
     def __getitem__(self, sample: int) -> np.ndarray:
@@ -38,11 +36,11 @@ class GPTDataset:
     def window_number(self, sample: int) -> int:
         """Which window of the stream a global sample is."""
         epoch = sample * self.sequence_length // self.tokens
-        first, after = self.first_window(epoch), self.first_window(epoch + 1)
-        cached_epoch, order = self._epoch_order
+        cached_epoch, first, order = self._epoch_order
         if cached_epoch != epoch:
-            order = KeyedPermutation(after - first, self.seed, epoch)
-            self._epoch_order = (epoch, order)
+            first = self.first_window(epoch)
+            order = KeyedPermutation(self.first_window(epoch + 1) - first, self.seed, epoch)
+            self._epoch_order = (epoch, first, order)
         return first + order[sample - first]
 
     def first_window(self, epoch: int) -> int:
@@ -51,26 +49,27 @@ class GPTDataset:
 
     def window(self, number: int) -> np.ndarray:
         """``(S+1,)`` tokens of window ``number`` of the stream."""
-        pieces = self._pieces(number, self.sequence_length + 1)
-        return np.concatenate([self.source.read(at, count) for at, count in pieces]).astype(np.int64)
+        pieces = [self.source.read(at, count) for at, count in self._pieces(number, self.sequence_length + 1)]
+        return (pieces[0] if len(pieces) == 1 else np.concatenate(pieces)).astype(np.int64)
 
     def positions(self, sample: int) -> np.ndarray:
         """``(S,)`` positions of the sample's inputs, each counted from the start of its document or of the sample."""
         pieces = self._pieces(self.window_number(sample), self.sequence_length)
         return np.concatenate([self.source.positions(at, count) for at, count in pieces])
 
-    def _pieces(self, number: int, wanted: int) -> Iterator[tuple[int, int]]:
+    def _pieces(self, number: int, wanted: int) -> list[tuple[int, int]]:
         """The first ``wanted`` tokens of a window as stretches ``(first token, count)`` of the file.
 
         A stretch ends where the file or an epoch does; the next one begins with a document.
         """
-        position = number * self.sequence_length
+        position, pieces = number * self.sequence_length, []
         while wanted:
             epoch, inside = divmod(position, self.tokens)
             at = (self._start_of(epoch) + inside) % self.tokens
             count = min(wanted, self.tokens - inside, self.tokens - at)
-            yield at, count
+            pieces.append((at, count))
             position, wanted = position + count, wanted - count
+        return pieces
 
     def _start_of(self, epoch: int) -> int:
         """First token of the document that ``epoch`` begins with."""

@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.config.mix import mix_stages
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare import load_recipe, prepare_corpus
 from megalite.data.blend import BlendedDataset
+from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.manifest import Manifest, load_manifest
 from megalite.data.preprocess import preprocess
@@ -48,7 +50,7 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
             fails, the launcher ends them.)
 
     Raises: DataError or FileNotFoundError where a file is missing, damaged, or made with another tokenizer or for a
-        larger vocabulary than the model has.
+        larger vocabulary than the model has; ConfigError where the run would read a source too often.
     """
     data = config.data
     missing = [path for path in _needed_files(config) if not path.exists()]
@@ -64,6 +66,10 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
     manifests = {source.prefix: load_manifest(source.prefix) for source in data.train}
     for prefix, manifest in manifests.items():
         _check_fit(prefix, manifest, config)
+    uses = source_use(config, {prefix: manifest.tokens for prefix, manifest in manifests.items()})
+    for use in uses:
+        console.print(f"{use.prefix}: {use}", highlight=False)
+    refuse_repetition(uses)
     sets = [GPTDataset(source.prefix, data.sequence_length, config.run.seed) for source in data.train]
     for dataset in sets:
         if (described := manifests[dataset.source.prefix].tokens) != dataset.tokens:
@@ -71,7 +77,8 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
                 f"{dataset.source.prefix}: the manifest describes {described} tokens, the files hold {dataset.tokens}; they "
                 f"do not belong together, preprocess the data again"
             )
-    train = sets[0] if len(sets) == 1 else BlendedDataset(sets, [source.weight for source in data.train])
+    stages = mix_stages(data, config.batch, config.training.steps)
+    train = sets[0] if len(sets) == 1 else BlendedDataset(sets, stages)
     valid = None
     if data.valid is not None:
         manifest = load_manifest(data.valid)

@@ -11,6 +11,8 @@ from megalite.config.grid import GridShape
 from megalite.config.parameters import total_parameters
 from megalite.config.pipeline_split import stage_bounds
 from megalite.config.schema import RunConfig
+from megalite.data.epochs import refuse_repetition, source_use
+from megalite.data.manifest import load_manifest, manifest_path
 from megalite.planning.communication import WireBytes, wire_bytes
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_exact
 from megalite.planning.memory import ModelState, device_parameters, model_state_bytes
@@ -84,6 +86,8 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
             "stages",
             f"{' + '.join(map(str, counts))} of embedding, {config.model.num_hidden_layers} layers, norm, head",
         )
+    for prefix, use in _data(config):
+        table.add_row(f"data {prefix}", use)
     schedule, optimizer = config.schedule, config.optimizer
     table.add_row(
         "learning",
@@ -114,6 +118,18 @@ def _devices(config: RunConfig, plan: Plan) -> str:
     shape = plan.shape
     sequence = " with sequence parallelism" if config.parallel.sequence_parallel else ""
     return f"{shape.world_size} = {shape}{sequence}, ZeRO stage {plan.zero_stage}"
+
+
+def _data(config: RunConfig) -> list[tuple[str, str]]:
+    """What the run takes from each source. Raises: ConfigError where that is too much of one."""
+    prefixes = [source.prefix for source in config.data.train]
+    there = {prefix: load_manifest(prefix).tokens for prefix in prefixes if manifest_path(prefix).exists()}
+    uses = source_use(config, {prefix: there.get(prefix, 0) for prefix in prefixes})
+    refuse_repetition([use for use in uses if use.prefix in there])
+    return [
+        (use.prefix, str(use) if use.prefix in there else f"{use.taken:,} tokens are taken; it is not there yet")
+        for use in uses
+    ]
 
 
 def _time(config: RunConfig, plan: Plan) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from megalite.config.schema import RunConfig
 from megalite.data.blend import BlendedDataset
 from megalite.data.fingerprint import samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.history import Mix, mix_record, refuse_other_history
 from megalite.model.hf_config import model_config_from_hf
 
 MANIFEST = "manifest.json"
-NEXT_SAMPLES = 32
+LAST_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class TrainingState:
     """Training prefix -> sha256 of its ``.bin``; the order of the samples is a function of these and the seed."""
     read_fingerprint: str = f"{0:010x}"
     """Of all samples read so far: equal for every layout, see ``megalite.data.fingerprint``."""
-    next_fingerprint: str = ""
-    """Of the ``NEXT_SAMPLES`` samples to be read next; a resumed run must find the same."""
+    last_fingerprint: str = ""
+    """Of the last ``LAST_SAMPLES`` samples read; a resumed run must find the same in their places."""
+    mix: Mix = field(default_factory=list)
+    """By which weights the sources are read from which sample on, see ``megalite.data.history``."""
 
 
 def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> TrainingState:
-    """The state in a checkpoint, refused where the run would go on with other data or another model.
+    """The state in a checkpoint, refused where the run has read other data than the config says, or is another model.
 
     Args:
         data: training prefix -> sha256 of its ``.bin``, as the run to be resumed has them.
@@ -54,26 +57,28 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
             _must_equal(folder, f"model.{key}", getattr(saved, key), getattr(config.model, key))
     _must_equal(folder, "run.seed", state.seed, config.run.seed)
     _must_equal(folder, "data.sequence_length", state.sequence_length, config.data.sequence_length)
-    if list(state.data.values()) != list(data.values()):
-        raise ConfigError(
-            f"{folder}: was trained on {', '.join(state.data)}, whose contents differ from {', '.join(data)}; resume "
-            f"with the same files, or start a new run"
-        )
+    refuse_other_history(folder, state.consumed_samples, (state.mix, state.data), (mix_record(config), data))
     if state.step >= config.training.steps:
         raise ConfigError(
             f"{folder}: is at step {state.step}, and training.steps={config.training.steps}: nothing is left to train; "
             f"raise training.steps to go on"
         )
-    return state
+    return replace(state, data=data)
+
+
+def last_fingerprint(dataset: GPTDataset | BlendedDataset, consumed_samples: int) -> str:
+    """Of the ``LAST_SAMPLES`` samples before ``consumed_samples``, or of all where they are fewer."""
+    first = max(0, consumed_samples - LAST_SAMPLES)
+    return f"{samples_fingerprint(dataset, first, consumed_samples - first):010x}"
 
 
 def check_data_order(folder: Path, state: TrainingState, dataset: GPTDataset | BlendedDataset) -> None:
-    """Refuse to resume where the next samples would be others than the interrupted run's. Raises: ConfigError."""
-    found = f"{samples_fingerprint(dataset, state.consumed_samples, NEXT_SAMPLES):010x}"
-    if found != state.next_fingerprint:
+    """Refuse to resume where the samples just read stand in other places of the order. Raises: ConfigError."""
+    found = last_fingerprint(dataset, state.consumed_samples)
+    if found != state.last_fingerprint:
         raise ConfigError(
-            f"{folder}: after sample {state.consumed_samples:,} its run would have read samples with fingerprint "
-            f"{state.next_fingerprint}, this one {found}; resume with the same data.train, weights included"
+            f"{folder}: the last samples before {state.consumed_samples:,} had fingerprint {state.last_fingerprint}, this "
+            f"run's have {found}; resume with the same data and the same version of megalite"
         )
 
 

@@ -10,11 +10,12 @@ import torch
 
 from megalite.config.errors import DivergenceError
 from megalite.config.schema import RunConfig
-from megalite.data.fingerprint import MODULUS, samples_fingerprint
+from megalite.data.fingerprint import MODULUS
+from megalite.data.history import mix_record
 from megalite.data.loader import BatchLoader
 from megalite.data.prepare import ValidationData
 from megalite.training.checkpoint_save import save_checkpoint
-from megalite.training.checkpoint_state import NEXT_SAMPLES, TrainingState
+from megalite.training.checkpoint_state import TrainingState, last_fingerprint
 from megalite.training.engine import Engine, StepResult
 from megalite.training.metrics import Metrics
 from megalite.training.schedule import learning_rate
@@ -107,7 +108,8 @@ def train(
                 step=done,
                 consumed_samples=consumed,
                 read_fingerprint=fingerprint,
-                next_fingerprint=f"{samples_fingerprint(loader.dataset, consumed, NEXT_SAMPLES):010x}",
+                last_fingerprint=last_fingerprint(loader.dataset, consumed),
+                mix=mix_record(config),
             )
             checkpoint = save_checkpoint(engine, config, ds_config, run, state)
             metrics.log_event(done, "checkpoint", f"saved {checkpoint}")

@@ -18,7 +18,7 @@ from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.validation import validate
-from runs import DATA, records, run_config, train_case, write_data
+from runs import checksums, records, run_config, train_case, write_data
 
 LAYOUTS = [
     "p2 d2 t2 sp zero1",
@@ -63,14 +63,14 @@ def test_every_layout_reads_the_same_samples(straight: Path, layout: str) -> Non
     ]
     assert int(states[0]["read_fingerprint"], 16) > 0
     assert states[0]["read_fingerprint"] == states[1]["read_fingerprint"] == states[2]["read_fingerprint"]
-    assert len({state["next_fingerprint"] for state in states}) == 1
+    assert len({state["last_fingerprint"] for state in states}) == 1
 
 
 def load_and_save(folder: Path, layout: str, checkpoint: Path) -> None:
     case = Case.parse(layout)
     engine, ds_config = engine_of(run_config(folder, run={"name": layout.replace(" ", "-")}), case)
     config = engine.config
-    state = resumed_state(checkpoint, config, DATA)
+    state = resumed_state(checkpoint, config, checksums(config))
     load_checkpoint(engine, config, checkpoint, state)
     run = folder / f"copied-{layout.replace(' ', '-')}"
     run.mkdir(exist_ok=True)
@@ -120,10 +120,10 @@ def test_evaluation_during_training_equals_one_process_under_every_layout(straig
             assert got == pytest.approx(expected, abs=1e-5)
 
 
-def test_other_samples_than_the_interrupted_run_would_have_read_are_refused(straight: Path) -> None:
+def test_other_samples_than_the_interrupted_run_has_read_are_refused(straight: Path) -> None:
     checkpoint = straight / "one" / "step-000003"
     state = TrainingState(**json.loads((checkpoint / "state.json").read_text()))
     check_data_order(checkpoint, state, GPTDataset(str(straight / "train"), 16, 5))
     for other in (GPTDataset(str(straight / "train"), 16, 6), GPTDataset(str(straight / "train"), 8, 5)):
-        with pytest.raises(ConfigError, match=r"after sample 24 its run would have read samples with fingerprint"):
+        with pytest.raises(ConfigError, match=r"the last samples before 24 had fingerprint"):
             check_data_order(checkpoint, state, other)

@@ -18,7 +18,7 @@ from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
 from megalite.training.engine import Engine
 from megalite.training.tensor_files import TensorFiles
-from runs import DATA, records, run_config, tensors, train_case, write_data
+from runs import checksums, records, run_config, tensors, train_case, write_data
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def save_in_small_shards(folder: Path) -> None:
     engine = Engine(config, ds_config, mesh, torch.device("cpu"))
     batch = {key: torch.ones(2, 16, dtype=torch.long) for key in ("input_ids", "labels")}
     engine.train_step([batch] * 2, 1e-2)
-    state = TrainingState(1, 8, config.run.seed, 16, DATA)
+    state = TrainingState(1, 8, config.run.seed, 16, checksums(config))
     for name, size in (("small", 5000), ("whole", 10**9)):
         (folder / name).mkdir(exist_ok=True)
         save_checkpoint(engine, config, ds_config, folder / name, state, max_shard_bytes=size)
@@ -109,7 +109,7 @@ def test_ranks_share_the_writing_of_many_shards_and_transformers_reads_them(tmp_
 def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
     write_data(tmp_path)
     train_case(tmp_path, "run", "d1 zero1")
-    checkpoint = tmp_path / "run" / "step-000003"
+    checkpoint, sums = tmp_path / "run" / "step-000003", checksums(run_config(tmp_path))
     for sections, message in [
         ({"model": {"hidden_size": 64}}, "model.head_size=8, the config asks for 16"),
         ({"model": {"rms_norm_eps": 1e-6}}, "model.rms_norm_eps"),
@@ -118,9 +118,9 @@ def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
         ({"training": {"steps": 3}, "schedule": {"warmup_steps": 1}}, "nothing is left to train"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            resumed_state(checkpoint, run_config(tmp_path, **sections), DATA)
-    with pytest.raises(ConfigError, match="contents differ"):
-        resumed_state(checkpoint, run_config(tmp_path), {"train": "other"})
+            resumed_state(checkpoint, run_config(tmp_path, **sections), sums)
+    with pytest.raises(ConfigError, match="contents of .*train differ"):
+        resumed_state(checkpoint, run_config(tmp_path), dict.fromkeys(sums, "other"))
     verify_files(checkpoint)
     weights = checkpoint / "hf" / "model.safetensors"
     content = bytearray(weights.read_bytes())

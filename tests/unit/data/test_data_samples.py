@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megalite.config.errors import ConfigError, DataError
-from megalite.data.blend import PERIOD, BlendedDataset
+from megalite.config.errors import DataError
 from megalite.data.fingerprint import MODULUS, samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.index_file import token_dtype, write_index
@@ -111,38 +110,6 @@ def test_validation_takes_every_token_once_in_order(tmp_path: Path, tokens: int)
     counted = labels != -100
     assert labels[counted].tolist() == list(range(1, tokens))
     assert inputs[counted].tolist() == list(range(tokens - 1))
-
-
-WEIGHTS = [[1.0, 1.0], [0.7, 0.2, 0.1], [1.0, 0.001], [5.0, 3.0, 1.0, 1.0, 0.5]]
-
-
-@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
-def test_a_blend_keeps_to_its_weights_at_every_moment(tmp_path: Path, weights: list[float]) -> None:
-    datasets = [GPTDataset(dataset_of(tmp_path / str(n), [100]), 8, n) for n in range(len(weights))]
-    blend = BlendedDataset(datasets, weights)
-    counts = np.zeros(len(weights), dtype=np.int64)
-    shares = np.array(weights) / sum(weights)
-    for sample in range(PERIOD + 2000):
-        source, own = blend.locate(sample)
-        assert own == counts[source]  # each source is read in its own order, nothing skipped
-        counts[source] += 1
-        assert np.abs(counts - shares * (sample + 1)).max() < len(weights)
-
-
-def test_a_blended_sample_is_the_sources_own(tmp_path: Path) -> None:
-    datasets = [GPTDataset(dataset_of(tmp_path / str(n), [100]), 8, n) for n in range(2)]
-    blend = BlendedDataset(datasets, [3, 1])
-    for sample in (0, 1, 2, 70_000, 10**9):
-        source, own = blend.locate(sample)
-        assert np.array_equal(blend[sample], datasets[source][own])
-
-
-def test_weights_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    datasets = [GPTDataset(dataset_of(tmp_path / str(n), [100]), 8, n) for n in range(2)]
-    with pytest.raises(ConfigError, match="must be above 0"):
-        BlendedDataset(datasets, [1, 0])
-    with pytest.raises(ConfigError, match="less than one sample in 65536"):
-        BlendedDataset(datasets, [1, 1e-9])
 
 
 def test_the_samples_of_a_step_do_not_depend_on_the_layout(tmp_path: Path) -> None:

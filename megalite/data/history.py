@@ -1,0 +1,76 @@
+"""What a run has read by some sample, in a form that a checkpoint keeps and a resumed run must agree with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from megalite.config.errors import ConfigError
+from megalite.config.mix import mix_stages
+from megalite.config.schema import RunConfig
+
+Mix = list[dict[str, Any]]
+
+
+def mix_record(config: RunConfig) -> Mix:
+    """The stages of the run's mix, the sources by their prefixes; those that a stage does not read are left out."""
+    data = config.data
+    return [
+        {
+            "first_sample": stage.first_sample,
+            "weights": {
+                source.prefix: weight for source, weight in zip(data.train, stage.weights, strict=True) if weight
+            },
+        }
+        for stage in mix_stages(data, config.batch, config.training.steps)
+    ]
+
+
+def refuse_other_history(
+    where: object,
+    consumed_samples: int,
+    saved: tuple[Mix, Mapping[str, str]],
+    asked: tuple[Mix, Mapping[str, str]],
+) -> None:
+    """Refuse a mix by which the samples read so far would have been others; what comes later may change freely.
+
+    Sources are the same where their contents are, whatever their names; sources that were not read yet may come and go.
+
+    Args:
+        saved: mix of the interrupted run, and prefix -> sha256 of its ``.bin``.
+        asked: both of the run that would resume it.
+
+    Raises: ConfigError beginning with ``where``.
+    """
+    before, now = (_read_so_far(mix, consumed_samples) for mix, _ in (saved, asked))
+    if _contents(before, saved[1]) != _contents(now, asked[1]):
+        told, names = (_told(before), _told(now)), ", ".join(_names(before))
+        other = (
+            f"this config would have read {told[1]}" if told[0] != told[1] else f"the contents of {names} differ now"
+        )
+        raise ConfigError(
+            f"{where}: its {consumed_samples:,} samples so far were {told[0]}; {other}. Keep what was read as it was, and "
+            f"give new weights in a stage of data.stages that begins later; or start a new run"
+        )
+
+
+def _read_so_far(mix: Mix, consumed: int) -> Mix:
+    return [stage for stage in mix if stage["first_sample"] < consumed]
+
+
+def _contents(mix: Mix, checksums: Mapping[str, str]) -> list[tuple[int, list[tuple[str, int]]]]:
+    return [
+        (stage["first_sample"], [(checksums[prefix], weight) for prefix, weight in stage["weights"].items()])
+        for stage in mix
+    ]
+
+
+def _names(mix: Mix) -> list[str]:
+    return list(dict.fromkeys(prefix for stage in mix for prefix in stage["weights"]))
+
+
+def _told(mix: Mix) -> str:
+    """``2 web : 1 math, from sample 4,000 on 1 math``."""
+    parts = []
+    for stage in mix:
+        weights = " : ".join(f"{weight} {prefix}" for prefix, weight in stage["weights"].items())
+        parts.append(f"from sample {stage['first_sample']:,} on {weights}" if stage["first_sample"] else weights)
+    return ", ".join(parts)
