@@ -12,6 +12,10 @@ VERBS = {
     "train-tokenizer": ("megalite.tokenizer.train", "clean text becomes a vocabulary that AutoTokenizer loads"),
     "preprocess": ("megalite.data.preprocess", "clean text becomes token ids in .bin/.idx"),
     "merge": ("megalite.data.merge", "several .bin/.idx become one"),
+    "inspect-data": (
+        "megalite.data.inspect_data",
+        "statistics of .bin/.idx; any training sample as text, file and line",
+    ),
     "pretrain": ("megalite.pretrain", "train; --check prints the plan of a run and exits"),
     "make-chat-rows": (
         "megalite.posttraining.docstring_rows",

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from megalite.config.mix import MixStage
+from megalite.config.mix import MixStage, mix_stages
+from megalite.config.schema import RunConfig
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.proportional import ProportionalDeal
 
@@ -60,3 +61,10 @@ class BlendedDataset:
         """``(S,)`` positions of the inputs of global sample ``sample``."""
         number, own_sample = self.order.locate(sample)
         return self.datasets[number].positions(own_sample)
+
+
+def open_blend(config: RunConfig) -> BlendedDataset:
+    """The samples of a run, of one source or several. Raises: DataError or FileNotFoundError."""
+    data = config.data
+    sets = [GPTDataset(source.prefix, data.sequence_length, config.run.seed) for source in data.train]
+    return BlendedDataset(sets, mix_stages(data, config.batch, config.training.steps))

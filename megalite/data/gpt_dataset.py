@@ -49,15 +49,15 @@ class GPTDataset:
 
     def window(self, number: int) -> np.ndarray:
         """``(S+1,)`` tokens of window ``number`` of the stream."""
-        pieces = [self.source.read(at, count) for at, count in self._pieces(number, self.sequence_length + 1)]
+        pieces = [self.source.read(at, count) for at, count in self.stretches(number, self.sequence_length + 1)]
         return (pieces[0] if len(pieces) == 1 else np.concatenate(pieces)).astype(np.int64)
 
     def positions(self, sample: int) -> np.ndarray:
         """``(S,)`` positions of the sample's inputs, each counted from the start of its document or of the sample."""
-        pieces = self._pieces(self.window_number(sample), self.sequence_length)
+        pieces = self.stretches(self.window_number(sample), self.sequence_length)
         return np.concatenate([self.source.positions(at, count) for at, count in pieces])
 
-    def _pieces(self, number: int, wanted: int) -> list[tuple[int, int]]:
+    def stretches(self, number: int, wanted: int) -> list[tuple[int, int]]:
         """The first ``wanted`` tokens of a window as stretches ``(first token, count)`` of the file.
 
         A stretch ends where the file or an epoch does; the next one begins with a document.

@@ -78,6 +78,17 @@ class IndexedDataset:
             sequence -= 1
         return bisect_right(self.index.boundaries, sequence) - 1
 
+    def parts(self, start: int, count: int) -> list[tuple[int, int, int]]:
+        """Tokens ``[start, start + count)`` by documents: ``(document, first token within it, tokens)``; none is empty."""
+        found = []
+        while count:
+            number = self.document_at(start)
+            begin, end = self.document_range(number)
+            taken = min(count, end - start)
+            found.append((number, start - begin, taken))
+            start, count = start + taken, count - taken
+        return found
+
     def positions(self, start: int, count: int) -> np.ndarray:
         """Of tokens ``[start, start + count)``: the distance from the start of their document, or from a later ``start``."""
         counting = np.arange(count, dtype=np.int64)

@@ -10,10 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.config.mix import mix_stages
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare import load_recipe, prepare_corpus
-from megalite.data.blend import BlendedDataset
+from megalite.data.blend import BlendedDataset, open_blend
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.manifest import Manifest, load_manifest
@@ -70,15 +69,13 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
     for use in uses:
         console.print(f"{use.prefix}: {use}", highlight=False)
     refuse_repetition(uses)
-    sets = [GPTDataset(source.prefix, data.sequence_length, config.run.seed) for source in data.train]
-    for dataset in sets:
+    train = open_blend(config)
+    for dataset in train.datasets:
         if (described := manifests[dataset.source.prefix].tokens) != dataset.tokens:
             raise DataError(
                 f"{dataset.source.prefix}: the manifest describes {described} tokens, the files hold {dataset.tokens}; they "
                 f"do not belong together, preprocess the data again"
             )
-    stages = mix_stages(data, config.batch, config.training.steps)
-    train = sets[0] if len(sets) == 1 else BlendedDataset(sets, stages)
     valid = None
     if data.valid is not None:
         manifest = load_manifest(data.valid)

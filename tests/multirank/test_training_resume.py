@@ -119,7 +119,7 @@ def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError, match=message):
             resumed_state(checkpoint, run_config(tmp_path, **sections), sums)
-    with pytest.raises(ConfigError, match="contents of .*train differ"):
+    with pytest.raises(ConfigError, match=r"contents of .*train differ"):
         resumed_state(checkpoint, run_config(tmp_path), dict.fromkeys(sums, "other"))
     verify_files(checkpoint)
     weights = checkpoint / "hf" / "model.safetensors"

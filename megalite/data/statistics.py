@@ -1,0 +1,115 @@
+"""What an indexed dataset holds: documents, lengths, and how often each id occurs."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from megalite.data.indexed import IndexedDataset
+
+CHUNK = 1 << 22
+MOST_FREQUENT = 20
+PERCENTILES = (5, 50, 95)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of the documents, those that close a document included."""
+
+    mean: float
+    p5: float
+    median: float
+    p95: float
+    longest: int
+    empty: int
+    histogram: tuple[tuple[int, int, int], ...]
+    """``(from, to, documents)``: doubling ranges, both ends included."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of all tokens and documents."""
+
+    documents: int
+    sequences: int
+    tokens: int
+    dtype: str
+    bytes: int
+    """Of the ``.bin``."""
+    lengths: Lengths
+    distinct_ids: int
+    largest_id: int
+    most_frequent: tuple[tuple[int, int], ...]
+    """``(id, tokens)``, the most frequent first."""
+    counts: np.ndarray
+    """Tokens of every id up to the largest."""
+
+    def occurrences(self, token: int) -> int:
+        """How often an id occurs."""
+        return int(self.counts[token]) if token <= self.largest_id else 0
+
+    def vocabulary_used(self, vocab_size: int) -> float:
+        """Share of the vocabulary's ids that occur."""
+        return int(np.count_nonzero(self.counts[:vocab_size])) / vocab_size
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the counts of every single id."""
+        values = asdict(self)
+        del values["counts"]
+        return values
+
+
+def dataset_statistics(dataset: IndexedDataset, advance: Callable[[int], object]) -> Statistics:
+    """Read everything once; memory grows with the number of documents (8 bytes each) and with the largest id.
+
+    Args:
+        advance: called with the tokens that were read since the last call.
+    """
+    counts = np.zeros(0, dtype=np.int64)
+    for start in range(0, dataset.num_tokens, CHUNK):
+        tokens = dataset.read(start, min(CHUNK, dataset.num_tokens - start))
+        found = np.bincount(tokens, minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+        advance(len(tokens))
+    order = np.argsort(-counts, kind="stable")[:MOST_FREQUENT]
+    return Statistics(
+        documents=dataset.num_documents,
+        sequences=len(dataset),
+        tokens=dataset.num_tokens,
+        dtype=dataset.dtype.name,
+        bytes=dataset.num_tokens * dataset.dtype.itemsize,
+        lengths=_lengths(dataset),
+        distinct_ids=int(np.count_nonzero(counts)),
+        largest_id=len(counts) - 1,
+        most_frequent=tuple((int(token), int(counts[token])) for token in order if counts[token]),
+        counts=counts,
+    )
+
+
+def _lengths(dataset: IndexedDataset) -> Lengths:
+    lengths = np.empty(dataset.num_documents, dtype=np.int64)
+    for start in range(0, len(lengths), CHUNK):
+        bounds = np.asarray(dataset.index.boundaries[start : start + CHUNK + 1], dtype=np.int64)
+        first, last = bounds[0], bounds[-1]
+        before = np.zeros(last - first + 1, dtype=np.int64)
+        np.cumsum(dataset.index.lengths[first:last], out=before[1:])
+        lengths[start : start + len(bounds) - 1] = np.diff(before[bounds - first])
+    if not len(lengths):
+        return Lengths(0.0, 0.0, 0.0, 0.0, 0, 0, ())
+    p5, median, p95 = np.percentile(lengths, PERCENTILES).tolist()
+    longest = int(lengths.max())
+    edges = [0, *(1 << power for power in range(longest.bit_length() + 1))]
+    bars = np.histogram(lengths, [*edges, edges[-1] + 1])[0][: len(edges) - 1].tolist()
+    histogram = [(low, high - 1, bar) for low, high, bar in zip(edges, edges[1:], bars, strict=False)]
+    used = [number for number, (_, _, bar) in enumerate(histogram) if bar]
+    return Lengths(
+        mean=float(lengths.mean()),
+        p5=p5,
+        median=median,
+        p95=p95,
+        longest=longest,
+        empty=int(np.count_nonzero(lengths == 0)),
+        histogram=tuple(histogram[used[0] : used[-1] + 1]),
+    )

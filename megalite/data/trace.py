@@ -1,0 +1,106 @@
+"""From a document's number in an indexed dataset back to the file and line that it was read from."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from pathlib import Path
+
+from megalite.config.errors import DataError
+from megalite.corpus.readers import Document, Piece, ReadReport, read_piece
+from megalite.data.indexed import IndexedDataset
+from megalite.data.manifest import Manifest, SourcePiece, load_manifest
+from megalite.tokenizer.load import LoadedTokenizer
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a document was read from."""
+
+    path: str
+    """The file that was preprocessed."""
+    line: int
+    """Line of a jsonl, row of a parquet file, record of an archive, from 1."""
+    first_place: str | None
+    """``path:line`` in the raw corpus, where the file is a shard of ``tools/prepare_corpus.py``."""
+    text: str
+    is_same: bool | None
+    """Whether the text, encoded again, gives the ids that stand in the dataset; None without a tokenizer."""
+
+
+def trace_documents(
+    dataset: IndexedDataset, numbers: Iterable[int], tokenizer: LoadedTokenizer | None = None
+) -> dict[int, Origin]:
+    """The origin of each document, by reading the pieces of the source files that hold them again.
+
+    Args:
+        tokenizer: the one that made the dataset; encodes what is found and compares it with the dataset.
+
+    Raises: FileNotFoundError where manifest or source are gone; DataError where the source has changed since.
+    """
+    manifest = load_manifest(dataset.prefix)
+    if tokenizer is not None and tokenizer.fingerprint != manifest.tokenizer_fingerprint:
+        raise DataError(f"{dataset.prefix}: was made with another tokenizer; give the one that it was made with")
+    firsts = list(accumulate((piece.documents for piece in manifest.pieces), initial=0))
+    if firsts[-1] != dataset.num_documents:
+        raise DataError(
+            f"{dataset.prefix}.manifest.json: tells of {firsts[-1]} documents, the index holds {dataset.num_documents}; "
+            f"they do not belong together, preprocess the data again"
+        )
+    wanted: dict[int, list[int]] = {}
+    for number in sorted(set(numbers)):
+        wanted.setdefault(bisect_right(firsts, number) - 1, []).append(number)
+    found: dict[int, Origin] = {}
+    for place, inside in wanted.items():
+        piece = manifest.pieces[place]
+        written = _written(manifest, piece, tokenizer)
+        position = firsts[place]
+        for number in inside:
+            document = next(islice(written, number - position, None), None)
+            if document is None:
+                raise DataError(
+                    f"{manifest.sources[piece.source].path}: holds fewer documents than when {dataset.prefix} was made "
+                    f"from it; it has changed since"
+                )
+            position = number + 1
+            found[number] = _origin(dataset, number, document, manifest, tokenizer)
+    return found
+
+
+def _written(manifest: Manifest, piece: SourcePiece, tokenizer: LoadedTokenizer | None) -> Iterator[Document]:
+    """The documents of a piece that went into the dataset: all but those without a token."""
+    source = manifest.sources[piece.source]
+    path = Path(source.path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: the source is gone, its documents cannot be traced; bring it back to this path"
+        )
+    if (size := path.stat().st_size) != source.bytes:
+        raise DataError(f"{path}: has {size} bytes, it had {source.bytes} when the data was made; it has changed since")
+    documents = read_piece(
+        Piece(path, piece.start, piece.end, piece.size, piece.before), manifest.text_key, "skip", ReadReport()
+    )
+    if not source.empty:
+        yield from documents
+        return
+    if tokenizer is None:
+        raise DataError(
+            f"{path}: {source.empty} of its documents gave no token; give --tokenizer, to find out again which they were"
+        )
+    while batch := list(islice(documents, BATCH)):
+        encodings = tokenizer.tokenizer.encode_batch_fast([each.text for each in batch], add_special_tokens=False)
+        yield from (document for document, encoding in zip(batch, encodings, strict=True) if len(encoding.ids))
+
+
+def _origin(
+    dataset: IndexedDataset, number: int, document: Document, manifest: Manifest, tokenizer: LoadedTokenizer | None
+) -> Origin:
+    is_same = None
+    if tokenizer is not None:
+        ids = tokenizer.tokenizer.encode(document.text, add_special_tokens=False).ids
+        end = [] if manifest.eod_id is None else [manifest.eod_id]
+        is_same = dataset.document(number).tolist() == ids + end
+    place = document.meta.get("place")
+    return Origin(document.path, document.line, place if isinstance(place, str) else None, document.text, is_same)

@@ -1,0 +1,329 @@
+"""Statistics against numpy over the whole file; the trace against the texts themselves."""
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from megalite.config.errors import DataError
+from megalite.config.load import load_run_config
+from megalite.corpus.prepare import load_recipe, prepare_corpus
+from megalite.data import inspect_data
+from megalite.data.blend import open_blend
+from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.index_file import HEADER, MAGIC, VERSION, token_dtype, write_index
+from megalite.data.indexed import IndexedDataset
+from megalite.data.merge import merge
+from megalite.data.preprocess import preprocess
+from megalite.data.statistics import dataset_statistics
+from megalite.data.trace import trace_documents
+from megalite.tokenizer.load import load_tokenizer
+
+QUIET = Console(quiet=True)
+
+
+def written(prefix: Path, lengths: list[int], seed: int = 0) -> np.ndarray:
+    tokens = np.random.default_rng(seed).zipf(1.5, sum(lengths)) % 90
+    tokens.astype(token_dtype(100)).tofile(f"{prefix}.bin")
+    with Path(f"{prefix}.idx").open("wb") as file:
+        write_index(file, token_dtype(100), np.array(lengths, dtype=np.int32))
+    return tokens
+
+
+@pytest.mark.parametrize("chunk", [3, 1 << 22])
+def test_statistics_equal_numpy_over_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr("megalite.data.statistics.CHUNK", chunk)
+    lengths = [0, 3, 0, 17, 1, 64, 63, 65, 2, 2, 5, 0]
+    tokens = written(tmp_path / "x", lengths)
+    seen: list[int] = []
+    found = dataset_statistics(IndexedDataset(tmp_path / "x"), seen.append)
+    assert sum(seen) == found.tokens == sum(lengths)
+    ids, counts = np.unique(tokens, return_counts=True)
+    assert found.distinct_ids == len(ids)
+    assert found.largest_id == ids.max()
+    assert {i: int(found.counts[i]) for i in np.flatnonzero(found.counts)} == dict(zip(ids, counts, strict=True))
+    assert [count for _, count in found.most_frequent] == sorted(counts.tolist(), reverse=True)[:20]
+    told = found.lengths
+    assert (told.empty, told.longest) == (3, 65)
+    assert (told.mean, told.median) == (np.mean(lengths), np.median(lengths))
+    assert [told.p5, told.p95] == np.percentile(lengths, [5, 95]).tolist()
+    for low, high, bar in told.histogram:
+        assert bar == sum(low <= length <= high for length in lengths)
+    assert sum(bar for _, _, bar in told.histogram) == len(lengths)
+
+
+def test_documents_of_several_sequences_count_with_all_of_them(tmp_path: Path) -> None:
+    lengths, boundaries = [4, 0, 6, 1, 5], [0, 2, 2, 4, 5]
+    np.arange(16, dtype=np.uint16).tofile(tmp_path / "x.bin")
+    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * 2
+    (tmp_path / "x.idx").write_bytes(
+        HEADER.pack(MAGIC, VERSION, 8, 5, 5)
+        + np.array(lengths, "<i4").tobytes()
+        + offsets.astype("<i8").tobytes()
+        + np.array(boundaries, "<i8").tobytes()
+    )
+    dataset = IndexedDataset(tmp_path / "x")
+    found = dataset_statistics(dataset, lambda _: None)
+    assert (found.documents, found.sequences, found.lengths.longest, found.lengths.empty) == (4, 5, 7, 1)
+    assert dataset.parts(2, 14) == [(0, 2, 2), (2, 0, 7), (3, 0, 5)]
+
+
+def test_parts_name_every_token_of_a_stretch(tmp_path: Path) -> None:
+    lengths = [3, 0, 20, 1, 0, 9]
+    written(tmp_path / "x", lengths)
+    dataset = IndexedDataset(tmp_path / "x")
+    owners = [(number, place) for number, length in enumerate(lengths) for place in range(length)]
+    for start in range(sum(lengths)):
+        for count in (1, 2, 7, sum(lengths) - start):
+            if start + count <= sum(lengths):
+                told = [(n, first + i) for n, first, taken in dataset.parts(start, count) for i in range(taken)]
+                assert told == owners[start : start + count]
+
+
+def expected_places(paths: list[Path]) -> list[tuple[str, int, str]]:
+    """Path, line and text of every document with a word, by a reader of four lines."""
+    places = []
+    for path in paths:
+        content = path.read_bytes()
+        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode().split("\n")
+        for number, line in enumerate(lines, start=1):
+            if line.startswith("{") and json.loads(line)["text"]:
+                places.append((str(path), number, json.loads(line)["text"]))
+    return places
+
+
+@pytest.fixture
+def sources(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A plain file that is cut into many pieces, with blank and broken lines; and a compressed one."""
+    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 5000)
+    lines = corpus.read_text().splitlines(keepends=True)
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl.gz"
+    first.write_text(
+        "".join(line + "\n" * (n % 3 == 0) + "broken\n" * (n % 50 == 0) for n, line in enumerate(lines[:1200]))
+    )
+    second.write_bytes(gzip.compress("".join(lines[1200:]).encode()))
+    return [first, second]
+
+
+def test_every_document_is_traced_to_its_file_and_line(
+    sources: list[Path], word_tokenizer: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(word_tokenizer)
+    manifest = preprocess([str(path) for path in sources], word_tokenizer, tmp_path / "out", QUIET)
+    assert len(manifest.pieces) > 10
+    expected = expected_places(sources)
+    dataset = IndexedDataset(tmp_path / "out")
+    found = trace_documents(dataset, range(dataset.num_documents), tokenizer)
+    assert [(found[n].path, found[n].line, found[n].text) for n in range(dataset.num_documents)] == expected
+    assert all(origin.is_same for origin in found.values())
+    independent = Tokenizer.from_file(str(word_tokenizer / "tokenizer.json"))
+    for number in (0, 17, 1199, dataset.num_documents - 1):
+        (alone,) = trace_documents(dataset, [number], tokenizer).values()
+        assert alone == found[number]
+        assert dataset.document(number).tolist() == [*independent.encode(alone.text).ids, manifest.eod_id]
+
+
+def test_the_trace_goes_through_merged_datasets(sources: list[Path], word_tokenizer: Path, tmp_path: Path) -> None:
+    for name, path in zip("ab", sources, strict=True):
+        preprocess([str(path)], word_tokenizer, tmp_path / name, QUIET)
+    merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "ab")
+    merge([str(tmp_path / "ab"), str(tmp_path / "a")], tmp_path / "aba")
+    expected = expected_places([*sources, sources[0]])
+    found = trace_documents(IndexedDataset(tmp_path / "aba"), range(len(expected)), load_tokenizer(word_tokenizer))
+    assert [(found[n].path, found[n].line, found[n].text) for n in range(len(expected))] == expected
+    assert all(origin.is_same for origin in found.values())
+
+
+def test_the_trace_leads_through_a_prepared_corpus_to_the_raw_file(
+    corpus: Path, word_tokenizer: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    source = {"kind": "files", "paths": [str(corpus)]}
+    recipe.write_text(yaml.safe_dump({"sources": [source], "filters": [], "valid_fraction": 0.0}))
+    prepare_corpus(load_recipe(recipe), tmp_path / "prepared", QUIET)
+    shards = sorted(map(str, (tmp_path / "prepared").glob("train-*.jsonl.zst")))
+    preprocess(shards, word_tokenizer, tmp_path / "out", QUIET)
+    dataset = IndexedDataset(tmp_path / "out")
+    raw = corpus.read_text().splitlines()
+    found = trace_documents(dataset, range(0, dataset.num_documents, 40), load_tokenizer(word_tokenizer))
+    assert len(found) > 20
+    for origin in found.values():
+        assert origin.path in shards
+        assert origin.first_place is not None
+        path, _, line = origin.first_place.rpartition(":")
+        assert path == str(corpus)
+        assert json.loads(raw[int(line) - 1])["text"].strip() == origin.text.strip()
+
+
+def test_sources_that_are_gone_or_have_changed_are_told(
+    sources: list[Path], word_tokenizer: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(word_tokenizer)
+    preprocess([str(path) for path in sources], word_tokenizer, tmp_path / "out", QUIET)
+    dataset = IndexedDataset(tmp_path / "out")
+    with pytest.raises(DataError, match=r"first\.jsonl: \d+ of its documents gave no token; give --tokenizer"):
+        trace_documents(dataset, [5])
+    content = sources[0].read_bytes()
+    sources[0].write_bytes(content.replace(b"cat", b"dog"))  # as long as before
+    assert not all(origin.is_same for origin in trace_documents(dataset, range(50), tokenizer).values())
+    sources[0].write_bytes(content + b"\n")
+    with pytest.raises(DataError, match=r"first\.jsonl: has \d+ bytes, it had \d+"):
+        trace_documents(dataset, [5], tokenizer)
+    sources[0].unlink()
+    with pytest.raises(FileNotFoundError, match=r"first\.jsonl: the source is gone"):
+        trace_documents(dataset, [5], tokenizer)
+
+
+def inspect(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["inspect_data.py", *map(str, arguments)])
+    inspect_data.main()
+
+
+@pytest.fixture
+def run_yaml(sources: list[Path], word_tokenizer: Path, tmp_path: Path) -> Path:
+    """A run that reads two datasets, one of them merged, with a stage at the end."""
+    for name, path in zip("ab", sources, strict=True):
+        preprocess([str(path)], word_tokenizer, tmp_path / name, QUIET)
+    merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "ab")
+    values = {
+        "run": {"name": "x", "seed": 3},
+        "model": {
+            "vocab_size": 64,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+        },
+        "data": {
+            "train": [{"prefix": str(tmp_path / "ab"), "weight": 3}, str(tmp_path / "b")],
+            "stages": [{"begin": 0.5, "weights": {str(tmp_path / "b"): 1}}],
+            "tokenizer": str(word_tokenizer),
+            "sequence_length": 50,
+        },
+        "batch": {"micro_batch_size": 2, "global_batch_size": 8},
+        "optimizer": {"lr": 1e-3},
+        "training": {"steps": 10},
+    }
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_samples_of_a_step_are_traced_to_files_and_lines(
+    run_yaml: Path, sources: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {place[:2]: place[2] for place in expected_places(sources)}
+    config = load_run_config(run_yaml)
+    loaded = load_tokenizer(Path(config.data.tokenizer))
+    blend = open_blend(config)
+    for step, prefixes in ((2, {"ab", "b"}), (6, {"b"})):
+        inspect(monkeypatch, "--config", run_yaml, "--step", step, "--json")
+        views = json.loads(capsys.readouterr().out)
+        assert [view["sample"] for view in views] == list(range((step - 1) * 8, step * 8))
+        assert {Path(view["prefix"]).name for view in views} == prefixes
+        for view in views:
+            assert [token for part in view["parts"] for token in part["ids"]] == blend[view["sample"]].tolist()
+            for part in view["parts"]:
+                text = places[part["origin"]["path"], part["origin"]["line"]]  # the source itself, read by the test
+                ids = [*loaded.tokenizer.encode(text).ids, loaded.eos_id]
+                assert ids[part["first"] : part["first"] + len(part["ids"])] == part["ids"]
+    inspect(monkeypatch, "--config", run_yaml, "--step", 2, "--sample", 3)
+    shown = capsys.readouterr().out
+    assert shown.startswith("sample 11: ")
+    assert "the same ids" in shown
+    assert "<|endoftext|>" in shown
+
+
+def test_a_document_and_a_sample_are_shown_as_text(
+    sources: list[Path],
+    word_tokenizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    preprocess([str(path) for path in sources], word_tokenizer, tmp_path / "out", QUIET)
+    path, line, text = expected_places(sources)[30]
+    inspect(monkeypatch, tmp_path / "out", "--document", 30, "--tokenizer", word_tokenizer)
+    shown = capsys.readouterr().out
+    assert f"{text} <|endoftext|>" in shown
+    assert f"{path}:{line}, the same ids" in shown
+    dataset = GPTDataset(str(tmp_path / "out"), 40, 7)
+    arguments = ("--sequence_length", 40, "--seed", 7, "--no_trace", "--json")
+    inspect(monkeypatch, tmp_path / "out", "--sample", 5, "--epoch", 2, *arguments)
+    (view,) = json.loads(capsys.readouterr().out)
+    assert view["epoch"] == 2
+    assert view["sample"] == dataset.first_window(2) + 5
+    assert [token for part in view["parts"] for token in part["ids"]] == dataset[view["sample"]].tolist()
+    inspect(monkeypatch, tmp_path / "out", "--tokenizer", word_tokenizer)
+    shown = capsys.readouterr().out
+    assert "documents by length" in shown
+    inspect(monkeypatch, tmp_path / "out", "--tokenizer", word_tokenizer, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["eod_tokens"] == told["documents"] == len(expected_places(sources))
+    assert told["vocabulary_used"] == pytest.approx(told["distinct_ids"] / load_tokenizer(word_tokenizer).vocab_size)
+
+
+def test_datasets_of_others_are_shown_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = written(tmp_path / "x", [5, 9])
+    inspect(monkeypatch, tmp_path / "x", "--document", 1)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["── document 1, all 9 tokens", " ".join(map(str, tokens[5:]))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x", "--document", 2), "--document=2 is not in 0..1"),
+        (("x", "--document", -1), "--document=-1 is not in 0..1"),
+        (("x", "--sample", -1), "--sample=-1 is not in"),
+        (("x", "--sample", 2, "--epoch", 0, "--sequence_length", 8), "--sample=2 is not in 0..1"),
+        (("x", "--sample", 0, "--sequence_length", 0), "--sequence_length=0: it must be at least 1"),
+        (("x", "--sample", 0, "--document", 0), "not both"),
+        (("gone",), "gone.idx: missing"),
+        (("cut",), "cut.idx: has"),
+        ((), "give one PREFIX, or --config"),
+        (("--config", "run.yaml"), "--config needs --step N"),
+        (("--config", "run.yaml", "--step", 1), "run.yaml: no such config file"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[Any, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "x", [5, 9])
+    written(tmp_path / "cut", [5, 9])
+    (tmp_path / "cut.idx").write_bytes((tmp_path / "cut.idx").read_bytes()[:-3])
+    with pytest.raises(SystemExit) as ended:
+        inspect(monkeypatch, *arguments)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_step_outside_the_run_is_refused(
+    run_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, message in (
+        (("--step", 11), "--step=11 is not in 1..10"),
+        (("--step", 0), "--step=0 is not in 1..10"),
+        (("--step", 1, "--sample", 8), "--sample=8 is not in 0..7"),
+    ):
+        with pytest.raises(SystemExit):
+            inspect(monkeypatch, "--config", run_yaml, *arguments)
+        assert message in capsys.readouterr().err
+    inspect(monkeypatch, "--config", run_yaml, "--step", 11, "--json", "--no_trace", "training.steps=20")
+    assert len(json.loads(capsys.readouterr().out)) == 8
