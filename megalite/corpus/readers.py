@@ -143,7 +143,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         from megalite.corpus.zstd_file import ZstdFile
 
         return io.BufferedReader(ZstdFile(path), 1 << 20)
-    return path.open("rb")
+    return path.open("rb", 1 << 20)
 
 
 def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
@@ -164,7 +164,7 @@ def _lines(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -
     path, number = piece.path, piece.before
     with closing(open_bytes(path)) as file:
         try:
-            for number, line in enumerate(_bounded_lines(file, piece.start, piece.end), start=piece.before + 1):
+            for number, line in enumerate(bounded_lines(file, piece.start, piece.end), start=piece.before + 1):
                 if line is None:
                     report.add_malformed(f"{path}:{number}", f"a line of more than {LONGEST_LINE:,} bytes", on_error)
                     continue
@@ -180,16 +180,20 @@ def _lines(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -
             report.add_malformed(f"{path}:{number + 1}", f"damaged from here on: {error}", on_error)
 
 
-def _bounded_lines(file: IO[bytes], start: int, end: int | None) -> Iterator[bytes | None]:
-    """The lines that begin from ``start`` on and before ``end``; None in place of one that is too long."""
+def bounded_lines(file: IO[bytes], start: int = 0, end: int | None = None) -> Iterator[bytes | None]:
+    """The lines that begin from byte ``start`` on and before ``end``; None in place of one that is too long."""
+    position = 0
     if start > 0:
         file.seek(start - 1)
         _pass_line(file)  # the rest of a line that began before, or only its end
-    while (end is None or file.tell() < end) and (line := file.readline(LONGEST_LINE)):
+        position = file.tell()
+    while (end is None or position < end) and (line := file.readline(LONGEST_LINE)):
         if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+            position += len(line)
             yield line
         else:
             _pass_line(file)
+            position = file.tell()
             yield None
 
 
@@ -208,6 +212,20 @@ def decompression_errors() -> tuple[type[Exception], ...]:
 
 
 def _parquet(piece: Piece, text_key: str, on_error: OnError, report: ReadReport) -> Iterator[Document]:
+    for number, record in parquet_records(piece, (text_key,), on_error, report):
+        yield Document(record[text_key], _meta(record, text_key), str(piece.path), number)
+
+
+def parquet_records(
+    piece: Piece, keys: Sequence[str], on_error: OnError, report: ReadReport, columns: list[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """``(row, record)`` of the rows with a string under every key, rows counted from 1.
+
+    Args:
+        columns: the only ones to read; all where None.
+
+    Raises: DataError where a key is no column.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -218,23 +236,23 @@ def _parquet(piece: Piece, text_key: str, on_error: OnError, report: ReadReport)
         report.add_malformed(f"{path}:1", f"not a parquet file: {' '.join(str(error).split())}", on_error)
         return
     with file:
-        if text_key not in file.schema_arrow.names:
-            raise DataError(f"{path}: no column '{text_key}'; the columns are {', '.join(file.schema_arrow.names)}")
+        if missing := [key for key in keys if key not in file.schema_arrow.names]:
+            raise DataError(f"{path}: no column '{missing[0]}'; the columns are {', '.join(file.schema_arrow.names)}")
         group_start = piece.before
         for group in range(piece.start, file.num_row_groups if piece.end is None else piece.end):
             number = group_start
             group_start += file.metadata.row_group(group).num_rows
             try:
-                for batch in file.iter_batches(batch_size=1024, row_groups=[group]):
+                for batch in file.iter_batches(batch_size=128, row_groups=[group], columns=columns, use_threads=False):
                     for record in _records(batch):
                         number += 1
                         if isinstance(record, str):
                             report.add_malformed(f"{path}:{number}", record, on_error)
-                        elif isinstance(text := record[text_key], str):
-                            yield Document(text, _meta(record, text_key), str(path), number)
-                        else:
-                            reason = f"'{text_key}' holds {type(text).__name__}, not a string"
+                        elif wrong := [key for key in keys if not isinstance(record[key], str)]:
+                            reason = f"'{wrong[0]}' holds {type(record[wrong[0]]).__name__}, not a string"
                             report.add_malformed(f"{path}:{number}", reason, on_error)
+                        else:
+                            yield number, record
             except (pyarrow.ArrowException, OSError) as error:
                 reason = f"damaged from here to row {group_start}: {' '.join(str(error).split())}"
                 report.add_malformed(f"{path}:{number + 1}", reason, on_error)

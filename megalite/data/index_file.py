@@ -5,6 +5,7 @@ n int32 lengths, n int64 byte offsets, m int64 boundaries (sequence numbers, beg
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -48,25 +49,34 @@ class Index:
     boundaries: np.ndarray
 
 
-def write_index(file: IO[bytes], dtype: np.dtype, lengths: np.ndarray) -> None:
-    """Write the index of documents of one sequence each, in chunks: memory does not grow with their number.
+def write_index(file: IO[bytes], dtype: np.dtype, lengths: np.ndarray, sequences: np.ndarray | None = None) -> None:
+    """Write the index, in chunks: memory does not grow with the number of documents.
 
     Args:
-        lengths: int32 tokens of each document; may be a memory map.
+        lengths: int32 tokens of each sequence; may be a memory map.
+        sequences: int32 sequences of each document, one each where None; may be a memory map.
     """
+    if sequences is None:
+        sequences = np.broadcast_to(np.int32(1), len(lengths))
     code = next(code for code, kind in CODES.items() if np.dtype(kind) == dtype)
-    count = len(lengths)
-    file.write(HEADER.pack(MAGIC, VERSION, code, count, count + 1))
-    for start in range(0, count, CHUNK):
+    file.write(HEADER.pack(MAGIC, VERSION, code, len(lengths), len(sequences) + 1))
+    for start in range(0, len(lengths), CHUNK):
         file.write(np.asarray(lengths[start : start + CHUNK], dtype="<i4").tobytes())
+    for starts in _running_starts(lengths):
+        file.write((starts * dtype.itemsize).astype("<i8").tobytes())
+    for starts in _running_starts(sequences):
+        file.write(starts.astype("<i8").tobytes())
+    file.write(np.array([len(lengths)], dtype="<i8").tobytes())
+
+
+def _running_starts(sizes: np.ndarray) -> Iterator[np.ndarray]:
+    """Where each begins when they stand one behind the other."""
     before = 0
-    for start in range(0, count, CHUNK):
-        part = np.asarray(lengths[start : start + CHUNK], dtype="<i8")
+    for start in range(0, len(sizes), CHUNK):
+        part = np.asarray(sizes[start : start + CHUNK], dtype=np.int64)
         ends = before + np.cumsum(part)
-        file.write(((ends - part) * dtype.itemsize).astype("<i8").tobytes())
+        yield ends - part
         before = int(ends[-1])
-    for start in range(0, count + 1, CHUNK):
-        file.write(np.arange(start, min(start + CHUNK, count + 1), dtype="<i8").tobytes())
 
 
 def read_index(path: Path) -> Index:

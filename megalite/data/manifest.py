@@ -1,22 +1,22 @@
 """``PREFIX.manifest.json``: what an indexed dataset was made of, and checksums of its files."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from megalite.config.errors import DataError
 
-FORMAT = "megalite-indexed-2"
+FORMAT = "megalite-indexed-3"
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """Size and digest of one file."""
+    """Size and checksum of one file."""
 
     bytes: int
-    sha256: str
+    checksum: str
+    """``xxh3_128:`` and its hex digits: it finds damage forty times as fast as sha256, and no more is asked of it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Manifest:
     """Facts that are written last: a dataset without its manifest is not finished."""
 
     documents: int
+    sequences: int
+    """As many as documents, or more where each sentence is one."""
     tokens: int
     text_bytes: int
     """UTF-8 bytes of the documents' text; with ``tokens`` this turns a loss into bits per byte."""
@@ -59,10 +61,11 @@ class Manifest:
     eod_id: int | None
     """The token appended to every document; None where none was."""
     text_key: str
+    level: Literal["document", "sentence"]
     malformed: int
     """Lines or rows that were skipped because nothing could be read from them."""
     empty: int
-    """Documents without a token, left out."""
+    """Records without a token under any key, left out."""
     plan: str
     """Digest of inputs and options; the same command recognises its own finished work by it."""
     sources: tuple[Source, ...]
@@ -106,9 +109,14 @@ def load_manifest(prefix: str | Path) -> Manifest:
 
 
 def file_facts(path: Path) -> FileFacts:
-    """Size and sha256 of a file."""
-    with path.open("rb") as file:
-        return FileFacts(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    """Size and checksum of a file."""
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with path.open("rb", buffering=0) as file:
+        while content := file.read(1 << 20):
+            digest.update(content)
+    return FileFacts(path.stat().st_size, f"xxh3_128:{digest.hexdigest()}")
 
 
 def verify_manifest(prefix: str | Path) -> Manifest:

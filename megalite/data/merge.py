@@ -15,8 +15,10 @@ from megalite.config.errors import DataError, one_line_errors
 from megalite.data.index_file import read_index
 from megalite.data.manifest import Manifest, SourcePiece, existing_output, manifest_path, verify_manifest
 from megalite.data.preprocess_join import concatenate, publish
+from megalite.data.preprocess_unit import Shard
 
-MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key")
+MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key", "level")
+COPIED_DOCUMENTS = 1 << 20
 
 
 @one_line_errors
@@ -52,18 +54,22 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
                 raise DataError(f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; only like can be merged")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    concatenate([Path(f"{name}.bin") for name in inputs], folder / "joined.bin")
-    with (folder / "joined.lengths").open("wb") as file:
-        for name in inputs:
-            np.asarray(read_index(Path(f"{name}.idx")).lengths, dtype="<i4").tofile(file)
+    joined = Shard(folder / "joined.bin", folder / "joined.lengths", folder / "joined.sequences")
+    concatenate([Path(f"{name}.bin") for name in inputs], joined.ids)
+    with joined.lengths.open("wb") as lengths, joined.sequences.open("wb") as sequences:
+        for index in (read_index(Path(f"{name}.idx")) for name in inputs):
+            lengths.write(index.lengths.data)
+            for start in range(0, len(index.boundaries) - 1, COPIED_DOCUMENTS):
+                boundaries = index.boundaries[start : start + COPIED_DOCUMENTS + 1]
+                sequences.write(np.diff(boundaries).astype("<i4").data)
     facts = {key: getattr(first, key) for key in MUST_AGREE} | {
         key: sum(getattr(manifest, key) for manifest in manifests)
-        for key in ("documents", "tokens", "text_bytes", "malformed", "empty")
+        for key in ("documents", "sequences", "tokens", "text_bytes", "malformed", "empty")
     }
     facts["sources"] = tuple(source for manifest in manifests for source in manifest.sources)
     facts["pieces"] = tuple(_pieces(manifests))
     facts["plan"] = hashlib.sha256("".join(manifest.plan for manifest in manifests).encode()).hexdigest()
-    merged = publish(prefix, folder / "joined.bin", folder / "joined.lengths", np.dtype(first.dtype), facts)
+    merged = publish(prefix, joined, np.dtype(first.dtype), facts)
     shutil.rmtree(folder)
     return merged
 

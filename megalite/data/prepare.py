@@ -38,7 +38,7 @@ class TrainingData:
     train: GPTDataset | BlendedDataset
     valid: ValidationData | None
     checksums: dict[str, str]
-    """Training prefix -> sha256 of its ``.bin``."""
+    """Training prefix -> checksum of its ``.bin``."""
 
 
 def open_training_data(config: RunConfig, console: Console, prepares: bool = True) -> TrainingData:
@@ -83,7 +83,7 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
         valid = ValidationData(
             SequentialDataset(data.valid, data.sequence_length), manifest.text_bytes / manifest.tokens
         )
-    return TrainingData(train, valid, {prefix: manifest.bin.sha256 for prefix, manifest in manifests.items()})
+    return TrainingData(train, valid, {prefix: manifest.bin.checksum for prefix, manifest in manifests.items()})
 
 
 def _needed_files(config: RunConfig) -> list[Path]:

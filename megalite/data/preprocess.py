@@ -1,29 +1,29 @@
 """Clean text becomes token ids in Megatron's indexed format: parallel, killable, the same bytes for any worker count."""
 
 import argparse
+import errno
 import fcntl
-import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from megalite.config.errors import DataError, one_line_errors
-from megalite.corpus.readers import expand_inputs
+from megalite.corpus.readers import OnError, expand_inputs
+from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, choose_encoder, sample_texts
+from megalite.data.encoders import Encoder
 from megalite.data.manifest import Manifest, existing_output, load_manifest
 from megalite.data.preprocess_join import join_shards
-from megalite.data.preprocess_plan import Plan, make_plan
-from megalite.data.preprocess_unit import UnitResult, encode_unit, finished_result
+from megalite.data.preprocess_plan import Level, Plan, make_plan
+from megalite.data.preprocess_unit import UnitResult, finished_result, result_path
+from megalite.data.preprocess_workers import run_units
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 
 LOCK = "lock"
@@ -32,12 +32,23 @@ LOCK = "lock"
 @one_line_errors
 def main() -> None:
     """``tools/preprocess_data.py``."""
-    parser = argparse.ArgumentParser(description="Tokenize documents into PREFIX.bin / PREFIX.idx (Megatron's format).")
-    parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
+    parser = argparse.ArgumentParser(
+        description="Tokenize documents into PREFIX.bin / PREFIX.idx (Megatron's format). Text that spells a special token "
+        "becomes that token."
+    )
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet"
+    )
     parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     parser.add_argument("--output_prefix", type=Path, required=True, metavar="PREFIX")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--text_key", default="text", help="JSON key or parquet column with the text")
+    parser.add_argument(
+        "--keys", nargs="+", default=["text"], metavar="KEY", help="JSON keys or parquet columns with the text; each of "
+        "several becomes PREFIX_KEY_LEVEL.bin / .idx, and document i of all of them is the same record"
+    )  # fmt: skip
+    parser.add_argument("--level", choices=get_args(Level), default="document", help="what is one sequence of the .idx")
+    parser.add_argument("--language", default="en", help="ISO 639-1, for the rules of --level sentence")
+    parser.add_argument("--encoder", choices=get_args(EncoderChoice), default="auto", help="all give the same ids")
     parser.add_argument("--append_eod", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--eod_token", help="end-of-document token; by default the tokenizer's eos")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what a malformed line does")
@@ -48,7 +59,10 @@ def main() -> None:
         tokenizer_path=arguments.tokenizer,
         prefix=arguments.output_prefix,
         workers=arguments.workers,
-        text_key=arguments.text_key,
+        keys=arguments.keys,
+        level=arguments.level,
+        language=arguments.language,
+        encoder=arguments.encoder,
         append_eod=arguments.append_eod,
         eod_token=arguments.eod_token,
         on_error=arguments.on_error,
@@ -63,15 +77,19 @@ def preprocess(
     prefix: Path,
     console: Console,
     workers: int = 1,
-    text_key: str = "text",
+    keys: Sequence[str] = ("text",),
+    level: Level = "document",
+    language: str = "en",
+    encoder: EncoderChoice = "auto",
     append_eod: bool = True,
     eod_token: str | None = None,
-    on_error: str = "skip",
+    on_error: OnError = "skip",
     overwrite: bool = False,
-) -> Manifest:
-    """Run the whole job, or go on with one that was killed.
+) -> list[Manifest]:
+    """Run the whole job, or go on with one that was killed; a manifest for each key.
 
-    Raises: FileNotFoundError, DataError before anything is written; DataError for an empty corpus.
+    Raises: FileNotFoundError, DataError before anything is written; DataError for an empty corpus, a full disk, an
+    encoder that turns out to be inexact.
     """
     if workers < 1:
         raise DataError(f"--workers {workers}: give at least 1")
@@ -82,13 +100,16 @@ def preprocess(
             f"{tokenizer_path}: does not say which token ends a document; give --eod_token or --no-append_eod"
         )
     eod_id = tokenizer.eos_id if append_eod else None
-    plan = make_plan(paths, tokenizer_path, tokenizer, eod_id, text_key, on_error)  # type: ignore[arg-type]
+    plan = make_plan(paths, tokenizer_path, tokenizer, eod_id, keys, level, language, on_error)
     folder = Path(f"{prefix}.partial")
-    if (finished := _finished(prefix, plan, folder, overwrite)) is not None:
+    if not overwrite and (finished := _finished(prefix, plan, folder)):
         console.print(f"{prefix}: is finished already, nothing to do", highlight=False)
         return finished
-    with _alone(folder):
-        return _run(plan, folder, prefix, inputs, workers, tokenizer, console)
+    chosen, reasons = choose_encoder(
+        encoder, tokenizer.tokenizer, sample_texts(plan) if encoder != "tokenizers" else []
+    )
+    with _alone(folder), _disk_full_explained(folder):
+        return _run(plan, folder, prefix, inputs, workers, tokenizer, chosen, reasons, console)
 
 
 def _run(
@@ -98,47 +119,57 @@ def _run(
     inputs: list[str],
     workers: int,
     tokenizer: LoadedTokenizer,
+    encoder: Encoder,
+    reasons: list[str],
     console: Console,
-) -> Manifest:
+) -> list[Manifest]:
     _open_folder(folder, plan, console)
     began = time.perf_counter()
     results: dict[int, UnitResult] = {}
     columns = (TextColumn("tokenizing"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=sum(unit.size for unit in plan.units))
-        for number, result in _run_units(plan, folder, workers, tokenizer):
-            results[number] = result
-            progress.advance(task, plan.units[number].size)
+        try:
+            for number, result in run_units(plan, folder, workers, tokenizer, encoder):
+                results[number] = result
+                progress.advance(task, plan.units[number].size)
+        except EncoderMismatchError:
+            _forget(plan, folder, encoder)
+            raise
     ordered = [results[number] for number in range(len(plan.units))]
     if sum(result.documents for result in ordered) == 0:
         shutil.rmtree(folder)
         raise DataError(
-            f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --text_key '{plan.text_key}'"
-            + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
+            f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --keys "
+            f"{' '.join(plan.keys)}" + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
         )
-    manifest = join_shards(plan, ordered, folder, prefix)
+    manifests = join_shards(plan, ordered, folder, prefix)
     shutil.rmtree(folder)
-    _print_summary(console, prefix, plan, ordered, manifest, time.perf_counter() - began)
-    return manifest
+    console.print(_summary(prefix, plan, ordered, manifests, reasons, time.perf_counter() - began))
+    return manifests
 
 
-def _finished(prefix: Path, plan: Plan, folder: Path, overwrite: bool) -> Manifest | None:
-    """The manifest where this very job is done. Raises: DataError where the output is something else."""
-    existing = existing_output(prefix)
-    if overwrite or not existing:
-        return None
-    if len(existing) == 3:
-        manifest = load_manifest(prefix)
-        if [path.stat().st_size for path in existing[:2]] != [manifest.bin.bytes, manifest.idx.bytes]:
-            raise DataError(f"{existing[0]}: is not the size that {existing[2]} says; make it again with --overwrite")
-        if manifest.plan == plan.digest():
-            return manifest
-    elif folder.exists():  # killed while the finished files were being moved to their names
-        return None
-    raise DataError(
-        f"{existing[0]}: exists and was made from other inputs or options; choose another --output_prefix, or replace it "
-        f"with --overwrite"
-    )
+def _finished(prefix: Path, plan: Plan, folder: Path) -> list[Manifest]:
+    """The manifests where this very job is done. Raises: DataError where the output is something else."""
+    manifests: list[Manifest] = []
+    for target in plan.prefixes(prefix):
+        existing = existing_output(target)
+        if len(existing) == 3:
+            manifest = load_manifest(target)
+            if [path.stat().st_size for path in existing[:2]] != [manifest.bin.bytes, manifest.idx.bytes]:
+                raise DataError(
+                    f"{existing[0]}: is not the size that {existing[2]} says; make it again with --overwrite"
+                )
+            if manifest.plan == plan.digest():
+                manifests.append(manifest)
+                continue
+        elif not existing or folder.exists():  # killed while the finished files were being moved to their names
+            continue
+        raise DataError(
+            f"{existing[0]}: exists and was made from other inputs or options; choose another --output_prefix, or "
+            f"replace it with --overwrite"
+        )
+    return manifests if len(manifests) == len(plan.keys) else []
 
 
 @contextmanager
@@ -151,6 +182,18 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise DataError(f"{folder}: another run is at work in it; wait for it or end it, then try again") from None
         yield
+
+
+@contextmanager
+def _disk_full_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DataError(
+            f"{folder}: {error.strerror}; what is done is kept there: make room and run the same command again"
+        ) from None
 
 
 def _open_folder(folder: Path, plan: Plan, console: Console) -> None:
@@ -169,53 +212,12 @@ def _open_folder(folder: Path, plan: Plan, console: Console) -> None:
     partial.rename(plan_file)
 
 
-def _run_units(plan: Plan, folder: Path, workers: int, tokenizer: LoadedTokenizer) -> Iterator[tuple[int, UnitResult]]:
-    """Results of all units as they come, those of an earlier run first."""
-    todo = []
+def _forget(plan: Plan, folder: Path, encoder: Encoder) -> None:
+    """Remove the results of an encoder that was found out, so that no later run builds on them."""
     for number in range(len(plan.units)):
-        if (result := finished_result(plan, number, folder)) is not None:
-            yield number, result
-        else:
-            todo.append(number)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker is one core
-    if workers == 1 or len(todo) <= 1:
-        for number in todo:
-            yield number, encode_unit(plan, number, folder, tokenizer)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, (plan, folder)) as pool:
-        futures = {pool.submit(_work, number): number for number in todo}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise DataError(
-                f"{folder}: a worker process died (out of memory?); what is done is kept: run the same command again, "
-                f"with fewer --workers if it dies again"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_worker_state: tuple[Plan, Path, LoadedTokenizer]
-
-
-def _start_worker(plan: Plan, folder: Path) -> None:
-    global _worker_state
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker_state = (plan, folder, load_tokenizer(Path(plan.tokenizer)))
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed can end nobody, and its pool would wait for work for ever."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _work(number: int) -> UnitResult:
-    plan, folder, tokenizer = _worker_state
-    return encode_unit(plan, number, folder, tokenizer)
+        result = finished_result(plan, number, folder)
+        if result is not None and result.encoder == encoder.name:
+            result_path(folder, number).unlink()
 
 
 def _examples(plan: Plan, results: list[UnitResult]) -> list[str]:
@@ -230,19 +232,32 @@ def _examples(plan: Plan, results: list[UnitResult]) -> list[str]:
     return examples[:5]
 
 
-def _print_summary(
-    console: Console, prefix: Path, plan: Plan, results: list[UnitResult], manifest: Manifest, seconds: float
-) -> None:
+def _summary(
+    prefix: Path,
+    plan: Plan,
+    results: list[UnitResult],
+    manifests: list[Manifest],
+    reasons: list[str],
+    seconds: float,
+) -> Table:
     table = Table(title=f"{prefix}.bin / .idx", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("documents", f"{manifest.documents:,} from {len(plan.inputs)} file(s)")
-    table.add_row("left out", f"{manifest.malformed:,} malformed, {manifest.empty:,} empty")
+    first = manifests[0]
+    table.add_row("documents", f"{first.documents:,} from {len(plan.inputs)} file(s)")
+    table.add_row("left out", f"{first.malformed:,} malformed, {first.empty:,} empty")
     for example in _examples(plan, results):
         table.add_row("", example)
-    table.add_row(
-        "tokens", f"{manifest.tokens:,} ({manifest.dtype}), {manifest.text_bytes / manifest.tokens:.3f} bytes each"
-    )
-    table.add_row("speed", f"{manifest.text_bytes / seconds / 1e6:.2f} MB of text a second, {seconds:.1f} s")
-    table.add_row("size", f"{manifest.bin.bytes + manifest.idx.bytes:,} bytes")
-    console.print(table)
+    for target, manifest in zip(plan.prefixes(prefix), manifests, strict=True):
+        name = "tokens" if len(manifests) == 1 else target.name
+        share = f", {manifest.text_bytes / manifest.tokens:.3f} bytes each" if manifest.tokens else ""
+        table.add_row(name, f"{manifest.tokens:,} ({manifest.dtype}){share}")
+        if plan.level == "sentence":
+            table.add_row("", f"{manifest.sequences:,} sentences, by {plan.splitter}")
+    table.add_row("encoder", ", ".join(sorted({result.encoder for result in results})))
+    for reason in reasons:
+        table.add_row("", f"not {reason}")
+    text_bytes = sum(manifest.text_bytes for manifest in manifests)
+    table.add_row("speed", f"{text_bytes / seconds / 1e6:.2f} MB of text a second, {seconds:.1f} s")
+    table.add_row("size", f"{sum(manifest.bin.bytes + manifest.idx.bytes for manifest in manifests):,} bytes")
+    return table

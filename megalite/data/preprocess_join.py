@@ -3,62 +3,74 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.manifest import Manifest, Source, SourcePiece, file_facts, manifest_path
 from megalite.data.preprocess_plan import Plan
-from megalite.data.preprocess_unit import UnitResult, shard_paths
+from megalite.data.preprocess_unit import Shard, UnitResult, shard
 
 
-def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path) -> Manifest:
-    """Concatenate the shards in the plan's order, flush, rename; the manifest comes last."""
-    shards = [shard_paths(folder, number) for number in range(len(plan.units))]
-    concatenate([ids for ids, _, _ in shards], folder / "joined.bin")
-    concatenate([lengths for _, lengths, _ in shards], folder / "joined.lengths")
-    dtype = token_dtype(plan.vocab_size)
-    manifest_facts = {
+def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path) -> list[Manifest]:
+    """Concatenate the shards of each key in the plan's order, flush, rename; each manifest comes last."""
+    manifests = []
+    for key, target in enumerate(plan.prefixes(prefix)):
+        shards = [shard(folder, number, key) for number in range(len(plan.units))]
+        joined = Shard(*(folder / f"joined.{name}" for name in ("bin", "lengths", "sequences")))
+        for parts, whole in zip(zip(*shards, strict=True), joined, strict=True):
+            concatenate(parts, whole)
+        manifests.append(publish(target, joined, token_dtype(plan.vocab_size), _facts(plan, results, key)))
+    return manifests
+
+
+def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any]:
+    """What the manifest of a key says, but for its files."""
+    return {
         "documents": sum(result.documents for result in results),
-        "tokens": sum(result.tokens for result in results),
-        "text_bytes": sum(result.text_bytes for result in results),
-        "dtype": dtype.name,
+        "sequences": sum(result.keys[key].sequences for result in results),
+        "tokens": sum(result.keys[key].tokens for result in results),
+        "text_bytes": sum(result.keys[key].text_bytes for result in results),
+        "dtype": token_dtype(plan.vocab_size).name,
         "vocab_size": plan.vocab_size,
         "tokenizer_fingerprint": plan.tokenizer_fingerprint,
         "eod_id": plan.eod_id,
-        "text_key": plan.text_key,
+        "text_key": plan.keys[key],
+        "level": plan.level,
         "malformed": sum(result.malformed for result in results),
         "empty": sum(result.empty for result in results),
         "plan": plan.digest(),
         "sources": tuple(_sources(plan, results)),
         "pieces": tuple(_pieces(plan, results)),
     }
-    return publish(prefix, folder / "joined.bin", folder / "joined.lengths", dtype, manifest_facts)
 
 
-def publish(prefix: Path, tokens: Path, lengths: Path, dtype: np.dtype, facts: dict) -> Manifest:
+def publish(prefix: Path, joined: Shard, dtype: np.dtype, facts: dict[str, Any]) -> Manifest:
     """Write the index, then move everything to its name: ``.bin``, ``.idx``, and the manifest that says it is whole."""
-    index = tokens.with_suffix(".idx")
-    count = lengths.stat().st_size // 4
-    mapped = np.memmap(lengths, mode="r", dtype="<i4") if count else np.zeros(0, dtype="<i4")
+    index = joined.ids.with_suffix(".idx")
     with index.open("wb") as file:
-        write_index(file, dtype, mapped)
+        write_index(file, dtype, _mapped(joined.lengths), _mapped(joined.sequences))
         _sync(file.fileno())
-    manifest = Manifest(**facts, bin=file_facts(tokens), idx=file_facts(index))
-    partial = tokens.with_suffix(".manifest")
+    manifest = Manifest(**facts, bin=file_facts(joined.ids), idx=file_facts(index))
+    partial = joined.ids.with_suffix(".manifest")
     with partial.open("w") as file:
         file.write(manifest.to_json())
         file.flush()
         _sync(file.fileno())
     for old in (manifest_path(prefix), Path(f"{prefix}.idx")):  # else a kill between the renames would leave the old
         old.unlink(missing_ok=True)  # manifest beside new tokens
-    tokens.rename(f"{prefix}.bin")
+    joined.ids.rename(f"{prefix}.bin")
     index.rename(f"{prefix}.idx")
     partial.rename(manifest_path(prefix))
     descriptor = os.open(prefix.parent, os.O_RDONLY)
     _sync(descriptor)
     os.close(descriptor)
     return manifest
+
+
+def _mapped(path: Path) -> np.ndarray:
+    return np.memmap(path, mode="r", dtype="<i4") if path.stat().st_size else np.zeros(0, dtype="<i4")
 
 
 def concatenate(parts: Sequence[Path], target: Path) -> None:

@@ -1,18 +1,23 @@
-"""What a preprocessing job will do: which bytes of which file are one unit of work, in which order."""
+"""What a preprocessing job will do: which pieces of which files, in which order, and what is made of them."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+from megalite.config.errors import DataError
 from megalite.corpus.pieces import cut
-from megalite.corpus.readers import OnError, Piece
+from megalite.corpus.readers import OnError, Piece, kind_of
+from megalite.data.sentences import splitter_version
 from megalite.tokenizer.load import LoadedTokenizer
 
 SMALLEST_UNIT = 1 << 20
 LARGEST_UNIT = 256 << 20
 UNITS_WANTED = 64
+Level = Literal["document", "sentence"]
+"""What is one sequence of the dataset; documents are told by the index's boundaries either way."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides the output. The number of workers is not in it: the bytes do not depend on it."""
+    """Everything that decides the output. Workers and encoder are not in it: the bytes do not depend on them."""
 
     inputs: tuple[Input, ...]
     units: tuple[Unit, ...]
@@ -49,7 +54,11 @@ class Plan:
     tokenizer_fingerprint: str
     vocab_size: int
     eod_id: int | None
-    text_key: str
+    keys: tuple[str, ...]
+    level: Level
+    language: str
+    splitter: str | None
+    """Package and version that find the sentences."""
     on_error: OnError
 
     def to_json(self) -> str:
@@ -60,16 +69,25 @@ class Plan:
         """Equal for equal inputs and options."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def prefixes(self, prefix: Path) -> list[Path]:
+        """Where the dataset of each key goes: ``PREFIX`` for one, Megatron's ``PREFIX_KEY_LEVEL`` for several."""
+        if len(self.keys) == 1:
+            return [prefix]
+        return [prefix.with_name(f"{prefix.name}_{key}_{self.level}") for key in self.keys]
+
 
 def make_plan(
     paths: Sequence[Path],
     tokenizer_path: Path,
     tokenizer: LoadedTokenizer,
     eod_id: int | None,
-    text_key: str,
+    keys: Sequence[str],
+    level: Level,
+    language: str,
     on_error: OnError,
 ) -> Plan:
-    """Cut large files into units of work."""
+    """Cut large files into units of work. Raises: DataError for keys or a level that cannot be had."""
+    _check_keys(paths, keys)
     inputs = tuple(Input(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
     size = min(LARGEST_UNIT, max(SMALLEST_UNIT, sum(item.bytes for item in inputs) // UNITS_WANTED))
     units = [
@@ -84,6 +102,22 @@ def make_plan(
         tokenizer_fingerprint=tokenizer.fingerprint,
         vocab_size=tokenizer.vocab_size,
         eod_id=eod_id,
-        text_key=text_key,
+        keys=tuple(keys),
+        level=level,
+        language=language,
+        splitter=splitter_version() if level == "sentence" else None,
         on_error=on_error,
     )
+
+
+def _check_keys(paths: Sequence[Path], keys: Sequence[str]) -> None:
+    if len(set(keys)) < len(keys) or not keys:
+        raise DataError(f"--keys {' '.join(keys)}: give each key once, at least one")
+    if len(keys) == 1:
+        return
+    for path in paths:
+        if kind_of(path) not in ("lines", "parquet"):
+            raise DataError(f"{path}: holds one text, not {len(keys)} --keys; give them for jsonl and parquet files")
+    for key in keys:
+        if "/" in key or "\0" in key:
+            raise DataError(f"--keys {key!r}: names a file where there are several keys; rename it in the input")

@@ -1,155 +1,161 @@
-"""One unit of preprocessing: texts of a byte range or a file become token ids in a shard of their own."""
+"""One unit of preprocessing: texts of a piece of a file become token ids in a shard of their own."""
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from megalite.config.errors import DataError
-from megalite.corpus.readers import COMPRESSIONS, ReadReport, kind_of, parse_line, read_piece
+from megalite.data.encoder_check import EncoderMismatchError, differing_text
+from megalite.data.encoders import Encoded, Encoder
 from megalite.data.index_file import token_dtype
-from megalite.data.preprocess_plan import Plan, Unit
-from megalite.tokenizer.load import LoadedTokenizer
+from megalite.data.preprocess_plan import Plan
+from megalite.data.record_blocks import PieceReport, place_of, record_blocks
+from megalite.data.sentences import split_sentences
 
-BLOCK = 4 << 20
-"""Bytes of input for one call of the encoder: enough to keep it busy, little enough for the memory."""
+
+@dataclass
+class KeyCounts:
+    """What a unit holds under one key."""
+
+    tokens: int = 0
+    sequences: int = 0
+    text_bytes: int = 0
 
 
 @dataclass
 class UnitResult:
-    """What a finished unit has found; ``NNNNNN.json`` beside its shard."""
+    """What a finished unit has found; ``NNNNNN.json`` beside its shards."""
 
     documents: int = 0
     empty: int = 0
-    tokens: int = 0
-    text_bytes: int = 0
+    """Records without a token under any key: left out."""
     lines: int = 0
     malformed: int = 0
-    examples: tuple[tuple[int, str], ...] = ()
-    """(line within the unit, reason) of the first few malformed lines."""
+    examples: list[tuple[int, str]] = field(default_factory=list)
+    """As in ``PieceReport``."""
+    keys: list[KeyCounts] = field(default_factory=list)
+    encoder: str = ""
 
 
-def shard_paths(folder: Path, number: int) -> tuple[Path, Path, Path]:
-    """Token ids, int32 lengths, and the result file whose presence says that the unit is done."""
-    stem = folder / f"{number:06d}"
-    return stem.with_suffix(".ids"), stem.with_suffix(".lengths"), stem.with_suffix(".json")
+class Shard(NamedTuple):
+    """The files of one unit and one key."""
+
+    ids: Path
+    lengths: Path
+    """int32 tokens of each sequence."""
+    sequences: Path
+    """int32 sequences of each document."""
 
 
-def encode_unit(plan: Plan, number: int, folder: Path, tokenizer: LoadedTokenizer) -> UnitResult:
-    """Write the shard of one unit; its result file appears by a rename when the shard is on the disk.
+def shard(folder: Path, number: int, key: int) -> Shard:
+    """Where the shard of a unit and a key is."""
+    return Shard(*(folder / f"{number:06d}.{key}.{suffix}" for suffix in ("ids", "lengths", "sequences")))
 
-    Raises: DataError at the first malformed line where the plan says ``fatal``.
+
+def result_path(folder: Path, number: int) -> Path:
+    """The file whose presence says that a unit is done."""
+    return folder / f"{number:06d}.json"
+
+
+def encode_unit(plan: Plan, number: int, folder: Path, encoder: Encoder, reference: Encoder) -> UnitResult:
+    """Write the shards of one unit; its result file appears by a rename when they are on the disk.
+
+    Args:
+        reference: a few documents of every block are compared with its ids.
+
+    Raises: DataError at the first malformed place where the plan says ``fatal``; EncoderMismatchError.
     """
-    ids_path, lengths_path, result_path = shard_paths(folder, number)
-    result = UnitResult()
-    dtype = token_dtype(plan.vocab_size)
-    with ids_path.open("wb") as ids_file, lengths_path.open("wb") as lengths_file:
-        for texts in _blocks(plan, plan.units[number], result):
-            ids: list[int] = []
-            lengths: list[int] = []
-            result.text_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-            for encoding in tokenizer.tokenizer.encode_batch_fast(texts, add_special_tokens=False):
-                before = len(ids)
-                ids += encoding.ids
-                if len(ids) == before:
-                    result.empty += 1
-                    continue
-                if plan.eod_id is not None:
-                    ids.append(plan.eod_id)
-                lengths.append(len(ids) - before)
-            np.array(ids, dtype=dtype).tofile(ids_file)
-            np.array(lengths, dtype="<i4").tofile(lengths_file)
-            result.documents += len(lengths)
-            result.tokens += len(ids)
-        for file in (ids_file, lengths_file):
+    unit, dtype = plan.units[number], token_dtype(plan.vocab_size)
+    report = PieceReport()
+    result = UnitResult(keys=[KeyCounts() for _ in plan.keys], encoder=encoder.name)
+    with ExitStack() as stack:
+        shards = [shard(folder, number, key) for key in range(len(plan.keys))]
+        files = [[stack.enter_context(path.open("wb")) for path in one] for one in shards]
+        for block in record_blocks(unit.piece(), plan.keys, plan.on_error, report):
+            columns = []
+            for texts in block.texts:
+                parts, encoded, owners = _encode(plan, texts, encoder)
+                seed = f"{number} {block.lines[:1]}"
+                if encoder is not reference and (
+                    (wrong := differing_text(encoder, reference, parts, encoded, seed)) is not None
+                ):
+                    raise EncoderMismatchError(
+                        f"{place_of(unit.piece(), block.lines[owners[wrong]])}: {encoder.name} gives other ids than "
+                        f"tokenizers; nothing that it made is kept, run again with --encoder tokenizers"
+                    )
+                full = encoded.lengths > 0
+                counted = np.bincount(owners[full], minlength=len(texts))
+                columns.append((Encoded(encoded.ids, encoded.lengths[full]), counted))
+            kept = np.logical_or.reduce([sequences > 0 for _, sequences in columns])
+            result.documents += int(kept.sum())
+            result.empty += int((~kept).sum())
+            for (encoded, sequences), opened, counts, texts in zip(
+                columns, files, result.keys, block.texts, strict=True
+            ):
+                ids, lengths = _with_eod(encoded, sequences, plan.eod_id, dtype)
+                for file, values in zip(opened, (ids, lengths, sequences[kept].astype("<i4")), strict=True):
+                    file.write(values.data)
+                counts.tokens += len(ids)
+                counts.sequences += len(lengths)
+                counts.text_bytes += sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+        for file in (file for opened in files for file in opened):
             file.flush()
             os.fsync(file.fileno())
-    partial = result_path.with_suffix(".json.partial")
+    result.lines, result.malformed, result.examples = report.lines, report.malformed, report.examples
+    target = result_path(folder, number)
+    partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(result)))
-    partial.rename(result_path)
+    partial.rename(target)
     return result
 
 
 def finished_result(plan: Plan, number: int, folder: Path) -> UnitResult | None:
-    """What an earlier run found in this unit, where its shard is whole."""
-    ids_path, lengths_path, result_path = shard_paths(folder, number)
+    """What an earlier run found in this unit, where its shards are whole."""
+    itemsize = token_dtype(plan.vocab_size).itemsize
     try:
-        result = UnitResult(**json.loads(result_path.read_text()))
-        sizes = ids_path.stat().st_size, lengths_path.stat().st_size
-    except (FileNotFoundError, ValueError, TypeError):
+        values = json.loads(result_path(folder, number).read_text())
+        result = UnitResult(**values | {"keys": [KeyCounts(**counts) for counts in values["keys"]]})
+        for key, counts in enumerate(result.keys):
+            sizes = tuple(path.stat().st_size for path in shard(folder, number, key))
+            if sizes != (counts.tokens * itemsize, counts.sequences * 4, result.documents * 4):
+                return None
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return result if sizes == (result.tokens * token_dtype(plan.vocab_size).itemsize, result.documents * 4) else None
+    return result if len(result.keys) == len(plan.keys) else None
 
 
-def _blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
-    path = Path(unit.path)
-    if kind_of(path) == "lines" and path.suffix not in COMPRESSIONS:
-        yield from _line_blocks(plan, unit, result)
-    else:
-        yield from _document_blocks(plan, unit, result)
+def _encode(plan: Plan, texts: list[str], encoder: Encoder) -> tuple[list[str], Encoded, np.ndarray]:
+    """The sequences of the texts, their ids, and to which text each belongs."""
+    if plan.level == "document":
+        return texts, encoder.encode(texts), np.arange(len(texts))
+    parts = [split_sentences(text, plan.language) for text in texts]
+    sentences = [sentence for part in parts for sentence in part]
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return sentences, encoder.encode(sentences), owners
 
 
-def _line_blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
-    """Texts of the lines that begin in the unit's byte range."""
-    end = unit.size if unit.end is None else unit.end
-    with Path(unit.path).open("rb") as file:
-        if unit.start > 0:
-            file.seek(unit.start - 1)
-            file.readline()  # the rest of a line that began before, or only its newline
-        position = file.tell()
-        while position < end:
-            block = file.read(min(BLOCK, end - position))
-            if not block.endswith(b"\n"):
-                block += file.readline()
-            position += len(block)
-            texts = []
-            for line in block.removesuffix(b"\n").split(b"\n"):
-                result.lines += 1
-                if not line or line.isspace():
-                    continue
-                parsed = parse_line(line, plan.text_key)
-                if isinstance(parsed, str):
-                    _malformed(plan, unit, result, result.lines, parsed)
-                else:
-                    texts.append(parsed[1])
-            yield texts
+def _with_eod(
+    encoded: Encoded, sequences: np.ndarray, eod_id: int | None, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and int32 lengths with the end-of-document token behind the last sequence of every document.
 
-
-def _document_blocks(plan: Plan, unit: Unit, result: UnitResult) -> Iterator[list[str]]:
-    """Texts of a compressed file, of row groups of a parquet file, of a page or archive."""
-    report = ReadReport()
-    texts: list[str] = []
-    size = 0
-    for document in read_piece(unit.piece(), plan.text_key, plan.on_error, report):
-        texts.append(document.text)
-        size += len(document.text)
-        if size >= BLOCK:
-            yield texts
-            texts, size = [], 0
-    yield texts
-    result.malformed = report.malformed
-    result.examples = tuple((0, example) for example in report.examples)
-
-
-def _malformed(plan: Plan, unit: Unit, result: UnitResult, line: int, reason: str) -> None:
-    if plan.on_error == "fatal":
-        number = line + lines_before(Path(unit.path), unit.start)
-        raise DataError(f"{unit.path}:{number}: {reason}; mend the line, or skip such lines with --on_error skip")
-    result.malformed += 1
-    if len(result.examples) < 5:
-        result.examples += ((line, reason),)
-
-
-def lines_before(path: Path, start: int) -> int:
-    """Lines that begin before byte ``start``."""
-    count, position = 0, 0
-    with path.open("rb") as file:
-        while position < start and (block := file.read(min(1 << 24, start - position))):
-            count += block.count(b"\n")
-            position += len(block)
-            if position == start and not block.endswith(b"\n"):
-                count += 1
-    return count
+    Args:
+        encoded: no sequence of it is empty.
+        sequences: of each record.
+    """
+    if eod_id is None:
+        return encoded.ids.astype(dtype), encoded.lengths.astype("<i4")
+    last = np.cumsum(sequences)[sequences > 0] - 1
+    lengths = encoded.lengths.copy()
+    lengths[last] += 1
+    ends = np.cumsum(lengths)[last] - 1
+    ids = np.empty(len(encoded.ids) + len(ends), dtype)
+    is_text = np.ones(len(ids), bool)
+    is_text[ends] = False
+    ids[is_text] = encoded.ids
+    ids[ends] = eod_id
+    return ids, lengths.astype("<i4")

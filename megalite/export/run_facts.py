@@ -50,10 +50,10 @@ def training_facts(checkpoint: Checkpoint) -> Facts:
 
 
 def data_facts(checkpoint: Checkpoint) -> Facts:
-    """Training prefix -> sha256 of its ``.bin``, and its weight in a blend."""
+    """Training prefix -> checksum of its ``.bin``, and its weight in a blend."""
     weights = {source["prefix"]: source["weight"] for source in checkpoint.run["data"]["train"]}
     return {
-        f"`{prefix}`": f"sha256 `{digest}`" + (f", weight {weights[prefix]:g}" if len(weights) > 1 else "")
+        f"`{prefix}`": f"checksum `{digest}`" + (f", weight {weights[prefix]:g}" if len(weights) > 1 else "")
         for prefix, digest in checkpoint.state["data"].items()
     }
 

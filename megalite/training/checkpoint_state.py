@@ -28,7 +28,7 @@ class TrainingState:
     seed: int
     sequence_length: int
     data: dict[str, str]
-    """Training prefix -> sha256 of its ``.bin``; the order of the samples is a function of these and the seed."""
+    """Training prefix -> checksum of its ``.bin``; the order of the samples is a function of these and the seed."""
     read_fingerprint: str = f"{0:010x}"
     """Of all samples read so far: equal for every layout, see ``megalite.data.fingerprint``."""
     last_fingerprint: str = ""
@@ -41,7 +41,7 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
     """The state in a checkpoint, refused where the run has read other data than the config says, or is another model.
 
     Args:
-        data: training prefix -> sha256 of its ``.bin``, as the run to be resumed has them.
+        data: training prefix -> checksum of its ``.bin``, as the run to be resumed has them.
 
     Raises: ConfigError naming the fact that differs.
     """

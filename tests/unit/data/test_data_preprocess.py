@@ -26,7 +26,7 @@ QUIET = Console(quiet=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 5000)
     monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
-    monkeypatch.setattr("megalite.data.preprocess_unit.BLOCK", 1300)
+    monkeypatch.setattr("megalite.data.record_blocks.BLOCK", 1300)
 
 
 def outputs(prefix: Path) -> tuple[bytes, bytes]:
@@ -44,7 +44,7 @@ def test_the_ids_are_the_tokenizers_own_for_any_worker_count(
     corpus: Path, word_tokenizer: Path, tmp_path: Path, workers: int
 ) -> None:
     prefix = tmp_path / "out"
-    manifest = preprocess([str(corpus)], word_tokenizer, prefix, QUIET, workers=workers)
+    [manifest] = preprocess([str(corpus)], word_tokenizer, prefix, QUIET, workers=workers)
     dataset = IndexedDataset(prefix)
     expected = expected_documents(corpus, word_tokenizer)
     assert [dataset.document(i).tolist() for i in range(dataset.num_documents)] == expected
@@ -129,7 +129,7 @@ def test_malformed_lines_are_counted_and_located(corpus: Path, word_tokenizer: P
     preprocess([str(corpus)], word_tokenizer, tmp_path / "clean", QUIET)
     places = with_bad_lines(corpus)
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", console, workers=2)
+    [manifest] = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", console, workers=2)
     assert manifest.malformed == 5
     assert outputs(tmp_path / "out") == outputs(tmp_path / "clean")
     text = console.export_text()
@@ -152,7 +152,7 @@ def test_a_truncated_zst_is_located_and_what_came_before_is_kept(word_tokenizer:
     text = "".join(json.dumps({"text": "the cat sat " * 50, "n": n * 7919}) + "\n" for n in range(5000))
     whole = zstandard.ZstdCompressor(level=1).compress(text.encode())
     (tmp_path / "c.jsonl.zst").write_bytes(whole[: len(whole) // 2])
-    manifest = preprocess([str(tmp_path / "c.jsonl.zst")], word_tokenizer, tmp_path / "out", QUIET)
+    [manifest] = preprocess([str(tmp_path / "c.jsonl.zst")], word_tokenizer, tmp_path / "out", QUIET)
     assert manifest.malformed >= 1
 
 
@@ -176,9 +176,9 @@ def test_a_finished_output_is_recognised_and_never_silently_replaced(
     corpus: Path, word_tokenizer: Path, tmp_path: Path
 ) -> None:
     prefix = tmp_path / "out"
-    first = preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
+    [first] = preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     written_at = Path(f"{prefix}.bin").stat().st_mtime_ns
-    assert preprocess([str(corpus)], word_tokenizer, prefix, QUIET, workers=2) == first
+    assert preprocess([str(corpus)], word_tokenizer, prefix, QUIET, workers=2) == [first]
     assert Path(f"{prefix}.bin").stat().st_mtime_ns == written_at
     with pytest.raises(DataError, match="exists and was made from other inputs or options"):
         preprocess([str(corpus)], word_tokenizer, prefix, QUIET, append_eod=False)
@@ -193,7 +193,7 @@ def test_merging_equals_preprocessing_both_inputs_at_once(corpus: Path, word_tok
     parts[1].write_bytes(b"".join(lines[300:]))
     for part in parts:
         preprocess([str(part)], word_tokenizer, part.with_suffix(""), QUIET)
-    whole = preprocess([str(part) for part in parts], word_tokenizer, tmp_path / "whole", QUIET)
+    [whole] = preprocess([str(part) for part in parts], word_tokenizer, tmp_path / "whole", QUIET)
     merged = merge([str(part.with_suffix("")) for part in parts], tmp_path / "merged")
     assert outputs(tmp_path / "merged") == outputs(tmp_path / "whole")
     assert (merged.documents, merged.tokens, merged.text_bytes) == (whole.documents, whole.tokens, whole.text_bytes)

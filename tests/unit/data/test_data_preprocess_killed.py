@@ -134,13 +134,13 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
         with pytest.raises(KeyboardInterrupt):
             preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     folder = Path(f"{prefix}.partial")
-    kept = (folder / "000003.ids").stat().st_mtime_ns
-    os.truncate(folder / "000001.ids", 10)
+    kept = (folder / "000003.0.ids").stat().st_mtime_ns
+    os.truncate(folder / "000001.0.ids", 10)
     (folder / "000002.json").write_text("")
     with monkeypatch.context() as patch:
         patch.setattr("megalite.data.preprocess.shutil.rmtree", lambda _: None)
         preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
-    assert (folder / "000003.ids").stat().st_mtime_ns == kept
+    assert (folder / "000003.0.ids").stat().st_mtime_ns == kept
     assert outputs(prefix) == outputs(tmp_path / "straight")
 
 
@@ -157,7 +157,7 @@ def test_a_second_run_in_the_same_folder_is_refused(
         return inner(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_run", with_a_rival)
-    assert preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET).documents > 0
+    assert preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)[0].documents > 0
     assert not list(tmp_path.glob("out.partial*"))
 
 
@@ -176,7 +176,7 @@ def test_merging_leaves_alone_what_it_did_not_make(corpus: Path, word_tokenizer:
     with pytest.raises(DataError, match=r"foreign\.bin: exists"):
         merge([str(tmp_path / "a")], tmp_path / "foreign")
     (tmp_path / "m.partial").mkdir()
-    (tmp_path / "m.partial/000000.ids").write_bytes(b"a shard of a stopped run")
+    (tmp_path / "m.partial/000000.0.ids").write_bytes(b"a shard of a stopped run")
     merge([str(tmp_path / "a"), str(tmp_path / "a")], tmp_path / "m")
-    assert (tmp_path / "m.partial/000000.ids").exists()
+    assert (tmp_path / "m.partial/000000.0.ids").exists()
     assert not (tmp_path / "m.merging").exists()

@@ -46,7 +46,7 @@ def test_the_card_tells_the_facts_of_the_run(make_checkpoint: Callable[..., Any]
         "| ZeRO stage | 3 |",
         "| parallel sizes | tensor_parallel_size 1, ",
         "| seed | 5 |",
-        f"| `{tmp_path / 'train'}` | sha256 `0123abcd` |",
+        f"| `{tmp_path / 'train'}` | checksum `0123abcd` |",
         "cast from fp32 master weights (20 of 20 tensors)",
         "256 random token ids (seed 0), because the run has no validation data",
         f"| bf16 weights, computed in fp32 | {error.of_weights.largest:.3g} | {error.of_weights.mean:.3g} |",
@@ -69,7 +69,7 @@ def test_a_blend_shows_its_weights(make_checkpoint: Callable[..., Any], tmp_path
     prefix = str(tmp_path / "train")
     checkpoint, _ = make_checkpoint(data={"train": [{"prefix": prefix, "weight": 3}, "other"]})
     export_checkpoint(checkpoint, tmp_path / "out", measures=False)
-    assert f"| `{prefix}` | sha256 `0123abcd`, weight 3 |" in (tmp_path / "out" / "README.md").read_text()
+    assert f"| `{prefix}` | checksum `0123abcd`, weight 3 |" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_checkpoint_with_keys_of_another_version_is_exported(

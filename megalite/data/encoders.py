@@ -1,0 +1,108 @@
+"""The encoders that can do the work: ``tokenizers`` itself, and two faster ones that must give the same ids.
+
+Text that spells a special token (``<|endoftext|>``) becomes that token's id, as it does in Megatron-LM with a Hugging Face
+tokenizer; nothing is added in front or behind.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from megalite.config.errors import DataError
+
+EncoderName = Literal["gigatoken", "fastokens", "tokenizers"]
+
+
+class Encoded(NamedTuple):
+    """Ids of several texts, one after the other."""
+
+    ids: np.ndarray
+    """uint32."""
+    lengths: np.ndarray
+    """int64 ids of each text."""
+
+
+class Encoder(Protocol):
+    """Texts to ids on the calling thread: one worker is one core."""
+
+    name: EncoderName
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Ids of the texts, without any that the text does not say."""
+        ...
+
+
+class TokenizersEncoder:
+    """Hugging Face's own; what the others are measured by."""
+
+    name: EncoderName = "tokenizers"
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """Takes every tokenizer."""
+        self._tokenizer = tokenizer
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """See ``Encoder``. One core only where ``TOKENIZERS_PARALLELISM`` is ``false``."""
+        rows = [row.ids for row in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return Encoded(np.fromiter(chain.from_iterable(rows), np.uint32, int(lengths.sum())), lengths)
+
+
+class GigatokenEncoder:
+    """``gigatoken`` (MIT): BPE with the split patterns that it knows, and sentencepiece BPE."""
+
+    name: EncoderName = "gigatoken"
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """Raises: ImportError; the package's own error where it refuses the tokenizer."""
+        import gigatoken
+
+        self._tokenizer = gigatoken.Tokenizer.from_json(tokenizer.to_str())
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """See ``Encoder``."""
+        rows = self._tokenizer.encode_batch(list(texts), parallel=False)
+        if not isinstance(rows, list):  # an awkward.Array, whose buffers need no copy
+            offsets = np.asarray(rows.layout.offsets.data)
+            return Encoded(np.asarray(rows.layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets))
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return Encoded(np.concatenate([np.empty(0, np.uint32), *rows]), lengths)
+
+
+class FastokensEncoder:
+    """``fastokens`` (Apache-2.0): byte-level BPE with any split pattern."""
+
+    name: EncoderName = "fastokens"
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """Raises: ImportError; the package's own error where it refuses the tokenizer."""
+        import fastokens
+
+        self._tokenizer = fastokens.Tokenizer.from_json_str(tokenizer.to_str())
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """See ``Encoder``."""
+        ids, offsets = self._tokenizer.encode_batch_flat(list(texts))
+        return Encoded(np.frombuffer(ids, np.uint32), np.diff(np.frombuffer(offsets, np.uint64).astype(np.int64)))
+
+
+ENCODERS: dict[EncoderName, Callable[[Tokenizer], Encoder]] = {
+    "gigatoken": GigatokenEncoder,
+    "fastokens": FastokensEncoder,
+    "tokenizers": TokenizersEncoder,
+}
+"""The fastest first."""
+
+
+def open_encoder(name: EncoderName, tokenizer: Tokenizer) -> Encoder:
+    """The encoder of that name. Raises: DataError where it is not installed, or refuses the tokenizer."""
+    try:
+        return ENCODERS[name](tokenizer)
+    except ImportError:
+        raise DataError(f"--encoder {name}: is not installed; pip install 'megalite[fast]'") from None
+    except Exception as error:  # both raise whatever they like for a tokenizer that they do not know
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"--encoder {name}: does not take this tokenizer ({reason}); use --encoder auto") from None

@@ -1,0 +1,74 @@
+"""The units of a job, shared out over processes; a killed worker or parent leaves nobody waiting."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from megalite.config.errors import DataError
+from megalite.data.encoders import Encoder, EncoderName, TokenizersEncoder, open_encoder
+from megalite.data.preprocess_plan import Plan
+from megalite.data.preprocess_unit import UnitResult, encode_unit, finished_result
+from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
+
+
+def run_units(
+    plan: Plan, folder: Path, workers: int, tokenizer: LoadedTokenizer, encoder: Encoder
+) -> Iterator[tuple[int, UnitResult]]:
+    """Results of all units as they come, those of an earlier run first."""
+    todo = []
+    for number in range(len(plan.units)):
+        if (result := finished_result(plan, number, folder)) is not None:
+            yield number, result
+        else:
+            todo.append(number)
+    if workers == 1 or len(todo) <= 1:
+        reference = _reference(encoder, tokenizer)
+        for number in todo:
+            yield number, encode_unit(plan, number, folder, encoder, reference)
+        return
+    context = multiprocessing.get_context("spawn")
+    start = (plan, folder, encoder.name)
+    with ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, start) as pool:
+        futures = {pool.submit(_work, number): number for number in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise DataError(
+                f"{folder}: a worker process died (out of memory?); what is done is kept: run the same command again, "
+                f"with fewer --workers if it dies again"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_worker_state: tuple[Plan, Path, Encoder, Encoder]
+
+
+def _start_worker(plan: Plan, folder: Path, name: EncoderName) -> None:
+    global _worker_state
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tokenizer = load_tokenizer(Path(plan.tokenizer))
+    encoder = open_encoder(name, tokenizer.tokenizer)
+    _worker_state = (plan, folder, encoder, _reference(encoder, tokenizer))
+
+
+def _reference(encoder: Encoder, tokenizer: LoadedTokenizer) -> Encoder:
+    return encoder if encoder.name == "tokenizers" else TokenizersEncoder(tokenizer.tokenizer)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed can end nobody, and its pool would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _work(number: int) -> UnitResult:
+    plan, folder, encoder, reference = _worker_state
+    return encode_unit(plan, number, folder, encoder, reference)
