@@ -13,7 +13,7 @@ def splitter_version() -> str:
     try:
         return f"sentencex {version('sentencex')}"
     except PackageNotFoundError:
-        raise DataError("--level sentence: sentencex is not installed; pip install 'megalite[sentences]'") from None
+        raise DataError("--level sentence: sentencex is not installed; pip install sentencex") from None
 
 
 def split_sentences(text: str, language: str) -> list[str]:
