@@ -29,6 +29,7 @@ VERBS = {
     "export-hf": ("megalite.export.export_hf", "a checkpoint becomes a Hugging Face folder in the precision asked for"),
     "parity": ("megalite.parity.matrix", "prove on this machine that every layout trains the same model"),
     "generate": ("megalite.evaluation.generate", "continue a prompt"),
+    "chat": ("megalite.evaluation.chat", "a local web page to talk to a model"),
 }
 
 

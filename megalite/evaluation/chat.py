@@ -1,0 +1,106 @@
+"""A chat page on this machine for a Hugging Face model."""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from megalite.config.errors import ConfigError, one_line_errors
+from megalite.evaluation.generation import conversation_tokens, stream_reply
+from megalite.evaluation.generation_settings import add_generation_options, settings_from
+from megalite.evaluation.hf_folder import check_model_folder, load_model, loading, quiet_libraries
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/chat.py``: prints the page's address, and serves it until it is stopped (Ctrl-C)."""
+    parser = argparse.ArgumentParser(description="A local web page to chat with a model.")
+    parser.add_argument("model", help="a Hugging Face folder whose tokenizer has a chat template")
+    parser.add_argument("--host", default="127.0.0.1", help="an address beyond loopback asks for a token")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument(
+        "--token", help="what opens the page; beyond loopback one is made and printed where none is given"
+    )
+    parser.add_argument("--no_browser", action="store_true", help="print the address only")
+    add_generation_options(parser, max_new_tokens=512, temperature=0.7, top_p=0.95)
+    arguments = parser.parse_args()
+    settings = settings_from(arguments)
+    check_model_folder(arguments.model)
+    from megalite.evaluation.chat_guard import Guard
+
+    guard = Guard.of(arguments.host, arguments.token)
+    with open_port(arguments.host, arguments.port) as listening:
+        model, tokenizer = load_chat_model(arguments.model)
+        from aiohttp import web
+
+        from megalite.evaluation.chat_server import chat_app
+
+        name = shown_name(arguments.model)
+        app = chat_app(
+            lambda turns, chosen, tally: stream_reply(model, tokenizer, turns, chosen, tally=tally),
+            name,
+            guard,
+            settings,
+        )
+        address = page_address(guard.host, listening.getsockname()[1], guard.token)
+        print(f"chat with {name}: {address}   (Ctrl-C ends it)", flush=True)
+        if not arguments.no_browser and sys.stdout.isatty() and has_display():
+            webbrowser.open(address)
+        web.run_app(app, sock=listening, handler_cancellation=True, shutdown_timeout=1, access_log=None, print=None)
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises: ConfigError where that cannot be."""
+    if not 0 <= port < 65536:
+        raise ConfigError(f"--port {port}: give 0 (a free one) to 65535")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server((host, port), family=found[0][0])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"--port {port}: is taken by another program; give another, or 0 for a free one"
+            ) from None
+        at_fault = f"--port {port}" if error.errno == errno.EACCES else f"--host {host}"
+        raise ConfigError(f"{at_fault}: cannot be opened: {error.strerror}") from None
+
+
+def load_chat_model(folder: str) -> tuple[Any, Any]:
+    """``(model, tokenizer)``; the chat template is tried before the weights are read.
+
+    Raises: DataError, FileNotFoundError.
+    """
+    quiet_libraries()
+    import transformers
+
+    with loading(folder):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    conversation_tokens(tokenizer, [{"role": "user", "content": "Hello"}])
+    return load_model(folder)
+
+
+def page_address(host: str, port: int, token: str | None) -> str:
+    """What to type into a browser. A token stands in the fragment, which no browser sends or hands on."""
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
+    name = f"[{host}]" if ":" in host else host
+    from urllib.parse import quote
+
+    return f"http://{name}:{port}/" + (f"#token={quote(token, safe='')}" if token else "")
+
+
+def shown_name(model: str) -> str:
+    """The last parts of a path that tell something, the name of the hub as it is."""
+    if not Path(model).is_dir():
+        return model
+    parts = [part for part in Path(model).resolve().parts if part != "hf"]
+    return "/".join(parts[-2:])
+
+
+def has_display() -> bool:
+    """Whether a browser can open a window here; in a bare terminal it would take over the terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

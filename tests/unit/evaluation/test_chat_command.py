@@ -1,0 +1,134 @@
+"""``tools/chat.py``: what it refuses before any work, and the whole of it with a model of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chat_pages import PATIENCE, browser, wait_until
+from chats import write_model
+
+from megalite.evaluation.chat import main, open_port, page_address, shown_name
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("chat") / "talker" / "hf", positions=512)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["chat", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("megalite: error: ")
+    return lines[0]
+
+
+def test_what_cannot_be_costs_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no such model folder" in refused(monkeypatch, capsys, str(tmp_path / "none" / "here"))
+    assert "is no model folder" in refused(monkeypatch, capsys, str(tmp_path))
+    assert f"did you mean {folder}" in refused(monkeypatch, capsys, str(folder.parent))
+    with open_port("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert f"--port {port}: is taken" in refused(monkeypatch, capsys, str(folder), "--port", str(port))
+    assert "--port 70000" in refused(monkeypatch, capsys, str(folder), "--port", "70000")
+    assert "--host 192.0.2.1: cannot be opened" in refused(monkeypatch, capsys, str(folder), "--host", "192.0.2.1")
+    assert "--token: has 3" in refused(monkeypatch, capsys, str(folder), "--token", "abc")
+    assert "--temperature -1" in refused(monkeypatch, capsys, str(folder), "--temperature", "-1")
+
+
+def test_a_model_that_cannot_chat_is_refused_before_its_weights_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import AutoTokenizer
+
+    model = write_model(tmp_path / "mute")
+    (model / "model.safetensors").write_bytes(b"never looked at")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = None
+    (model / "chat_template.jinja").unlink()
+    tokenizer.save_pretrained(model)
+    capsys.readouterr()  # a bar of transformers'
+    assert "has no chat template" in refused(monkeypatch, capsys, str(model), "--port", "0")
+
+
+def test_addresses_and_names() -> None:
+    assert page_address("127.0.0.1", 8000, None) == "http://127.0.0.1:8000/"
+    assert page_address("::1", 80, "a b&c") == "http://[::1]:80/#token=a%20b%26c"
+    assert "0.0.0.0" not in page_address("0.0.0.0", 80, None)
+    assert shown_name("owner/name-1B") == "owner/name-1B"
+
+
+@pytest.fixture(scope="module")
+def command(folder: Path) -> Iterator[str]:
+    """The command's address; afterwards Ctrl-C ends it without a word of trouble."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "tools/chat.py",
+            str(folder),
+            "--port",
+            "0",
+            "--token",
+            "correct horse",
+            "--max_new_tokens",
+            "40",
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, f"{line!r}: {process.communicate()[1]}"
+        assert "talker" in line
+        yield found.group()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0 and "Traceback" not in errors, errors
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_command_talks_to_a_browser_as_transformers_would(command: str, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with browser() as window:
+        page = window.new_page()
+        page.goto(command)
+        page.wait_for_selector("#talk")
+        page.evaluate("document.querySelector('details').open = true")
+        page.fill("#temperature", "0")
+        turns: list[dict[str, str]] = []
+        for number, text in enumerate(("the cat sat", "and then?"), 1):
+            page.fill("#text", text)
+            page.press("#text", "Enter")
+            done = f"document.querySelectorAll('.turn.assistant:not(.working)').length == {number}"
+            wait_until(lambda done=done: page.evaluate(done), done)
+            said = page.locator(".turn.assistant").nth(number - 1).text_content()
+            turns.append({"role": "user", "content": text})
+            tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+            inputs = tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+            with torch.no_grad():
+                made = model.generate(**inputs, max_new_tokens=40, do_sample=False)
+            wanted = tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            assert said == wanted and len(said) > 0
+            turns.append({"role": "assistant", "content": said})
