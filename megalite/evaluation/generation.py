@@ -7,8 +7,8 @@ from typing import Any
 from megalite.config.errors import DataError
 from megalite.evaluation.generation_settings import GenerationSettings
 from megalite.evaluation.hf_folder import start_of_text
+from megalite.evaluation.piece_stream import Tally, stream_pieces
 from megalite.evaluation.text_pieces import TextPieces
-from megalite.evaluation.token_stream import Tally, stream_tokens
 
 Message = dict[str, str]
 """``{"role": "user", "content": "..."}``."""
@@ -29,14 +29,15 @@ def stream_reply(
     Args:
         model: as of ``hf_folder.load_model``, as the tokenizer.
         messages: the conversation so far, the user's turn last.
-        draft, tally: as in ``stream_tokens``.
+        draft, tally: as in ``stream_pieces``.
 
     Raises: DataError where the tokenizer has no chat template, the template refuses the messages, or the conversation
     fills all that the model sees.
     """
     prompt = conversation_tokens(tokenizer, messages)
     settings = with_room(model, prompt, settings, "the conversation")
-    return _pieces(model, tokenizer, prompt, settings, True, draft, tally)
+    text = TextPieces(tokenizer, prompt, settings.stop, skip_special_tokens=True)
+    return stream_pieces(model, prompt, settings, text, draft, tally)
 
 
 def stream_continuation(
@@ -52,7 +53,8 @@ def stream_continuation(
     Raises: DataError where the prompt fills all that the model sees.
     """
     settings = with_room(model, prompt, settings, "the prompt")
-    return _pieces(model, tokenizer, prompt, settings, False, draft, tally)
+    text = TextPieces(tokenizer, prompt, settings.stop)
+    return stream_pieces(model, prompt, settings, text, draft, tally)
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
@@ -84,23 +86,3 @@ def with_room(model: Any, prompt: Sequence[int], settings: GenerationSettings, w
     if len(prompt) >= longest:
         raise DataError(f"{what} has {len(prompt):,} tokens, and the model sees {longest:,}: shorten it")
     return replace(settings, max_new_tokens=min(settings.max_new_tokens, longest - len(prompt)))
-
-
-def _pieces(
-    model: Any,
-    tokenizer: Any,
-    prompt: Sequence[int],
-    settings: GenerationSettings,
-    skip_special_tokens: bool,
-    draft: Any | None,
-    tally: Tally | None,
-) -> Iterator[str]:
-    text = TextPieces(tokenizer, prompt, settings.stop, skip_special_tokens)
-    for tokens in stream_tokens(model, prompt, settings, draft, tally):
-        for token in tokens:
-            if piece := text.add(token):
-                yield piece
-            if text.stopped:
-                return
-    if piece := text.rest():
-        yield piece

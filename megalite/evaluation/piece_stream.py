@@ -1,4 +1,4 @@
-"""Tokens of one text as transformers makes them, and the count of what was proposed and accepted."""
+"""One text as transformers makes it, piece by piece, and the count of what was proposed and accepted."""
 
 import threading
 import time
@@ -9,6 +9,9 @@ from typing import Any
 
 from megalite.evaluation.generation_settings import GenerationSettings
 from megalite.evaluation.kv_cache import cache_keywords
+from megalite.evaluation.text_pieces import TextPieces
+
+Pieces = SimpleQueue[str | BaseException | None]
 
 
 @dataclass
@@ -25,14 +28,15 @@ class Tally:
     seconds: float = 0.0
 
 
-def stream_tokens(
+def stream_pieces(
     model: Any,
     prompt: Sequence[int],
     settings: GenerationSettings,
+    text: TextPieces,
     draft: Any | None = None,
     tally: Tally | None = None,
-) -> Iterator[list[int]]:
-    """The new tokens, a list for each pass of the model, while it goes on in a thread of its own.
+) -> Iterator[str]:
+    """What the model adds to ``text``, while it goes on in a thread of its own.
 
     Closing the iterator ends the work after the pass it is in. What the thread raises is raised here.
 
@@ -43,27 +47,30 @@ def stream_tokens(
     import torch
 
     tally = tally if tally is not None else Tally()
-    passed: SimpleQueue[list[int] | BaseException | None] = SimpleQueue()
+    pieces: Pieces = SimpleQueue()
     abandoned = threading.Event()
 
     def work() -> None:
         try:
             began = time.perf_counter()
-            _generate(model, prompt, settings, draft, tally, passed, abandoned)
+            _generate(model, prompt, settings, text, draft, tally, pieces, abandoned)
             tally.seconds += time.perf_counter() - began
-            passed.put(None)
+            tally.texts += 1
+            pieces.put(text.rest())
+            pieces.put(None)
         except BaseException as error:
-            passed.put(error)
+            pieces.put(error)
 
     if settings.seed is not None:
         torch.manual_seed(settings.seed)
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
-        while (item := passed.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            if piece:
+                yield piece
     finally:
         abandoned.set()
         thread.join()
@@ -73,14 +80,15 @@ def _generate(
     model: Any,
     prompt: Sequence[int],
     settings: GenerationSettings,
+    text: TextPieces,
     draft: Any | None,
     tally: Tally,
-    passed: "SimpleQueue[list[int] | BaseException | None]",
+    pieces: Pieces,
     abandoned: threading.Event,
 ) -> None:
     import torch
-    from transformers import StoppingCriteriaList
-    from transformers.generation import BaseStreamer, StoppingCriteria
+    from transformers import StoppingCriteria, StoppingCriteriaList
+    from transformers.generation.streamers import BaseStreamer
 
     class Passes(BaseStreamer):
         """Gets the prompt first, then the tokens of each pass."""
@@ -89,19 +97,21 @@ def _generate(
 
         def put(self, value: torch.Tensor) -> None:
             if self.began:
-                tokens = value.flatten().tolist()
-                tally.tokens += len(tokens)
                 tally.passes += 1
-                tally.accepted += len(tokens) - 1
-                passed.put(tokens)
+                for place, token in enumerate(value.flatten().tolist()):
+                    if not text.stopped:
+                        tally.tokens += 1
+                        tally.accepted += place > 0
+                        pieces.put(text.add(token))
             self.began = True
 
         def end(self) -> None:
             pass
 
-    class Abandoned(StoppingCriteria):
+    class Over(StoppingCriteria):
         def __call__(self, input_ids: torch.Tensor, scores: Any, **more: Any) -> torch.Tensor:
-            return torch.full((input_ids.shape[0],), abandoned.is_set(), device=input_ids.device)
+            over = abandoned.is_set() or text.stopped
+            return torch.full((input_ids.shape[0],), over, device=input_ids.device)
 
     proposals: dict[str, Any] = {}
     if draft is not None:
@@ -109,7 +119,7 @@ def _generate(
     elif settings.prompt_lookup:
         proposals = {"prompt_lookup_num_tokens": settings.prompt_lookup}
     inputs = torch.tensor([list(prompt)], device=model.device)
-    judges = (
+    judged = (
         model.register_forward_pre_hook(_count_proposals(tally, len(prompt)), with_kwargs=True) if proposals else None
     )
     try:
@@ -117,23 +127,22 @@ def _generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             streamer=Passes(),
-            stopping_criteria=StoppingCriteriaList([Abandoned()]),
+            stopping_criteria=StoppingCriteriaList([Over()]),
             **settings.keywords(),
             **cache_keywords(settings.cache, model.config),
             **proposals,
         )
     finally:
-        if judges is not None:
-            judges.remove()
-    tally.texts += 1
+        if judged is not None:
+            judged.remove()
 
 
 def _count_proposals(tally: Tally, prompt_tokens: int) -> Any:
     """A hook on the model's forward call: what it is given beside the prompt, or beside the last token, is proposed."""
-    given_already = [prompt_tokens]
+    known = [prompt_tokens]
 
     def count(module: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        tally.proposed += keywords["input_ids"].shape[1] - given_already[0]
-        given_already[0] = 1
+        tally.proposed += keywords["input_ids"].shape[1] - known[0]
+        known[0] = 1
 
     return count
