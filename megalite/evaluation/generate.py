@@ -1,44 +1,130 @@
-"""Continue a prompt with a Hugging Face model."""
+"""Continue a prompt, hold a conversation, or answer a file of prompts with a Hugging Face model."""
 
 import argparse
+import sys
+from pathlib import Path
+from typing import Any
 
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.evaluation.hf_folder import load_model, start_of_text
+from megalite.evaluation.batch_generation import answer_file, plan_of, tokenized
+from megalite.evaluation.generation import prompt_tokens, require_chat_template, stream_continuation
+from megalite.evaluation.generation_settings import GenerationSettings, add_generation_options, settings_from
+from megalite.evaluation.hf_folder import check_model_folder, load_model
+from megalite.evaluation.json_output import check_json_output
+from megalite.evaluation.kv_cache import CACHES, check_cache
+from megalite.evaluation.piece_stream import Tally
+from megalite.evaluation.prompt_file import read_prompts
+from megalite.evaluation.speculation import compare, comparison_line, load_draft, summary
+from megalite.evaluation.terminal_chat import chat, say
 
 
 @one_line_errors
 def main() -> None:
-    """``tools/generate.py``: the text appears as it is made."""
-    parser = argparse.ArgumentParser(description="Continue a prompt.")
-    parser.add_argument("model", help="a Hugging Face folder")
-    parser.add_argument("prompt")
-    parser.add_argument("--max_new_tokens", type=int, default=100)
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
-    parser.add_argument("--repetition_penalty", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    for name, least, wrong in (
-        ("max_new_tokens", "at least 1", arguments.max_new_tokens < 1),
-        ("temperature", "0 (greedy) or more", not 0 <= arguments.temperature < float("inf")),
-        ("repetition_penalty", "more than 0; 1 is none", not 0 < arguments.repetition_penalty < float("inf")),
+    """``tools/generate.py``: the text to stdout as it is made, counts and speed to stderr."""
+    arguments = _parser().parse_args()
+    settings = settings_from(arguments)
+    _check_combination(arguments)
+    check_model_folder(arguments.model)
+    if arguments.draft is not None:
+        check_model_folder(arguments.draft)
+    check_json_output(arguments.output)
+    rows = read_prompts(arguments.input) if arguments.input else []
+    model, tokenizer = load_model(arguments.model)
+    check_cache(settings.cache, _proposes(arguments), str(model.device))
+    draft = None
+    if arguments.draft is not None:
+        draft = load_draft(arguments.draft, model, tokenizer, arguments.draft_tokens, arguments.draft_confidence)
+    if arguments.chat:
+        require_chat_template(tokenizer)
+    if arguments.input:
+        prompts = tokenized(rows, model, tokenizer, settings)
+        plan = plan_of(arguments.model, arguments.input.read_bytes(), settings, arguments.batch_size, arguments.draft)
+        tally = answer_file(model, tokenizer, prompts, arguments.output, plan, arguments.batch_size, draft)
+        _tell(arguments, model, tokenizer, [prompt.tokens for prompt in prompts], settings, draft, tally)
+    elif arguments.chat and arguments.prompt is None:
+        chat(model, tokenizer, settings, draft, arguments.system)
+    elif arguments.chat:
+        system = [{"role": "system", "content": arguments.system}] if arguments.system else []
+        say(model, tokenizer, [*system, {"role": "user", "content": arguments.prompt}], settings, draft)
+    else:
+        ids, tally = prompt_tokens(tokenizer, arguments.prompt), Tally()
+        pieces = stream_continuation(model, tokenizer, ids, settings, draft, tally)
+        print(tokenizer.decode(ids), end="", flush=True)
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print(flush=True)
+        _tell(arguments, model, tokenizer, [ids], settings, draft, tally)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Continue a prompt, hold a conversation, or answer a file of prompts.")
+    parser.add_argument("model", help="a Hugging Face folder, or a .gguf file")
+    parser.add_argument("prompt", nargs="?", help="the text to continue; with --chat the user's turn")
+    parser.add_argument("--chat", action="store_true", help="by the chat template; without a prompt from turn to turn")
+    parser.add_argument("--system", metavar="TEXT", help="what the conversation begins with")
+    parser.add_argument("--input", type=Path, metavar="JSONL", help='{"prompt": ...} or {"messages": [...]} a line')
+    parser.add_argument("--output", type=Path, metavar="JSONL", help="the same rows with the answers")
+    parser.add_argument("--batch_size", type=int, default=8, help="prompts of --input at once")
+    add_generation_options(parser)
+    parser.add_argument(
+        "--cache", default="dynamic", help="; ".join(f"{name}: {gives}" for name, gives in CACHES.items())
+    )
+    faster = parser.add_argument_group("proposals: the same text (or distribution) in fewer passes of the model")
+    faster.add_argument("--draft", metavar="SMALL", help="a model with the same vocabulary that proposes tokens")
+    faster.add_argument("--draft_tokens", type=int, help="proposed at once, at most")
+    faster.add_argument("--draft_confidence", type=float, help="the draft stops after a token less probable to it")
+    faster.add_argument("--prompt_lookup", type=int, default=0, metavar="N", help="N tokens from the text so far")
+    faster.add_argument(
+        "--compare",
+        type=int,
+        metavar="ROUNDS",
+        help="measure the speed-up over doing without; by default once, 0 is not",
+    )
+    return parser
+
+
+def _proposes(arguments: argparse.Namespace) -> bool:
+    return arguments.draft is not None or arguments.prompt_lookup > 0
+
+
+def _check_combination(arguments: argparse.Namespace) -> None:
+    """Refuse options that contradict each other. Raises: ConfigError."""
+    given = {name: getattr(arguments, name) is not None for name in ("prompt", "input", "output", "draft", "system")}
+    for wrong, message in (
+        (given["prompt"] and given["input"], "a prompt and --input: give one of them"),
+        (not (given["prompt"] or given["input"] or arguments.chat), "give a prompt, --chat, or --input with --output"),
+        (given["input"] != given["output"], "--input and --output go together; give both or neither"),
+        (given["input"] and arguments.chat, "--chat with --input: write 'messages' into the file instead"),
+        (given["system"] and not arguments.chat, "--system needs --chat"),
+        (given["draft"] and arguments.prompt_lookup > 0, "--draft and --prompt_lookup: give one of them"),
+        (arguments.batch_size < 1, f"--batch_size {arguments.batch_size}: give at least 1"),
+        (not given["draft"] and arguments.draft_tokens is not None, "--draft_tokens needs --draft"),
+        (not given["draft"] and arguments.draft_confidence is not None, "--draft_confidence needs --draft"),
+        ((arguments.draft_tokens or 1) < 1, f"--draft_tokens {arguments.draft_tokens}: give at least 1"),
+        (
+            not 0 <= (arguments.draft_confidence or 0) <= 1,
+            f"--draft_confidence {arguments.draft_confidence}: give 0 to 1",
+        ),
+        ((arguments.compare or 0) < 0, f"--compare {arguments.compare}: give 0 or more rounds"),
+        (arguments.compare and not _proposes(arguments), "--compare needs --draft or --prompt_lookup"),
+        (arguments.compare and arguments.chat, "--compare measures a prompt or --input, not a conversation"),
     ):
         if wrong:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: give {least}")
-    model, tokenizer = load_model(arguments.model)
-    import torch
-    import transformers
+            raise ConfigError(message)
 
-    transformers.set_seed(arguments.seed)
-    ids = tokenizer(arguments.prompt)["input_ids"] or [start_of_text(tokenizer)]
-    inputs = torch.tensor([ids], device=model.device)
-    sampling = (
-        {"do_sample": True, "temperature": arguments.temperature} if arguments.temperature > 0 else {"do_sample": False}
-    )
-    model.generate(
-        inputs,
-        attention_mask=torch.ones_like(inputs),
-        **sampling,
-        max_new_tokens=arguments.max_new_tokens,
-        repetition_penalty=arguments.repetition_penalty,
-        streamer=transformers.TextStreamer(tokenizer),
-    )
+
+def _tell(
+    arguments: argparse.Namespace,
+    model: Any,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    settings: GenerationSettings,
+    draft: Any | None,
+    tally: Tally,
+) -> None:
+    """Counts and, with proposals, the speed-up."""
+    print(summary(tally, _proposes(arguments)), file=sys.stderr, flush=True)
+    rounds = arguments.compare if arguments.compare is not None else int(_proposes(arguments))
+    if rounds:
+        comparison = compare(model, tokenizer, prompts, settings, draft, rounds)
+        print(comparison_line(comparison, settings.temperature == 0), file=sys.stderr)

@@ -1,6 +1,6 @@
 """One text, piece by piece: a continuation, or the reply in a conversation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ def stream_reply(
     settings: GenerationSettings,
     draft: Any | None = None,
     tally: Tally | None = None,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """The assistant's next turn in pieces as they are made; joined they are the reply, without its end mark.
 
     The checks are made when called, the work when iterated. Closing the iterator ends the work.
@@ -47,7 +47,7 @@ def stream_continuation(
     settings: GenerationSettings,
     draft: Any | None = None,
     tally: Tally | None = None,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """What follows the prompt's tokens, in pieces; special tokens are shown. Otherwise as ``stream_reply``.
 
     Raises: DataError where the prompt fills all that the model sees.
@@ -64,11 +64,7 @@ def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
 
 def conversation_tokens(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """The conversation by the chat template, up to where the assistant begins to speak. Raises: DataError."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise DataError(
-            f"{tokenizer.name_or_path}: its tokenizer has no chat template; fine-tune it on conversations first, or "
-            "continue a prompt without chat"
-        )
+    require_chat_template(tokenizer)
     import jinja2
 
     try:
@@ -76,6 +72,15 @@ def conversation_tokens(tokenizer: Any, messages: Sequence[Message]) -> list[int
     except jinja2.TemplateError as error:
         raise DataError(f"{tokenizer.name_or_path}: its chat template refuses the conversation: {error}") from None
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def require_chat_template(tokenizer: Any) -> None:
+    """Raises: DataError where the tokenizer has none."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise DataError(
+            f"{tokenizer.name_or_path}: its tokenizer has no chat template; fine-tune it on conversations first, or "
+            "continue a prompt without chat"
+        )
 
 
 def with_room(model: Any, prompt: Sequence[int], settings: GenerationSettings, what: str) -> GenerationSettings:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -35,7 +35,7 @@ def stream_pieces(
     text: TextPieces,
     draft: Any | None = None,
     tally: Tally | None = None,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """What the model adds to ``text``, while it goes on in a thread of its own.
 
     Closing the iterator ends the work after the pass it is in. What the thread raises is raised here.
@@ -99,7 +99,7 @@ def _generate(
             if self.began:
                 tally.passes += 1
                 for place, token in enumerate(value.flatten().tolist()):
-                    if not text.stopped:
+                    if not text.over:
                         tally.tokens += 1
                         tally.accepted += place > 0
                         pieces.put(text.add(token))
@@ -110,7 +110,7 @@ def _generate(
 
     class Over(StoppingCriteria):
         def __call__(self, input_ids: torch.Tensor, scores: Any, **more: Any) -> torch.Tensor:
-            over = abandoned.is_set() or text.stopped
+            over = abandoned.is_set() or text.over
             return torch.full((input_ids.shape[0],), over, device=input_ids.device)
 
     proposals: dict[str, Any] = {}

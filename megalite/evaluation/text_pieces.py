@@ -38,6 +38,11 @@ class TextPieces:
         self._before, self._known = self._known, len(self._ids)
         return self._before_stop(self._held + text)
 
+    @property
+    def over(self) -> bool:
+        """Whether no more tokens are wanted."""
+        return self.stopped
+
     def rest(self) -> str:
         """What was held back, at the end."""
         if self.stopped:
