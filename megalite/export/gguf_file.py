@@ -1,0 +1,141 @@
+"""A Hugging Face folder of a Llama as one GGUF file, as llama.cpp reads it, with one tensor in memory.
+
+Names and metadata by the ``gguf`` package; format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+"""
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.corpus.work_folder import whole_file
+
+KINDS = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
+"""What the matrices are, and llama.cpp's name for such a file. q8_0 has 32 bytes and an f16 scale for 32 weights."""
+
+
+@dataclass(frozen=True)
+class GgufWritten:
+    """What was written."""
+
+    file: Path
+    tensors: int
+    bytes: int
+    wider: tuple[str, ...]
+    """Matrices that are f16 in a q8_0 file: their rows are no multiple of its blocks."""
+
+
+def check_gguf(folder: Path, kind: str) -> Any:
+    """The folder's config, or a refusal of what cannot be written. Raises: ConfigError, DataError."""
+    if find_spec("gguf") is None:
+        raise ConfigError("GGUF needs the package gguf; pip install 'megalite[quantize]'")
+    if kind not in KINDS:
+        raise ConfigError(f"GGUF type {kind}: unknown; choose one of {', '.join(KINDS)}")
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type != "llama":
+        raise DataError(f"{folder}: is a '{config.model_type}' model; GGUF is written for 'llama' only")
+    if (rope := config.rope_parameters["rope_type"]) != "default":
+        raise DataError(f"{folder}: rope_type '{rope}' cannot be written to GGUF; only 'default' is")
+    if getattr(config, "quantization_config", None) is not None:
+        raise DataError(f"{folder}: is quantised already; write the GGUF from the folder that it was made of")
+    return config
+
+
+def write_gguf(folder: Path, output: Path, kind: str) -> GgufWritten:
+    """Write ``output``; it has its name when all of it is on the disk. Norms and biases are f32 in every kind.
+
+    Raises: ConfigError, DataError.
+    """
+    config = check_gguf(folder, kind)
+    import gguf
+    import numpy as np
+
+    from megalite.export.gguf_vocabulary import add_vocabulary
+    from megalite.training.tensor_files import TensorFiles
+
+    tensors = TensorFiles(folder, "model")
+    gguf_names = _gguf_names([name for name in tensors.names() if not _left_out(name, config)], config)
+    types = {}
+    with whole_file(output) as partial:
+        writer = gguf.GGUFWriter(Path(partial.name), "llama")
+        writer.add_name(folder.resolve().name)
+        _add_shape(writer, config)
+        writer.add_file_type(gguf.LlamaFileType[KINDS[kind]])
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        add_vocabulary(writer, folder, config.vocab_size)
+        for name, gguf_name in gguf_names.items():
+            shape = tuple(tensors.read(name).shape)
+            types[name] = _type_of(shape, kind)
+            block, block_bytes = gguf.GGML_QUANT_SIZES[types[name]]
+            size = math.prod(shape) // block * block_bytes
+            writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), size, types[name])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name in track(gguf_names, "writing", disable=not Console().is_terminal):
+            weights = _permuted(tensors.read(name).float().numpy(), name, config)
+            if not np.isfinite(weights).all() or (types[name].name == "F16" and np.abs(weights).max() > 65504):
+                raise DataError(f"{folder}: tensor '{name}' holds values that {types[name].name} cannot; choose f32")
+            writer.write_tensor_data(gguf.quants.quantize(weights, types[name]))
+        writer.close()
+    wider = tuple(name for name, type_ in types.items() if kind == "q8_0" and type_.name == "F16")
+    return GgufWritten(output, len(types), output.stat().st_size, wider)
+
+
+def _left_out(name: str, config: Any) -> bool:
+    """Tied heads are the embedding; old folders keep the inverse frequencies, which follow from theta."""
+    return (name == "lm_head.weight" and config.tie_word_embeddings) or name.endswith("rotary_emb.inv_freq")
+
+
+def _gguf_names(names: list[str], config: Any) -> dict[str, str]:
+    """llama.cpp's name of each tensor, in its customary order. Raises: DataError for one it has none for."""
+    import gguf
+
+    known = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    found = {name: known.get_name(name, (".weight", ".bias")) for name in names}
+    if unknown := [name for name, gguf_name in found.items() if gguf_name is None]:
+        raise DataError(f"tensor '{unknown[0]}' has no name in GGUF's llama; it would be lost")
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _add_shape(writer: Any, config: Any) -> None:
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+
+
+def _type_of(shape: tuple[int, ...], kind: str) -> Any:
+    import gguf
+
+    if len(shape) == 1:
+        return gguf.GGMLQuantizationType.F32
+    wanted = gguf.GGMLQuantizationType[kind.upper()]
+    return wanted if shape[-1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0 else gguf.GGMLQuantizationType.F16
+
+
+def _permuted(weights: Any, name: str, config: Any) -> Any:
+    """Rows of q and k as llama.cpp rotates them: neighbours make a pair, where transformers pairs the two halves."""
+    if ".q_proj." in name:
+        heads = config.num_attention_heads
+    elif ".k_proj." in name:
+        heads = config.num_key_value_heads
+    else:
+        return weights
+    halves = weights.reshape(heads, 2, config.head_dim // 2, *weights.shape[1:])
+    return halves.swapaxes(1, 2).reshape(weights.shape)
