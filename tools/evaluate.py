@@ -1,6 +1,6 @@
 """Run lm-eval tasks on a model: see ``--help``."""
 
-from megalite.evaluation.lm_eval_tasks import main
+from megalite.evaluation.evaluate import main
 
 if __name__ == "__main__":
     main()

@@ -48,7 +48,7 @@ def read_eval_items(paths: Sequence[Path], keys: Sequence[str] = ()) -> Iterator
     """
     for path in paths:
         count = 0
-        for number, record in enumerate(_records(path), start=1):
+        for number, record in enumerate(read_eval_records(path), start=1):
             for field, text in _strings(record, ""):
                 if not keys or field.split(".")[0] in keys:
                     count += 1
@@ -57,7 +57,8 @@ def read_eval_items(paths: Sequence[Path], keys: Sequence[str] = ()) -> Iterator
             raise DataError(f"{path}: no text in it" + (f" under {', '.join(keys)}; check --eval_keys" if keys else ""))
 
 
-def _records(path: Path) -> Iterator[Any]:
+def read_eval_records(path: Path) -> Iterator[Any]:
+    """The records of one file, as they stand in it. Raises: DataError where it is damaged."""
     suffix = (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix
     if suffix == ".parquet":
         yield from _rows(path)

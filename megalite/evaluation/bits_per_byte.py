@@ -70,6 +70,17 @@ def bits_per_byte(
 
     Raises: ConfigError where window or stride cannot be; DataError where there is no text, or no token to begin with.
     """
+    window, stride = window_and_stride(model, window, stride)
+    start = start_of_text(tokenizer)
+    scores = []
+    for text in track(texts, "scoring", disable=not Console().is_terminal):
+        ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+        scores.append((document_nats(model, ids, window, stride), len(ids) - 1, len(text.encode("utf-8"))))
+    return total(scores)
+
+
+def window_and_stride(model: Any, window: int | None = None, stride: int | None = None) -> tuple[int, int]:
+    """Tokens seen at once and new ones a window: by default all the model sees, and half of it. Raises: ConfigError."""
     longest = getattr(model.config, "max_position_embeddings", None)
     window = window if window is not None else longest
     if window is None:
@@ -79,16 +90,16 @@ def bits_per_byte(
     stride = stride if stride is not None else max(1, window // 2)
     if not 0 < stride <= window:
         raise ConfigError(f"--stride {stride} with a window of {window}: give at least 1 and at most the window")
-    start = start_of_text(tokenizer)
-    nats, tokens, size = 0.0, 0, 0
-    for text in track(texts, "scoring", disable=not Console().is_terminal):
-        ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-        nats += document_nats(model, ids, window, stride)
-        tokens += len(ids) - 1
-        size += len(text.encode("utf-8"))
+    return window, stride
+
+
+def total(scores: Sequence[Sequence[float]]) -> BitsPerByte:
+    """The sums over ``(nats, tokens, bytes)`` of each document. Raises: DataError where there is no token."""
+    nats = sum(score[0] for score in scores)
+    tokens, size = (int(sum(score[place] for score in scores)) for place in (1, 2))
     if tokens == 0:
         raise DataError("no text to score: the input holds no document with a token")
-    return BitsPerByte(nats / math.log(2) / size, nats / tokens, len(texts), tokens, size)
+    return BitsPerByte(nats / math.log(2) / size, nats / tokens, len(scores), tokens, size)
 
 
 def document_nats(model: Any, ids: list[int], window: int, stride: int) -> float:

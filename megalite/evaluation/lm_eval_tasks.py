@@ -1,43 +1,45 @@
-"""lm-eval's benchmarks on a Hugging Face folder, by task name or from a local task file."""
+"""lm-eval's benchmarks on Hugging Face models: names of the hub, local task files, and benchmarks from local data files."""
 
-import argparse
-import difflib
-import os
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
-from rich.table import Table
-
-from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.errors import DataError
 from megalite.evaluation.hf_folder import check_model_folder, loading, quiet_libraries
-from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.evaluation.journal import Journal
+from megalite.evaluation.json_output import content_hash
+from megalite.evaluation.local_tasks import (
+    AskedTask,
+    asked_names,
+    check_task_names,
+    file_task,
+    is_file,
+    is_local,
+    write_local_task,
+)
+from megalite.evaluation.network import go_offline, hub_answers
+from megalite.evaluation.ranks import Ranks
+
+BOOTSTRAP = 1000
+"""Resamplings for the error of a metric that is no mean, such as perplexity."""
+MOST_NEW_TOKENS = 256
+"""What lm-eval generates where a task does not say how much."""
 
 
-@one_line_errors
-def main() -> None:
-    """``tools/evaluate.py``."""
-    parser = argparse.ArgumentParser(description="Run lm-eval tasks on a Hugging Face model.")
-    parser.add_argument("model", help="a Hugging Face folder, or a name of the hub")
-    parser.add_argument("--tasks", nargs="+", required=True, metavar="NAME|FILE.yaml")
-    parser.add_argument("--num_fewshot", type=int)
-    parser.add_argument("--limit", type=int, help="items of each task")
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--output", type=Path, help="write the results as JSON")
-    a = parser.parse_args()
-    check_json_output(a.output)
-    for name in ("limit", "batch_size"):
-        if getattr(a, name) is not None and getattr(a, name) < 1:
-            raise ConfigError(f"--{name} {getattr(a, name)}: give at least 1")
-    results = evaluate(a.model, a.tasks, a.num_fewshot, a.limit, a.batch_size)
-    print_results(results, a.model, Console(soft_wrap=True))
-    if a.output:
-        write_json(a.output, results)
+@dataclass(frozen=True)
+class LmEvalOptions:
+    """What changes an item's figures."""
+
+    num_fewshot: int | None = None
+    limit: int | None = None
+    apply_chat_template: bool = False
 
 
 def evaluate(
-    model: str, tasks: list[str], num_fewshot: int | None = None, limit: int | None = None, batch_size: int = 8
+    model: str, tasks: list[str], num_fewshot: int | None = None, limit: int | None = None, batch_size: int | str = 8
 ) -> dict[str, dict[str, Any]]:
     """Task -> metric -> value, as lm-eval reports them (``acc,none`` and its standard error).
 
@@ -46,91 +48,183 @@ def evaluate(
     Raises: DataError, FileNotFoundError before the model is loaded.
     """
     check_model_folder(model)
-    local = [read_task(Path(task)) if task.endswith((".yaml", ".yml")) else None for task in tasks]
-    if all(task is not None for task in local):
-        for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-            os.environ.setdefault(variable, "1")
+    asked, manager = ask_tasks(tasks)
+    loaded = load_lm(model, batch_size, Ranks())
+    options = LmEvalOptions(num_fewshot, limit)
+    found = [measure(loaded, task, manager, options, Journal())[0]["results"] for task in asked]
+    return {name: metrics for results in found for name, metrics in results.items()}
+
+
+def ask_tasks(
+    names: Sequence[str],
+    folders: Sequence[Path] = (),
+    given: dict[str, list[str]] | None = None,
+    written: Path | None = None,
+    include_path: str | None = None,
+    num_fewshot: int | None = None,
+) -> tuple[list[AskedTask], Any]:
+    """The tasks that names stand for, and the task manager that loads them.
+
+    Args:
+        folders, given: where local benchmarks' data is.
+        written: the folder that gets the task files of local benchmarks.
+        include_path: a folder of the user's task files, whose functions are run.
+        num_fewshot: examples asked for; what is said of them in the notes depends on it.
+
+    Raises: DataError, FileNotFoundError.
+    """
+    names, given = asked_names(names), given or {}
+    local = {name for name in names if not is_file(name) and is_local(name, folders, given)}
+    hub = [name for name in names if not is_file(name) and name not in local]
+    asked = {name: file_task(Path(name)) for name in names if is_file(name)}
+    if written is not None and local:
+        written.mkdir(parents=True, exist_ok=True)
+        asked |= {name: write_local_task(name, folders, given, written, num_fewshot) for name in names if name in local}
+    online = bool(hub) and hub_answers()
+    if not online:
+        go_offline()
     quiet_libraries()
-    import lm_eval
-    import torch
-    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager()
-    check_task_names([name for name, task in zip(tasks, local, strict=True) if task is None], manager)
+    paths: list[str | Path] = [path for path in (include_path, written if local else None) if path]
+    manager = TaskManager(include_path=paths, include_defaults=bool(hub))
+    check_task_names([*hub, *local], manager)
+    asked |= {name: AskedTask(name, name, "hub" if online else "hub (from the cache: no network)") for name in hub}
+    return [asked[name] for name in names], manager
+
+
+def load_tasks(task: AskedTask, manager: Any) -> dict[str, Any]:
+    """lm-eval's task objects by name, with their documents. Raises: DataError where they cannot be got."""
+    import datasets.exceptions
+
+    with quiet():
+        try:
+            return dict(manager.load([task.spec])["tasks"])
+        except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+            raise DataError(
+                f"--tasks {task.name}: its data is on the hub, which does not answer ({_first_line(error)}); give --data "
+                "DIR with its files, or a task file over local data"
+            ) from None
+        except datasets.exceptions.DatasetGenerationError as error:
+            raise DataError(f"{task.source}: not readable: {_first_line(error.__cause__ or error)}") from None
+        except (ImportError, ModuleNotFoundError) as error:
+            raise DataError(
+                f"--tasks {task.name}: needs a package that is not installed: {_first_line(error)}"
+            ) from None
+
+
+def task_facts(task: AskedTask, manager: Any) -> dict[str, Any]:
+    """What a task is: source, files, notes, and a hash over its prompts' templates and all its documents."""
+    loaded = load_tasks(task, manager)
+    parts = []
+    for name, one in sorted(loaded.items()):
+        config = {key: value for key, value in one.dump_config().items() if key not in ("dataset_kwargs", "metadata")}
+        documents = content_hash([dict(document) for document in one.eval_docs])
+        parts.append([name, config, documents])
+    notes = list(task.notes)
+    return {"fingerprint": content_hash(parts), "source": task.source, "files": task.files, "notes": notes}
+
+
+def load_lm(model: str, batch_size: int | str, ranks: Ranks) -> Any:
+    """The model as lm-eval uses it, on this rank's device. Raises: DataError."""
+    import torch
+
+    from megalite.evaluation.journaled_lm import JournaledLM
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "auto" if device == "cuda" else "float32"
-    with loading(model):
-        wrapped = HFLM(pretrained=model, device=device, dtype=dtype, batch_size=batch_size)
-    given: list[Any] = [task if task is not None else name for name, task in zip(tasks, local, strict=True)]
-    try:
+    with loading(model), quiet():
+        return JournaledLM(model, ranks, device=device, dtype=dtype, batch_size=batch_size)
+
+
+def measure(
+    loaded: Any, task: AskedTask, manager: Any, options: LmEvalOptions, journal: Journal
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The figures of a task (of a group: of each member too) and its items. Raises: DataError."""
+    import lm_eval
+
+    tasks = load_tasks(task, manager)
+    _check_room(loaded, tasks)
+    loaded.journal = journal
+    with quiet(), _local_rank_0():
         found = lm_eval.simple_evaluate(
-            model=wrapped,
-            tasks=given,
-            num_fewshot=num_fewshot,
-            limit=limit,
-            bootstrap_iters=1000,
+            model=loaded,
+            tasks=[task.spec],
+            num_fewshot=options.num_fewshot,
+            limit=options.limit,
+            apply_chat_template=options.apply_chat_template,
+            bootstrap_iters=BOOTSTRAP,
             task_manager=manager,
             verbosity="ERROR",
         )
-    except ConnectionError as error:
-        raise DataError(f"{' '.join(tasks)}: {error}; without a network, give a task file over local data") from None
-    return {name: _plain(metrics) for name, metrics in found["results"].items()}
+    samples = found["samples"]
+    result = {key: found[key] for key in ("higher_is_better", "n-shot", "versions", "n-samples")}
+    result["group_subtasks"] = found.get("group_subtasks", {})
+    result["results"] = {
+        name: _plain(metrics) for name, metrics in (found["results"] | found.get("groups", {})).items()
+    }
+    result["chance"] = {
+        name: chance for name, one in tasks.items() if (chance := _chance(one, samples.get(name, []))) is not None
+    }
+    return result, [item for name, rows in samples.items() for item in _items(name, rows)]
 
 
-def read_task(path: Path) -> dict[str, Any]:
-    """A task file as a dict with absolute data files. Raises: FileNotFoundError, DataError."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such task file")
+def _items(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        metrics = {metric: _number(row[metric]) for metric in row["metrics"]}
+        kept = {key: row[key] for key in ("doc_id", "doc", "target", "prompt_hash")}
+        yield {"task": name, "filter": row["filter"], **kept, "answers": row["filtered_resps"], **metrics}
+
+
+def _chance(task: Any, rows: Sequence[dict[str, Any]]) -> float | None:
+    """What guessing gets right in a multiple-choice task: the mean over items of one over the choices."""
+    if task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results) or not rows:
+        return None
+    shares = [1 / len(set(map(str, row["arguments"]))) for row in rows]
+    return sum(shares) / len(shares)
+
+
+def _check_room(loaded: Any, tasks: dict[str, Any]) -> None:
+    """A model must have room for what a task lets it write. Raises: DataError."""
+    for name, task in tasks.items():
+        if task.OUTPUT_TYPE == "generate_until":
+            new = (task.config.generation_kwargs or {}).get("max_gen_toks", MOST_NEW_TOKENS)
+            if new >= loaded.max_length:
+                raise DataError(
+                    f"--tasks {name}: writes up to {new} tokens and the model sees {loaded.max_length}; leave it out"
+                )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what lm-eval prints between the lines; its results are printed by us."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _local_rank_0() -> Iterator[None]:
+    """lm-eval gives its results on local rank 0 only; all ranks have the same ones here."""
+    import os
+
+    was = os.environ.pop("LOCAL_RANK", None)
     try:
-        task = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(task, dict) or "task" not in task:
-        raise DataError(f"{path}: is no lm-eval task (it has no key 'task')")
-    options = task.get("dataset_kwargs") or {}
-    if "data_files" in options:
-        options["data_files"] = _absolute(options["data_files"], path, "data_files")
-    return task
+        yield
+    finally:
+        if was is not None:
+            os.environ["LOCAL_RANK"] = was
 
 
-def _absolute(files: Any, task_file: Path, where: str) -> Any:
-    """``data_files`` as ``datasets`` takes it (a name, a list, or either by split) with the names made absolute."""
-    if isinstance(files, dict):
-        return {split: _absolute(names, task_file, f"{where}.{split}") for split, names in files.items()}
-    if isinstance(files, list):
-        return [_absolute(name, task_file, where) for name in files]
-    if not isinstance(files, str):
-        raise DataError(f"{task_file}: {where}: {files!r} is not the name of a file")
-    file = (task_file.parent / files).resolve()
-    if not file.is_file():
-        raise FileNotFoundError(f"{task_file}: {where}: {file} is missing")
-    if file.stat().st_size == 0:
-        raise DataError(f"{task_file}: {where}: {file} is empty; there is nothing to evaluate")
-    return str(file)
-
-
-def check_task_names(names: list[str], manager: Any) -> None:
-    """Refuse a task, group or tag that lm-eval does not have. Raises: DataError."""
-    for name in names:
-        if name not in manager.all_tasks:
-            near = difflib.get_close_matches(name, manager.all_tasks, n=1)
-            hint = f"did you mean '{near[0]}'" if near else "give one of its names or a task file ending in .yaml"
-            raise DataError(f"--tasks {name}: lm-eval has no such task; {hint}")
-
-
-def print_results(results: dict[str, dict[str, Any]], model: str, console: Console) -> None:
-    """One row a metric, with its standard error."""
-    table = Table("task", "metric", "value", "standard error", title=model, title_justify="left")
-    for task, metrics in results.items():
-        for metric, value in metrics.items():
-            if isinstance(value, float) and "_stderr" not in metric:
-                error = metrics.get(metric.replace(",", "_stderr,", 1))
-                shown = f"± {error:.4f}" if isinstance(error, float) else ""
-                table.add_row(task, metric.removesuffix(",none"), f"{value:.4f}", shown)
-    console.print(table)
+def _first_line(error: Any) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     """Numbers as Python's own, so that they go into JSON."""
-    return {key: value.item() if hasattr(value, "item") else value for key, value in metrics.items()}
+    return {key: _number(value) for key, value in metrics.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_number(part) for part in value]
+    return value.item() if hasattr(value, "item") else value

@@ -15,7 +15,9 @@ from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
 from megalite.evaluation.cloze import make_items, task_files
 from megalite.evaluation.hf_folder import check_model_folder, load_model, start_of_text
 from megalite.evaluation.json_output import check_json_output, write_json
-from megalite.evaluation.lm_eval_tasks import check_task_names, evaluate, read_task
+from megalite.evaluation.lm_eval_tasks import evaluate
+from megalite.evaluation.local_tasks import check_task_names
+from megalite.evaluation.task_file import read_task
 from megalite.tokenizer.train import train_tokenizer
 
 

@@ -1,0 +1,194 @@
+"""Models on benchmarks and texts: measured item by item, resumable, on any number of ranks, and compared."""
+
+import argparse
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from megalite.config.errors import ConfigError, one_line_errors
+from megalite.evaluation.comparison import Comparison
+from megalite.evaluation.evaluation_folder import EvaluationFolder
+from megalite.evaluation.fingerprint import model_fingerprint
+from megalite.evaluation.hf_folder import check_model_folder
+from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.evaluation.local_tasks import AskedTask, given_files
+from megalite.evaluation.progress import item_progress
+from megalite.evaluation.ranks import Ranks
+from megalite.evaluation.results_page import results_page
+from megalite.evaluation.results_table import print_comparison
+from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
+
+DATA_VARIABLE = "MEGALITE_EVAL_DATA"
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/evaluate.py``."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # our bar counts all questions of a task; read when tqdm is imported
+    arguments = _arguments()
+    if arguments.output is not None and arguments.output.suffix == ".json":
+        check_json_output(arguments.output)
+        if len(arguments.models) > 1:
+            raise ConfigError(
+                f"--output {arguments.output}: one file is for one model; give a folder to compare several"
+            )
+    ranks = Ranks.launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Ranks()
+    with ExitStack() as stack:
+        folder = arguments.output
+        if folder is None or folder.suffix == ".json":
+            made = stack.enter_context(tempfile.TemporaryDirectory()) if ranks.first else ""
+            folder = Path(ranks.from_first(made))
+        comparison = _evaluate(arguments, folder, ranks)
+        ranks.wait()
+        if not ranks.first:
+            return
+        print_comparison(comparison, Console(soft_wrap=True))
+        if arguments.output is None:
+            return
+        if arguments.output.suffix == ".json":
+            write_json(arguments.output, comparison.figures(arguments.models[0]))
+            return
+        write_json(folder / "results.json", comparison.to_json())
+        partial = folder / "results.html.partial"
+        partial.write_text(results_page(comparison), encoding="utf-8")
+        partial.replace(folder / "results.html")
+        Console(soft_wrap=True).print(
+            f"{folder / 'results.html'}, results.json; one line an item in */*.jsonl", highlight=False
+        )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Measure Hugging Face models on benchmarks and texts, and compare them."
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a Hugging Face folder, or a name of the hub")
+    parser.add_argument(
+        "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's names, or task files"
+    )
+    parser.add_argument("--text", nargs="+", default=[], metavar="GLOB", help="bits per byte on these documents")
+    parser.add_argument("--text_key", default="text")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=Path,
+        default=[Path(part) for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part],
+        metavar="DIR",
+        help=f"folders with the public data files of benchmarks, instead of the hub; by default ${DATA_VARIABLE}",
+    )
+    parser.add_argument(
+        "--data_file", action="append", default=[], metavar="NAME=FILE", help="the data of one benchmark"
+    )
+    parser.add_argument(
+        "--include_path", metavar="DIR", help="lm-eval's: a folder of your task files and their functions"
+    )
+    parser.add_argument("--num_fewshot", type=int)
+    parser.add_argument("--limit", type=int, help="items of each task, documents of each text")
+    parser.add_argument("--apply_chat_template", action="store_true")
+    parser.add_argument(
+        "--batch_size", default=None, help="a number, or auto; by default auto on an accelerator, else 8"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="keep everything there, and go on from what is there"
+    )
+    arguments = parser.parse_args()
+    if not arguments.tasks and not arguments.text:
+        raise ConfigError("nothing to measure: give --tasks, --text or both")
+    for name, least in (("limit", 1), ("num_fewshot", 0)):
+        if (value := getattr(arguments, name)) is not None and value < least:
+            raise ConfigError(f"--{name} {value}: give at least {least}")
+    size = arguments.batch_size
+    if size is not None and not (size.isdecimal() and int(size) > 0) and size.partition(":")[0] != "auto":
+        raise ConfigError(f"--batch_size {size}: give at least 1, or auto")
+    for model in arguments.models:
+        check_model_folder(model)
+    return arguments
+
+
+def _evaluate(a: argparse.Namespace, path: Path, ranks: Ranks) -> Comparison:
+    """Measure what is not measured yet; every pair of the folder, on every rank."""
+    texts = text_tasks(a.text, a.text_key, a.limit)
+    given = given_files(a.data_file)
+    options = {"num_fewshot": a.num_fewshot, "limit": a.limit, "apply_chat_template": a.apply_chat_template}
+    if ranks.first:
+        folder, asked, manager = _ask(a, path, texts, given, options)
+    ranks.wait()
+    if not ranks.first:  # reads what rank 0 has written, and the datasets that it has cached
+        folder, asked, manager = _ask(a, path, texts, given, options, save=False)
+    size = a.batch_size if a.batch_size is not None else _default_batch_size()
+    for model in dict.fromkeys(a.models):
+        tasks: list[AskedTask | TextTask] = [*asked, *texts]
+        missing = [task for task in tasks if not folder.finished(model, task.name)]
+        missing = ranks.from_first([task.name for task in missing])
+        if not missing:
+            continue
+        _measure_model(model, [task for task in tasks if task.name in missing], folder, manager, size, options, ranks)
+    return Comparison.of(folder)
+
+
+def _ask(
+    a: argparse.Namespace,
+    path: Path,
+    texts: list[TextTask],
+    given: dict[str, list[str]],
+    options: dict[str, Any],
+    save: bool = True,
+) -> tuple[EvaluationFolder, list[AskedTask], Any]:
+    """Check everything that is asked for against what is there, and write down what will be measured."""
+    text_facts = {text.name: text.facts() for text in texts}
+    written = path / "tasks"
+    EvaluationFolder(path, {})  # refused before anything is written
+    asked: list[AskedTask] = []
+    manager = None
+    if a.tasks:
+        from megalite.evaluation.lm_eval_tasks import ask_tasks, task_facts
+
+        asked, manager = ask_tasks(a.tasks, a.data, given, written, a.include_path, a.num_fewshot)
+    from importlib.metadata import version
+
+    folder = EvaluationFolder(path, options | {"lm_eval": version("lm_eval")})
+    for task in asked:
+        folder.ask("tasks", task.name, task_facts(task, manager))
+    for name, facts in text_facts.items():
+        folder.ask("tasks", name, facts)
+    for model in a.models:
+        folder.ask("models", model, {"fingerprint": model_fingerprint(model)})
+    if save:
+        folder.save()
+    return folder, asked, manager
+
+
+def _measure_model(
+    model: str,
+    tasks: list[Any],
+    folder: EvaluationFolder,
+    manager: Any,
+    batch_size: int | str,
+    options: dict[str, Any],
+    ranks: Ranks,
+) -> None:
+    from megalite.evaluation.lm_eval_tasks import LmEvalOptions, load_lm, measure
+
+    loaded = load_lm(model, batch_size, ranks)
+    for task in tasks:
+        journal = folder.journal(model, task.name, ranks.rank)
+        with item_progress(f"{model}: {task.name}", ranks.first) as progress:
+            if isinstance(task, TextTask):
+                result, items = measure_text(loaded.model, loaded.tokenizer, task, journal, ranks, progress)
+            else:
+                loaded.on_progress = progress
+                result, items = measure(loaded, task, manager, LmEvalOptions(**options), journal)
+        if ranks.first:
+            folder.finish(model, task.name, result, items)
+        ranks.wait()
+        if ranks.first:
+            journal.remove()
+
+
+def _default_batch_size() -> int | str:
+    import torch
+
+    return "auto" if torch.accelerator.is_available() else 8

@@ -1,0 +1,84 @@
+"""lm-eval's Hugging Face model with its questions shared out over the ranks and its answers kept as they come.
+
+lm-eval shares out documents, so that its examples (drawn anew for each document) depend on the number of ranks, and on CPU
+it does not share at all. Here every rank asks the same questions as one process would, answers its share and gets the
+others' answers: the figures do not depend on the ranks.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lm_eval.models.huggingface import HFLM
+
+from megalite.evaluation.journal import Journal
+from megalite.evaluation.json_output import content_hash
+from megalite.evaluation.ranks import Ranks
+
+SECONDS = (5.0, 20.0)
+"""A chunk that takes less is followed by a longer one, one that takes more by a shorter: so much work a kill can cost."""
+FIRST_CHUNK = 8
+"""Batches in the first chunk."""
+
+
+class JournaledLM(HFLM):
+    """An ``HFLM`` that answers each distinct question once."""
+
+    def __init__(self, model: str, ranks: Ranks, **options: Any) -> None:
+        """``options`` are HFLM's."""
+        super().__init__(pretrained=model, **options)
+        self._rank, self._world_size = 0, 1  # what lm-eval's evaluator is to see; the share is taken below
+        self.ranks = ranks
+        self.journal = Journal()
+        self.on_progress: Callable[[int, int], None] = lambda done, total: None
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """``(log-likelihood, is greedy)`` of each continuation."""
+        answers = self._answers("loglikelihood", requests, super().loglikelihood)
+        return [(value, greedy) for value, greedy in answers]
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of each whole text."""
+        return self._answers("loglikelihood_rolling", requests, super().loglikelihood_rolling)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """A continuation of each context."""
+        return self._answers("generate_until", requests, super().generate_until)
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None) -> Any:
+        return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+
+    def _answers(self, kind: str, requests: Sequence[Any], answer: Callable[..., list[Any]]) -> list[Any]:
+        keys = _keys(kind, requests)
+        self.ranks.wait()  # every rank has read the journal before one adds to it
+        pending = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.journal.answers}
+        longest_first = sorted(
+            pending, key=lambda key: -sum(len(part) for part in pending[key].args if isinstance(part, str))
+        )
+        share = longest_first[self.ranks.rank :: self.ranks.world_size]
+        size = FIRST_CHUNK * (self.batch_size_per_gpu if isinstance(self.batch_size_per_gpu, int) else 64)
+        done = 0
+        while done < len(share):
+            chunk = share[done : done + size]
+            start = time.monotonic()
+            found = answer([pending[key] for key in chunk], disable_tqdm=True)
+            self.journal.add(zip(chunk, found, strict=True))
+            seconds = time.monotonic() - start
+            size = size * 2 if seconds < SECONDS[0] else max(1, size // 2) if seconds > SECONDS[1] else size
+            done += len(chunk)
+            self.on_progress(done, len(share))
+        own = {key: self.journal.answers[key] for key in share}
+        for answers in self.ranks.gathered(own):
+            self.journal.answers |= answers
+        return [self.journal.answers[key] for key in keys]
+
+
+def _keys(kind: str, requests: Sequence[Any]) -> list[str]:
+    """A hash of each question; questions that are drawn several times (sampling) are told apart by a count."""
+    seen: dict[str, int] = {}
+    keys = []
+    for request in requests:
+        key = content_hash([kind, request.args])
+        count = seen[key] = seen.get(key, 0) + 1
+        keys.append(key if kind != "generate_until" or count == 1 else f"{key}-{count}")
+    return keys
