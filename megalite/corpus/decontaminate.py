@@ -95,9 +95,7 @@ def decontaminate(
         forget(work, content)
         return
     check_output(output, WRITTEN, overwrite)
-    index = _eval_index(plan)
-    if not index.items:
-        raise DataError(f"{', '.join(against)}: no text has {min(rule.min_words, rule.ngram)} words; lower --min_words")
+    index = eval_index(plan.against, plan.rule)
     with work_folder(work, content) as folder:
         written = _write_units(plan, folder, workers, console)
         ledger = merge_ledgers(written)
@@ -121,24 +119,32 @@ def _write_units(plan: Plan, folder: Path, workers: int, console: Console) -> li
     written = []
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress, WorkerPool(workers) as pool:
         task = progress.add_task("", total=len(units))
-        for unit in pool.map(functools.partial(_write_unit, plan, folder), units):
+        for unit in pool.map(functools.partial(write_unit, plan, folder), units):
             written.append(unit)
             progress.advance(task)
     return written
 
 
 @functools.lru_cache(maxsize=1)
-def _eval_index(plan: Plan) -> EvalIndex:
-    """Made once a process."""
-    items = read_eval_items([Path(file.path) for file in plan.against], plan.rule.eval_keys)
-    return EvalIndex(items, plan.rule.ngram, plan.rule.min_words)
+def eval_index(against: tuple[InputFile, ...], rule: Contamination) -> EvalIndex:
+    """The items of evaluation sets; made once a process.
+
+    Raises: DataError where a set is damaged, or no text in any has enough words.
+    """
+    index = EvalIndex(
+        read_eval_items([Path(file.path) for file in against], rule.eval_keys), rule.ngram, rule.min_words
+    )
+    if not index.items:
+        names = ", ".join(file.path for file in against[:3])
+        raise DataError(f"{names}: no text has {min(rule.min_words, rule.ngram)} words; lower min_words")
+    return index
 
 
-def _write_unit(plan: Plan, folder: Path, number: int) -> Written:
+def write_unit(plan: Plan, folder: Path, number: int) -> Written:
     """Write ``kept-NUMBER-*.jsonl.zst`` and ``contaminated-NUMBER.jsonl``, or take them as they are there."""
     if (written := remembered(folder, number)) is not None:
         return written
-    index = _eval_index(plan)
+    index = eval_index(plan.against, plan.rule)
     ledger, report = Ledger(stage="decontaminate"), ReadReport()
     listing = f"contaminated-{number:05d}.jsonl"
     documents = (document for _, document in plan.inputs.documents(number, report))

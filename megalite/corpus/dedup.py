@@ -94,15 +94,9 @@ def deduplicate(
 
     Raises: FileNotFoundError, DataError.
     """
-    if workers < 1:
-        raise DataError(f"--workers {workers}: give at least 1")
+    share = share_of(memory_mb, workers)
     if (keep == "best") != (quality_key is not None):
         raise DataError(f"--keep {keep}: --quality_key goes with --keep best, and --keep best with --quality_key")
-    share = memory_mb * 2**20 // workers - PROCESS_MB * 2**20
-    if share < 16 << 20:
-        raise DataError(
-            f"--memory_mb {memory_mb}: too little for {workers} worker(s); give {workers * (PROCESS_MB + 16)} or more"
-        )
     known = known_parts(list(against), bands)
     plan = Plan(
         inputs=find_inputs(inputs, text_key, on_error),
@@ -134,6 +128,18 @@ def deduplicate(
     if unscored := sum(unit.unscored for unit in outcome.scanned):
         told = f"{unscored:,} documents have no number '{quality_key}' in their meta and go before all that have one"
         console.print(told, highlight=False)
+
+
+def share_of(memory_mb: int, workers: int) -> int:
+    """Bytes that one worker of ``--workers`` may take for what grows with the corpus. Raises: DataError."""
+    if workers < 1:
+        raise DataError(f"--workers {workers}: give at least 1")
+    share = memory_mb * 2**20 // workers - PROCESS_MB * 2**20
+    if share < 16 << 20:
+        raise DataError(
+            f"--memory_mb {memory_mb}: too little for {workers} worker(s); give {workers * (PROCESS_MB + 16)} or more"
+        )
+    return share
 
 
 def _publish(plan: Plan, folder: Path, output: Path, outcome: Outcome) -> Ledger:

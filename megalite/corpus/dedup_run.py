@@ -80,20 +80,18 @@ class DedupRun:
         return np.load(path, mmap_mode="r"), json.loads(books.read_text())["compared"]
 
     def _find(self, index: LshIndex) -> Settled:
-        if index.documents * BYTES_A_DOCUMENT > self._memory * self._workers:
-            needed = index.documents * BYTES_A_DOCUMENT // 2**20
-            raise DataError(f"{index.documents:,} documents need {needed:,} MB more than --memory_mb leaves; raise it")
+        check_memory(index, self._memory * self._workers)
         parents = np.arange(index.documents)
-        edges = functools.partial(_save_edges, index, self._folder, self._memory)
+        edges = functools.partial(save_edges, index, self._folder, self._memory)
         for path in self._map("buckets", edges, range(self._plan.columns)):
             join(parents, np.load(path, mmap_mode="r"))
             path.unlink()
-        clusters = _clusters(parents)
+        documents, ends = hanging_together(parents)
         del parents
-        batches = list(_batches(*clusters, self._memory // BYTES_A_CANDIDATE))
-        del clusters
+        pieces = [np.sort(documents[a:b]) for a, b in batches(ends, self._memory // BYTES_A_CANDIDATE)]
+        del documents, ends
         choose = functools.partial(settle, index, threshold=self._plan.bands.threshold)
-        settled = self._map("clusters", choose, batches)
+        settled = self._map("clusters", choose, pieces)
         removed = np.concatenate([np.empty(0, REMOVED), *(batch.removed for batch in settled)])
         removed.sort(order="document")
         return Settled(removed, sum(batch.compared for batch in settled))
@@ -107,14 +105,22 @@ class DedupRun:
         return results
 
 
-def _save_edges(index: LshIndex, folder: Path, memory_bytes: int, column: int) -> Path:
+def check_memory(index: LshIndex, memory_bytes: int) -> None:
+    """Raises: DataError where the documents are too many to be joined to clusters."""
+    if index.documents * BYTES_A_DOCUMENT > memory_bytes:
+        needed = index.documents * BYTES_A_DOCUMENT // 2**20
+        raise DataError(f"{index.documents:,} documents need {needed:,} MB more than --memory_mb leaves; raise it")
+
+
+def save_edges(index: LshIndex, folder: Path, memory_bytes: int, column: int) -> Path:
+    """Write the pairs of documents that share a key of this column to ``edges-COLUMN.npy``."""
     path = folder / f"edges-{column:03d}.npy"
     with whole_file(path) as file:
         np.save(file, bucket_edges(index, column, memory_bytes))
     return path
 
 
-def _clusters(parents: npt.NDArray[np.int64]) -> tuple[Offsets, Offsets]:
+def hanging_together(parents: npt.NDArray[np.int64]) -> tuple[Offsets, Offsets]:
     """The documents that are not alone, cluster by cluster and sorted in each, and where each cluster ends."""
     children = np.flatnonzero(parents != np.arange(len(parents)))
     tops = roots(parents, children)
@@ -122,13 +128,17 @@ def _clusters(parents: npt.NDArray[np.int64]) -> tuple[Offsets, Offsets]:
     tops = np.concatenate((np.unique(tops), tops))
     order = np.lexsort((documents, tops))
     tops = tops[order]
-    return documents[order], np.append(np.flatnonzero(tops[1:] != tops[:-1]) + 1, len(tops))
+    ends = np.append(np.flatnonzero(tops[1:] != tops[:-1]) + 1, len(tops)) if len(tops) else tops
+    return documents[order], ends
 
 
-def _batches(documents: Offsets, ends: Offsets, size: int) -> Iterator[Offsets]:
-    """Whole clusters together, up to so many documents. Raises: DataError where one cluster has more."""
-    begin = 0
-    while begin < len(documents):
+def batches(ends: Offsets, size: int) -> Iterator[tuple[int, int]]:
+    """Where whole clusters together, up to so many documents, begin and end.
+
+    Raises: DataError where one cluster has more.
+    """
+    begin, last = 0, int(ends[-1]) if len(ends) else 0
+    while begin < last:
         end = int(ends[max(0, int(np.searchsorted(ends, begin + size, side="right")) - 1)])
         if end <= begin:
             largest = int(ends[int(np.searchsorted(ends, begin, side="right"))]) - begin
@@ -137,7 +147,7 @@ def _batches(documents: Offsets, ends: Offsets, size: int) -> Iterator[Offsets]:
                 f"{largest:,} documents hang together as candidates and need {needed:,} MB a worker; raise --memory_mb, "
                 f"give fewer --workers, or more --rows"
             )
-        yield np.sort(documents[begin:end])
+        yield begin, end
         begin = end
 
 

@@ -18,6 +18,8 @@ class DumpIndex(Section):
     bands: Bands
     paths: tuple[str, ...]
     documents: tuple[int, ...]
+    path_ends: tuple[int, ...] = ()
+    """Where each part's own ``paths`` end; without it, every part counts them all."""
 
     def write(self, folder: Path) -> None:
         """Write it."""
@@ -44,8 +46,10 @@ def known_parts(folders: list[Path], bands: Bands) -> list[Part]:
             raise DataError(
                 f"{path}: made with {_told(index.bands)}, this run has {_told(bands)}; give the same options"
             )
+        ends = (0, *index.path_ends)
         for number, documents in enumerate(index.documents):
-            part = Part(folder / f"index-{number:05d}", documents, bands.bands + 1, first, index.paths)
+            paths = index.paths[ends[number] : ends[number + 1]] if index.path_ends else index.paths
+            part = Part(folder / f"index-{number:05d}", documents, bands.bands + 1, first, paths)
             _check(part)
             parts.append(part)
             first += documents

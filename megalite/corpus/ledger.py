@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from megalite.config.errors import DataError
 from megalite.corpus.filters import FilterChain, Verdict
 
 VICTIMS_KEPT = 10
@@ -89,8 +90,10 @@ class Ledger:
         self.malformed += other.malformed
         self.malformed_examples = (self.malformed_examples + other.malformed_examples)[:VICTIMS_KEPT]
         self.kept_bytes += other.kept_bytes
-        for name in ("dropped", "dropped_bytes", "kept_by_source", "fired", "alone", "overlaps", "edited"):
+        for name in ("dropped", "dropped_bytes", "fired", "alone", "overlaps", "edited"):
             getattr(self, name).update(getattr(other, name))
+        for source, count in other.kept_by_source.items():
+            self.kept_by_source[self._source(source)] += count
         for source, counts in other.dropped_by_source.items():
             self.dropped_by_source.setdefault(self._source(source), Counter()).update(counts)
         for rule, bars in other.histograms.items():
@@ -98,6 +101,23 @@ class Ledger:
         for rule, sample in other._victims.items():
             both = sorted(self._victims.get(rule, []) + sample, key=lambda entry: entry[:2])
             self._victims[rule] = both[:VICTIMS_KEPT]
+
+    def then(self, later: "Ledger") -> "Ledger":
+        """The books of this stage and the next as one: what both dropped, and what the next kept of what this one kept.
+
+        Raises: DataError where the next did not read what this one kept.
+        """
+        if later.read != self.kept:
+            raise DataError(
+                f"{self.stage} kept {self.kept:,} documents and {later.stage} read {later.read:,}; a file between them "
+                f"was lost or changed: remove the work folder and run the command again"
+            )
+        total = Ledger(stage="corpus")
+        total.merge(self)
+        total.kept, total.kept_bytes, total.kept_by_source = 0, 0, Counter()
+        total.merge(later)
+        total.read = self.read
+        return total
 
     @property
     def victims(self) -> dict[str, list[dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """A ledger as one self-contained HTML page: funnel, histograms, overlaps, sources and victims. No script, no network."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -169,15 +170,15 @@ def _overlaps(stage: dict[str, Any], name: str) -> str:
 
 def _sources(stages: Sequence[dict[str, Any]]) -> str:
     kept: dict[str, int] = stages[-1]["kept_by_source"]
-    dropped: dict[str, dict[str, int]] = {}
+    dropped: dict[str, Counter[str]] = {}
     for stage in stages:
         for source, counts in stage["dropped_by_source"].items():
-            dropped.setdefault(source, {}).update(counts)
-    totals = {source: kept.get(source, 0) + sum(dropped.get(source, {}).values()) for source in {*kept, *dropped}}
+            dropped.setdefault(source, Counter()).update(counts)
+    totals = {source: kept.get(source, 0) + dropped.get(source, Counter()).total() for source in {*kept, *dropped}}
     rows = []
     for source in sorted(totals, key=lambda name: (-totals[name], name))[:MOST_ROWS]:
         left, whole = kept.get(source, 0), totals[source]
-        reasons = sorted(dropped.get(source, {}).items(), key=lambda item: -item[1])[:3]
+        reasons = sorted(dropped.get(source, Counter()).items(), key=lambda item: -item[1])[:3]
         most = ", ".join(f"{escape(rule)} {count:,}" for rule, count in reasons)
         rows.append(
             [

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from megalite.config.section import Section
+from megalite.corpus.contamination import Contamination
 from megalite.corpus.filter_prose import ProseFilter
 from megalite.corpus.filters import AnyFilter
 from megalite.corpus.listed_section import ListedSection
+from megalite.corpus.minhash import Bands
 
 
 class InstalledDocs(ListedSection):
@@ -40,22 +42,103 @@ class HubDataset(ListedSection):
 Source = Annotated[InstalledDocs | Files | HubDataset, Field(discriminator="kind")]
 
 
+class Dedup(Bands):
+    """Near-duplicates out, by MinHash and exact comparison; see ``tools/dedup.py``."""
+
+    keep: Literal["first", "longest", "best"] = "first"
+    """Which copy stays."""
+    quality_key: str | None = None
+    """The number in a document's meta by which ``keep: best`` goes."""
+    against: tuple[str, ...] = ()
+    """Earlier outputs with an index; what stands in them goes."""
+    write_index: bool = False
+    """For a later ``against``; about 1.5 x the text."""
+
+    @model_validator(mode="after")
+    def _best_by_what(self) -> "Dedup":
+        if (self.keep == "best") != (self.quality_key is not None):
+            raise ValueError("quality_key goes with keep: best, and keep: best with quality_key")
+        return self
+
+
+class Decontaminate(Contamination):
+    """Documents with evaluation items out; see ``tools/decontaminate.py``."""
+
+    against: tuple[str, ...] = Field(min_length=1)
+    """Evaluation sets: files or globs."""
+
+
+class TrainTokenizer(Section):
+    """A byte-level BPE vocabulary from the training shards; see ``tools/train_tokenizer.py``."""
+
+    vocab_size: PositiveInt
+    reserved: int = Field(default=12, ge=0)
+    """Special tokens kept free for later use."""
+    max_bytes: PositiveInt = 1_000_000_000
+    """Sample at most so much."""
+
+
+class Tokenize(Section):
+    """Token ids in Megatron's ``train.bin`` / ``.idx`` and ``valid.bin`` / ``.idx``, beside the shards."""
+
+    tokenizer: str | None = None
+    """A folder that is there already; without it, ``train`` makes one in the output."""
+    train: TrainTokenizer | None = None
+    append_eod: bool = True
+    eod_token: str | None = None
+    """By default the tokenizer's eos."""
+
+    @model_validator(mode="after")
+    def _one_tokenizer(self) -> "Tokenize":
+        if (self.tokenizer is None) == (self.train is None):
+            raise ValueError("give either tokenizer (a folder) or train (how to make one)")
+        return self
+
+
+class Slurm(Section):
+    """What ``--engine slurm`` asks the cluster for, for every task."""
+
+    partition: str | None = None
+    account: str | None = None
+    time: str = "24:00:00"
+    cpus: PositiveInt = 1
+    """Of a task; training a tokenizer and tokenizing spread over them, the other tasks use one."""
+    memory_gb: PositiveInt = 8
+    max_array_size: PositiveInt = 1000
+    """Tasks beyond it are shared out among the elements of the array."""
+    running: PositiveInt | None = None
+    """Elements at work at the same time, at most."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell before the work, such as the activation of an environment."""
+    options: dict[str, str] = {}
+    """More options of sbatch: ``{qos: low}``."""
+
+
 class Recipe(Section):
-    """Sources, then cleaning and filters, exact deduplication, one shuffle, and the split."""
+    """Sources, then cleaning and filters, deduplication, decontamination, one shuffle, the split, and maybe tokens."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
     filters: tuple[AnyFilter, ...] = (ProseFilter(),)
     """In the order in which they are asked. A mapping instead of a list holds the thresholds of ``prose`` alone."""
     exact_dedup: bool = True
     """Drop a document whose words stood before, white space and case aside."""
+    dedup: Dedup | None = None
+    decontaminate: Decontaminate | None = None
     valid_fraction: float = Field(default=0.01, ge=0.0, lt=1.0)
     """Share of documents held out; chosen by a hash of the text, so that no document is on both sides."""
     shuffle_seed: int = 1234
     on_error: Literal["skip", "fatal"] = "skip"
     repair_encodings: bool = False
     """Undo mojibake by ftfy before cleaning; at a few MB a second it is the slowest step."""
+    tokenize: Tokenize | None = None
+    slurm: Slurm = Slurm()
 
     @field_validator("filters", mode="before")
     @classmethod
     def _thresholds_of_prose(cls, filters: Any) -> Any:
         return [{"kind": "prose", **filters}] if isinstance(filters, dict) else filters
+
+    @property
+    def text(self) -> "Recipe":
+        """What decides the text of the corpus: all but tokens and machines."""
+        return self.model_copy(update={"tokenize": None, "slurm": Slurm()})

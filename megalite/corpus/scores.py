@@ -20,7 +20,8 @@ from megalite.corpus.ledger import EXCERPT, Ledger
 from megalite.corpus.ledger_page import write_page
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.recipe import Recipe
-from megalite.corpus.sources import check_sources, source_documents
+from megalite.corpus.sources import all_documents, check_sources
+from megalite.corpus.unit_books import source_of
 from megalite.corpus.whole_folder import check_output, whole_folder
 from megalite.corpus.words import content_digest
 
@@ -47,11 +48,11 @@ def score_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool
             bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
             task = bar.add_task("", total=None)
             rows: list[dict[str, Any]] = []
-            for document in source_documents(recipe, report):
+            for document in all_documents(recipe, report):
                 text = clean_text(document.text)
                 verdict = chain.judge(text)
                 row = {
-                    "source": str(document.meta.get("source", Path(document.path).name)),
+                    "source": source_of(document),
                     "place": f"{document.path}:{document.line}",
                     "bytes": len(verdict.text.encode("utf-8", "replace")),
                     "digest": content_digest(verdict.text),
@@ -86,7 +87,7 @@ def recount(folder: Path, recipe: Recipe) -> Ledger:
     chain = FilterChain(recipe.filters)
     names = [name for name, _, _ in chain.rules]
     ledger = Ledger()
-    seen: set[bytes] = set()
+    seen: dict[bytes, str] = {}
     with parquet.ParquetFile(path) as file:
         scored = file.schema_arrow.names
         for name in names:
@@ -99,14 +100,16 @@ def recount(folder: Path, recipe: Recipe) -> Ledger:
             verdict = Verdict(row["excerpt"], scores, ledger.edited, chain.reasons(scores))
             ledger.read += 1
             ledger.judge(verdict, chain)
-            reason = verdict.reason
+            reason, twin = verdict.reason, {}
             if reason is None and recipe.exact_dedup:
-                reason = "exact_duplicate" if row["digest"] in seen else None
-                seen.add(row["digest"])
+                if row["digest"] in seen:
+                    reason, twin = "exact_duplicate", {"twin": seen[row["digest"]]}
+                else:
+                    seen[row["digest"]] = row["place"]
             if reason is None:
                 ledger.keep(row["source"], row["excerpt"], row["bytes"])
             else:
-                ledger.drop(reason, row["source"], row["place"], row["excerpt"], row["bytes"])
+                ledger.drop(reason, row["source"], row["place"], row["excerpt"], row["bytes"], **twin)
         metadata = file.schema_arrow.metadata or file.metadata.metadata
         ledger.malformed = int(metadata[b"malformed"])
         ledger.malformed_examples = metadata[b"malformed_examples"].decode().splitlines()

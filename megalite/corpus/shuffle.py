@@ -23,6 +23,11 @@ KEY_LENGTH = 33
 """Hexadecimal digits of the 16-byte key, and a space."""
 
 
+def keyed(key: bytes, line: bytes) -> bytes:
+    """A line with its key before it."""
+    return key.hex().encode() + b" " + line
+
+
 class ShuffledShards:
     """``NAME-00000.jsonl.zst`` and so on, with the lines in the order of their keys; equal keys by the lines."""
 
@@ -35,7 +40,11 @@ class ShuffledShards:
 
     def add(self, key: bytes, line: bytes) -> None:
         """Take a line (with its end) into the shuffle; ``key`` has 16 bytes."""
-        self._lines.append(key.hex().encode() + b" " + line)
+        self.add_keyed(keyed(key, line))
+
+    def add_keyed(self, line: bytes) -> None:
+        """Take what :func:`keyed` gives."""
+        self._lines.append(line)
         self._held += len(line)
         if self._held >= RUN_BYTES:
             self._lines.sort()

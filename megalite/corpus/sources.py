@@ -1,9 +1,10 @@
-"""The documents of a recipe's sources, one after the other."""
+"""The documents of a recipe's sources."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.corpus.input_units import Inputs
 from megalite.corpus.installed_docs import installed_documents
 from megalite.corpus.readers import Document, OnError, ReadReport, expand_inputs, read_documents
 from megalite.corpus.recipe import Files, HubDataset, InstalledDocs, Recipe
@@ -16,12 +17,31 @@ def check_sources(recipe: Recipe) -> None:
             expand_inputs(source.paths)
 
 
-def source_documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
-    """Every document, encodings repaired where the recipe asks for it.
+def all_documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
+    """Every document of all sources, one after the other. Raises: as :func:`source_documents`."""
+    for number in range(len(recipe.sources)):
+        yield from source_documents(recipe, number, None, 0, report)
 
-    Raises: DataError at the first malformed place where ``on_error`` is ``fatal``.
+
+def source_documents(
+    recipe: Recipe, number: int, inputs: Inputs | None, unit: int, report: ReadReport
+) -> Iterator[Document]:
+    """The documents of one source, encodings repaired where the recipe asks for it.
+
+    Args:
+        inputs: its files cut into units, of which only ``unit`` is read; all of them where it is None.
+
+    Raises: DataError at the first malformed place where ``on_error`` is ``fatal``, and where a file has changed.
     """
-    documents = _documents(recipe, report)
+    source = recipe.sources[number]
+    if isinstance(source, InstalledDocs):
+        documents = installed_documents(source.max_bytes)
+    elif isinstance(source, HubDataset):
+        documents = _hub_documents(source, recipe.on_error, report)
+    elif inputs is None:
+        documents = read_documents(expand_inputs(source.paths), source.text_key, recipe.on_error, report)
+    else:
+        documents = (document for _, document in inputs.documents(unit, report))
     return map(_repaired, documents) if recipe.repair_encodings else documents
 
 
@@ -30,16 +50,6 @@ def _repaired(document: Document) -> Document:
     import ftfy
 
     return document._replace(text=ftfy.fix_text(document.text, uncurl_quotes=False, normalization=None))
-
-
-def _documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
-    for source in recipe.sources:
-        if isinstance(source, InstalledDocs):
-            yield from installed_documents(source.max_bytes)
-        elif isinstance(source, Files):
-            yield from read_documents(expand_inputs(source.paths), source.text_key, recipe.on_error, report)
-        else:
-            yield from _hub_documents(source, recipe.on_error, report)
 
 
 def _hub_documents(source: HubDataset, on_error: OnError, report: ReadReport) -> Iterator[Document]:

@@ -14,14 +14,15 @@ from megalite.corpus.readers import Document
 from megalite.corpus.work_folder import whole_file
 
 PLAIN = ("stage", "read", "kept", "malformed", "malformed_examples", "kept_bytes")
-COUNTED = ("dropped", "dropped_bytes", "kept_by_source")
+COUNTED = ("dropped", "dropped_bytes", "kept_by_source", "fired", "alone", "edited")
+BY_NAME = ("dropped_by_source", "histograms")
 
 
 class Written(NamedTuple):
     """The files of a unit and its books."""
 
     listing: str
-    """The file with a line for each document that went."""
+    """The file with a line for each document that went; may be empty for none."""
     files: list[str]
     """The other files."""
     sizes: list[int]
@@ -31,19 +32,24 @@ class Written(NamedTuple):
 
 def remembered(folder: Path, number: int) -> Written | None:
     """What an earlier run wrote of a unit, if all of it is there."""
-    done = folder / f"written-{number:05d}.json"
-    if not done.is_file():
+    written = noted_unit(folder, number)
+    if written is None:
         return None
-    written = Written(**json.loads(done.read_text()))
-    paths = [folder / name for name in (written.listing, *written.files)]
+    paths = [folder / name for name in _names(written.listing, written.files)]
     whole = all(path.is_file() and path.stat().st_size == size for path, size in zip(paths, written.sizes, strict=True))
     return written if whole else None
 
 
+def noted_unit(folder: Path, number: int) -> Written | None:
+    """What a unit wrote, be it there or not."""
+    done = folder / f"written-{number:05d}.json"
+    return Written(**json.loads(done.read_text())) if done.is_file() else None
+
+
 def remember(folder: Path, number: int, listing: str, files: list[str], ledger: Ledger) -> Written:
     """Note that a unit is written."""
-    sizes = [(folder / name).stat().st_size for name in (listing, *files)]
-    written = Written(listing, files, sizes, _noted(ledger))
+    sizes = [(folder / name).stat().st_size for name in _names(listing, files)]
+    written = Written(listing, files, sizes, noted(ledger))
     with whole_file(folder / f"written-{number:05d}.json") as target:
         target.write(json.dumps(written._asdict()).encode())
     return written
@@ -78,23 +84,35 @@ def merge_ledgers(written: Sequence[Written]) -> Ledger:
     """One ledger of all units."""
     total = Ledger()
     for unit in written:
-        books = _restored(unit.ledger, total.read)
+        books = restored(unit.ledger, total.read)
         total.stage = books.stage
         total.merge(books)
     return total
 
 
-def _noted(ledger: Ledger) -> dict[str, Any]:
-    """What is kept of a ledger in JSON; these stages have rules of their own and judge by no filter."""
+def noted(ledger: Ledger) -> dict[str, Any]:
+    """A ledger as JSON, from which :func:`restored` makes it again."""
     assert ledger.read == ledger.kept + ledger.dropped.total(), "a document was lost"
-    return {name: getattr(ledger, name) for name in (*PLAIN, *COUNTED, "dropped_by_source", "_victims")}
+    values = {name: getattr(ledger, name) for name in (*PLAIN, *COUNTED, *BY_NAME, "_victims")}
+    return values | {"overlaps": [[*pair, count] for pair, count in ledger.overlaps.items()]}
 
 
-def _restored(noted: dict[str, Any], read_before: int) -> Ledger:
-    values = {name: noted[name] for name in PLAIN} | {name: Counter(noted[name]) for name in COUNTED}
-    values["dropped_by_source"] = {source: Counter(counts) for source, counts in noted["dropped_by_source"].items()}
-    values["_victims"] = {
-        rule: [(lot, number + read_before, victim) for lot, number, victim in sample]
-        for rule, sample in noted["_victims"].items()
+def restored(values: dict[str, Any], read_before: int = 0) -> Ledger:
+    """The ledger; its documents come after so many others of the same stage."""
+    ledger = Ledger(**{name: values[name] for name in PLAIN})
+    for name in COUNTED:
+        setattr(ledger, name, Counter(values[name]))
+    ledger.dropped_by_source = {source: Counter(counts) for source, counts in values["dropped_by_source"].items()}
+    ledger.histograms = {
+        rule: Counter({int(bar): count for bar, count in bars.items()}) for rule, bars in values["histograms"].items()
     }
-    return Ledger(**values)
+    ledger.overlaps = Counter({(first, second): count for first, second, count in values["overlaps"]})
+    ledger._victims = {
+        rule: [(lot, number + read_before, victim) for lot, number, victim in sample]
+        for rule, sample in values["_victims"].items()
+    }
+    return ledger
+
+
+def _names(listing: str, files: Sequence[str]) -> list[str]:
+    return [*([listing] if listing else []), *files]

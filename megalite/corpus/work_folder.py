@@ -46,7 +46,9 @@ def work_folder(folder: Path, plan: str) -> Iterator[Path]:
             raise DataError(f"{folder}: another run is at work in it; wait for it or end it, then try again") from None
         if not (folder / PLAN).is_file() or (folder / PLAN).read_text() != plan:
             for path in folder.iterdir():
-                if path.name != LOCK:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
                     path.unlink()
             with whole_file(folder / PLAN) as file:
                 file.write(plan.encode())

@@ -1,0 +1,95 @@
+"""What a corpus will be made from, and everything that decides its bytes; the number of workers and machines does not."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from megalite.config.errors import DataError
+from megalite.config.section import Section
+from megalite.corpus.eval_items import find_eval_files
+from megalite.corpus.filter_classifier import ClassifierFilter
+from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_file
+from megalite.corpus.readers import Document, ReadReport
+from megalite.corpus.recipe import Files, InstalledDocs, Recipe
+from megalite.corpus.sources import source_documents
+
+SMALLEST_UNIT, LARGEST_UNIT = 2 << 20, 64 << 20
+UNITS_WANTED, MOST_UNITS = 64, 4096
+"""A small corpus is cut finely enough for some workers; a huge one into so many units that each can be a file or two."""
+BUCKET_BYTES = 64 << 20
+PARTITION_BYTES = 4 << 30
+MOST_PARTS = 256
+"""Of the shuffle's buckets and of the parts of any other work over all documents."""
+SOURCE_BYTES = 32 << 20
+"""Taken for a source whose size is not known before."""
+
+
+class PlantPlan(Section):
+    """The content of ``plan.json`` in the work folder."""
+
+    recipe: Recipe
+    output: str
+    inputs: tuple[Inputs | None, ...]
+    """Of every source; None where it is not files."""
+    eval_sets: tuple[InputFile, ...]
+    classifiers: tuple[InputFile, ...]
+    input_bytes: int
+
+    @cached_property
+    def units(self) -> list[tuple[int, int]]:
+        """(source, its unit) of every unit of work, in the order of the recipe."""
+        return [
+            (source, unit)
+            for source, inputs in enumerate(self.inputs)
+            for unit in range(len(inputs.units()) if inputs is not None else 1)
+        ]
+
+    @property
+    def buckets(self) -> int:
+        """Parts of the shuffled order."""
+        return min(MOST_PARTS, max(1, self.input_bytes // BUCKET_BYTES))
+
+    @property
+    def partitions(self) -> int:
+        """Parts of the digests of all documents."""
+        return min(MOST_PARTS, max(1, self.input_bytes // PARTITION_BYTES))
+
+    def documents(self, unit: int, report: ReadReport) -> Iterator[Document]:
+        """Every document of a unit. Raises: DataError where a source is damaged or not what it was."""
+        source, inner = self.units[unit]
+        return source_documents(self.recipe, source, self.inputs[source], inner, report)
+
+    def check_beside(self) -> None:
+        """Raises: DataError where an evaluation set or a classifier is not what it was."""
+        for file in self.eval_sets + self.classifiers:
+            path = Path(file.path)
+            if not path.is_file() or input_file(path) != file:
+                raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
+
+
+def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
+    """Look at all sources. Raises: FileNotFoundError, DataError."""
+    inputs = [_cut(source, recipe) if isinstance(source, Files) else None for source in recipe.sources]
+    classifiers = [Path(item.model) for item in recipe.filters if isinstance(item, ClassifierFilter)]
+    eval_sets = find_eval_files(recipe.decontaminate.against) if recipe.decontaminate is not None else []
+    return PlantPlan(
+        recipe=recipe.text,
+        output=str(output.resolve()),
+        inputs=tuple(inputs),
+        eval_sets=tuple(map(input_file, eval_sets)),
+        classifiers=tuple(map(input_file, classifiers)),
+        input_bytes=sum(_bytes(source, found) for source, found in zip(recipe.sources, inputs, strict=True)),
+    )
+
+
+def _cut(source: Files, recipe: Recipe) -> Inputs:
+    inputs = find_inputs(source.paths, source.text_key, recipe.on_error)
+    total = sum(file.size for file in inputs.files)
+    size = max(min(LARGEST_UNIT, max(SMALLEST_UNIT, total // UNITS_WANTED)), total // MOST_UNITS)
+    return inputs.model_copy(update={"unit_bytes": size})
+
+
+def _bytes(source: object, inputs: Inputs | None) -> int:
+    if inputs is not None:
+        return sum(file.size for file in inputs.files)
+    return (source.max_bytes if isinstance(source, InstalledDocs) else None) or SOURCE_BYTES
