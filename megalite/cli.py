@@ -4,7 +4,10 @@ import importlib
 import sys
 
 VERBS = {
-    "prepare-corpus": ("megalite.corpus.prepare", "text from files, packages or a dataset becomes clean shards"),
+    "prepare-corpus": (
+        "megalite.data.prepare_corpus",
+        "text from files, packages or a dataset becomes clean shards, and tokens",
+    ),
     "recount-corpus": ("megalite.corpus.scores", "a dry run counted again by other thresholds"),
     "train-classifier": ("megalite.corpus.train_classifier", "labelled text becomes a filter"),
     "dedup": ("megalite.corpus.dedup", "exact and near-duplicates out"),

@@ -1,6 +1,6 @@
-"""Make clean shards of text by a recipe: see ``--help``."""
+"""Make clean shards of text, and tokens, by a recipe: see ``--help``."""
 
-from megalite.corpus.prepare import main
+from megalite.data.prepare_corpus import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """Input files in units of work, read the same way however often."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -47,9 +47,9 @@ class Inputs(Section):
     def units(self) -> list[list[FilePiece]]:
         """Pieces in groups, each a piece of work."""
         units: list[list[FilePiece]] = []
-        held = self.unit_bytes
+        held = 0
         for piece in self.pieces:
-            if held + piece.size > self.unit_bytes:
+            if not units or held + piece.size > self.unit_bytes:
                 units.append([])
                 held = 0
             units[-1].append(piece)
@@ -75,13 +75,22 @@ def input_file(path: Path) -> InputFile:
     return InputFile(path=str(path), size=status.st_size, changed_ns=status.st_mtime_ns)
 
 
-def find_inputs(patterns: Sequence[str], text_key: str, on_error: OnError) -> Inputs:
-    """The files that globs and plain paths name, large ones cut. Raises: FileNotFoundError, DataError."""
-    files, pieces = [], []
-    for number, path in enumerate(expand_inputs(patterns)):
-        files.append(input_file(path))
-        for piece in numbered(cut(path, UNIT_BYTES)):
+def find_inputs(
+    patterns: Sequence[str], text_key: str, on_error: OnError, unit_bytes: Callable[[int], int] | None = None
+) -> Inputs:
+    """The files that globs and plain paths name, large ones cut.
+
+    Args:
+        unit_bytes: gives the size of a unit for the size of all files; ``UNIT_BYTES`` by default.
+
+    Raises: FileNotFoundError, DataError.
+    """
+    paths = expand_inputs(patterns)
+    files, pieces = [input_file(path) for path in paths], []
+    size = UNIT_BYTES if unit_bytes is None else unit_bytes(sum(file.size for file in files))
+    for number, path in enumerate(paths):
+        for piece in numbered(cut(path, size)):
             pieces.append(
                 FilePiece(file=number, start=piece.start, end=piece.end, size=piece.size, before=piece.before)
             )
-    return Inputs(files=tuple(files), pieces=tuple(pieces), text_key=text_key, on_error=on_error, unit_bytes=UNIT_BYTES)
+    return Inputs(files=tuple(files), pieces=tuple(pieces), text_key=text_key, on_error=on_error, unit_bytes=size)

@@ -110,7 +110,7 @@ class Slurm(Section):
     """Elements at work at the same time, at most."""
     setup: tuple[str, ...] = ()
     """Lines of shell before the work, such as the activation of an environment."""
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     """More options of sbatch: ``{qos: low}``."""
 
 

@@ -86,7 +86,7 @@ def recount(folder: Path, recipe: Recipe) -> Ledger:
         raise FileNotFoundError(f"{path}: no scores; make them with prepare_corpus.py --dry_run --output {folder}")
     chain = FilterChain(recipe.filters)
     names = [name for name, _, _ in chain.rules]
-    ledger = Ledger()
+    ledger = Ledger(stage="corpus")
     seen: dict[bytes, str] = {}
     with parquet.ParquetFile(path) as file:
         scored = file.schema_arrow.names

@@ -12,13 +12,13 @@ from rich.console import Console
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare import load_recipe, prepare_corpus
+from megalite.corpus.recipe import Tokenize, TrainTokenizer
 from megalite.data.blend import BlendedDataset, open_blend
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.manifest import Manifest, load_manifest
-from megalite.data.preprocess import preprocess
+from megalite.data.prepare_corpus import tokenize_corpus
 from megalite.tokenizer.load import load_tokenizer
-from megalite.tokenizer.train import train_tokenizer
 
 SUFFIXES = (".bin", ".idx", ".manifest.json")
 
@@ -126,13 +126,12 @@ def prepare_data(config: RunConfig, recipe: DataPreparation, console: Console) -
         raise ConfigError(
             "data.prepare makes one training dataset; with several in data.train, prepare them by the tools"
         )
-    corpus, tokenizer = Path(recipe.corpus_dir), Path(config.data.tokenizer)
-    prepare_corpus(load_recipe(Path(recipe.recipe)), corpus, console)
-    if not tokenizer.exists():
-        train_tokenizer([f"{corpus}/train-*.jsonl.zst"], tokenizer, config.model.vocab_size, console)
-    for split, prefix in (("train", config.data.train[0].prefix), ("valid", config.data.valid)):
-        if prefix is not None:
-            preprocess([f"{corpus}/{split}-*.jsonl.zst"], tokenizer, Path(prefix), console, recipe.workers)
+    corpus, asked = Path(recipe.corpus_dir), load_recipe(Path(recipe.recipe))
+    prepare_corpus(asked, corpus, console, workers=recipe.workers)
+    how = asked.tokenize or Tokenize(train=TrainTokenizer(vocab_size=config.model.vocab_size))
+    prefixes = {"train": config.data.train[0].prefix, "valid": config.data.valid}
+    wanted = {side: Path(prefix) for side, prefix in prefixes.items() if prefix is not None}
+    tokenize_corpus(how, corpus, Path(config.data.tokenizer), wanted, console, recipe.workers)
 
 
 @contextmanager

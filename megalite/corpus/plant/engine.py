@@ -15,7 +15,7 @@ from megalite.corpus.plant.steps import Job, Stage, is_finished
 
 
 class Pool(Protocol):
-    """What does calls: :class:`megalite.corpus.worker_pool.WorkerPool`, or :class:`megalite.corpus.plant.ray_pool.RayPool`."""
+    """What does calls: the worker processes of ``worker_pool``, or the Ray cluster of ``ray_pool``."""
 
     def map(self, function: Callable[[int], Any], items: Sequence[int]) -> Iterator[Any]:
         """``function`` of every item."""

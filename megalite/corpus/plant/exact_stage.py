@@ -42,8 +42,8 @@ def _write(job: Job, number: int) -> None:
                 shards.write(document)
                 continue
             unit, twin = twins[position]
-            path, line = place_of(job.folder / FIRST, unit, twin)
-            path = unit_paths(job.folder, unit)[path]
+            number_of_path, line = place_of(job.folder / FIRST, unit, twin)
+            path = unit_paths(job.folder, unit)[number_of_path]
             entry = {"path": document.path, "line": document.line, "rule": "exact_duplicate"}
             losses.write(json_line(entry | {"jaccard": 1.0, "kept_path": path, "kept_line": line}))
             place = f"{document.path}:{document.line}"

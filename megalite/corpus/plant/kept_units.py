@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from megalite.config.errors import DataError
-from megalite.corpus.input_units import InputFile, Inputs
+from megalite.corpus.input_units import FilePiece, InputFile, Inputs
 from megalite.corpus.plant.steps import Job, Step, books_path, read_books, write_books
 from megalite.corpus.readers import Document, ReadReport, read_documents
 from megalite.corpus.unit_books import Written, merge_ledgers, noted_unit, remembered
@@ -21,9 +22,10 @@ class KeptUnits(Inputs):
     folder: Path
     """Of the stage that kept them."""
 
-    def units(self) -> list[range]:
+    @cached_property
+    def units(self) -> list[list[FilePiece]]:
         """One for each of the stage."""
-        return [range(number, number + 1) for number in range(len(self.files))]
+        return [[FilePiece(file=number, start=0, end=None, size=0, before=0)] for number in range(len(self.files))]
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[tuple[int, Document]]:
         """Every document of a unit with the number of its path. Raises: DataError where a shard is damaged."""
@@ -49,7 +51,7 @@ def kept_units(job: Job, stage: str) -> KeptUnits:
     folder = job.folder / stage
     names = (f"{folder}/kept-{number:05d}" for number in range(len(job.plan.units)))
     files = tuple(InputFile(path=name, size=0, changed_ns=0) for name in names)
-    return KeptUnits(files=files, text_key="text", on_error="skip", unit_bytes=0, folder=folder)
+    return KeptUnits(files=files, pieces=(), text_key="text", on_error="skip", unit_bytes=0, folder=folder)
 
 
 def unit_paths(work: Path, unit: int) -> list[str]:

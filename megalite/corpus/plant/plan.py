@@ -33,7 +33,10 @@ class PlantPlan(Section):
     """Of every source; None where it is not files."""
     eval_sets: tuple[InputFile, ...]
     classifiers: tuple[InputFile, ...]
-    input_bytes: int
+    buckets: int
+    """Parts of the shuffled order."""
+    partitions: int
+    """Parts of the digests of all documents."""
 
     @cached_property
     def units(self) -> list[tuple[int, int]]:
@@ -41,18 +44,8 @@ class PlantPlan(Section):
         return [
             (source, unit)
             for source, inputs in enumerate(self.inputs)
-            for unit in range(len(inputs.units()) if inputs is not None else 1)
+            for unit in range(len(inputs.units) if inputs is not None else 1)
         ]
-
-    @property
-    def buckets(self) -> int:
-        """Parts of the shuffled order."""
-        return min(MOST_PARTS, max(1, self.input_bytes // BUCKET_BYTES))
-
-    @property
-    def partitions(self) -> int:
-        """Parts of the digests of all documents."""
-        return min(MOST_PARTS, max(1, self.input_bytes // PARTITION_BYTES))
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[Document]:
         """Every document of a unit. Raises: DataError where a source is damaged or not what it was."""
@@ -69,24 +62,26 @@ class PlantPlan(Section):
 
 def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
     """Look at all sources. Raises: FileNotFoundError, DataError."""
-    inputs = [_cut(source, recipe) if isinstance(source, Files) else None for source in recipe.sources]
+    inputs = [
+        find_inputs(source.paths, source.text_key, recipe.on_error, _unit_bytes) if isinstance(source, Files) else None
+        for source in recipe.sources
+    ]
     classifiers = [Path(item.model) for item in recipe.filters if isinstance(item, ClassifierFilter)]
     eval_sets = find_eval_files(recipe.decontaminate.against) if recipe.decontaminate is not None else []
+    total = sum(_bytes(source, found) for source, found in zip(recipe.sources, inputs, strict=True))
     return PlantPlan(
         recipe=recipe.text,
         output=str(output.resolve()),
         inputs=tuple(inputs),
         eval_sets=tuple(map(input_file, eval_sets)),
         classifiers=tuple(map(input_file, classifiers)),
-        input_bytes=sum(_bytes(source, found) for source, found in zip(recipe.sources, inputs, strict=True)),
+        buckets=min(MOST_PARTS, max(1, total // BUCKET_BYTES)),
+        partitions=min(MOST_PARTS, max(1, total // PARTITION_BYTES)),
     )
 
 
-def _cut(source: Files, recipe: Recipe) -> Inputs:
-    inputs = find_inputs(source.paths, source.text_key, recipe.on_error)
-    total = sum(file.size for file in inputs.files)
-    size = max(min(LARGEST_UNIT, max(SMALLEST_UNIT, total // UNITS_WANTED)), total // MOST_UNITS)
-    return inputs.model_copy(update={"unit_bytes": size})
+def _unit_bytes(total: int) -> int:
+    return max(min(LARGEST_UNIT, max(SMALLEST_UNIT, total // UNITS_WANTED)), total // MOST_UNITS)
 
 
 def _bytes(source: object, inputs: Inputs | None) -> int:

@@ -166,7 +166,9 @@ def test_a_dry_run_counts_what_the_run_itself_does(source: Path, tmp_path: Path)
     score_corpus(asked, tmp_path / "dry", QUIET)
     prepare_corpus(asked, tmp_path / "out", QUIET)
     counted, real = (json.loads((tmp_path / name / "ledger.json").read_text()) for name in ("dry", "out"))
+    stages = real.pop("stages")
     assert counted == real
+    assert [stage["stage"] for stage in stages] == ["filter", "exact"]
     assert real["dropped"].keys() == {"few_words", "not_alphabetic", "spam_top_word", "exact_duplicate"}
     assert sorted(path.name for path in (tmp_path / "dry").iterdir()) == [
         "ledger.html",
@@ -182,7 +184,9 @@ def test_thresholds_are_moved_without_reading_again(source: Path, tmp_path: Path
     prepare_corpus(moved, tmp_path / "out", QUIET)
     source.unlink()
     chain = FilterChain(moved.filters)
-    assert recount(tmp_path / "dry", moved).to_json(chain) == json.loads((tmp_path / "out/ledger.json").read_text())
+    real = json.loads((tmp_path / "out/ledger.json").read_text())
+    del real["stages"]
+    assert recount(tmp_path / "dry", moved).to_json(chain) == real
 
 
 def test_a_rule_that_was_not_scored_and_missing_scores_are_told(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""One command from raw text to clean shards, and to token ids where the recipe says so."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.load import read_yaml, validate
+from megalite.corpus.prepare import prepare_corpus
+from megalite.corpus.recipe import Recipe, Tokenize
+from megalite.corpus.scores import score_corpus
+from megalite.data.preprocess import preprocess
+from megalite.tokenizer.load import load_tokenizer
+from megalite.tokenizer.train import train_tokenizer
+
+ENGINES = ("local", "ray", "slurm")
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/prepare_corpus.py``."""
+    parser = argparse.ArgumentParser(description="Make clean shards of text, and token ids, by a recipe.")
+    parser.add_argument("--recipe", type=Path, required=True, metavar="YAML")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="take this Hugging Face dataset instead of the recipe's sources"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="the bytes do not depend on it")
+    parser.add_argument("--memory_mb", type=int, default=4096, help="for all workers of a machine together")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work; the bytes are the same")
+    parser.add_argument("--dry_run", action="store_true", help="only score and count; see tools/recount_corpus.py")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    a = parser.parse_args()
+    values = read_yaml(a.recipe)
+    if a.dataset:
+        values["sources"] = [{"kind": "dataset", "name": a.dataset}]
+    recipe = validate(Recipe, values, str(a.recipe))
+    console = Console(soft_wrap=True)
+    if a.dry_run:
+        score_corpus(recipe, a.output, console, a.overwrite)
+        return
+    check_tokenize(recipe)
+    prepare_corpus(recipe, a.output, console, a.overwrite, a.workers, a.memory_mb)
+    if recipe.tokenize is not None:
+        tokenize_beside(recipe.tokenize, a.output, console, a.workers)
+
+
+def check_tokenize(recipe: Recipe) -> None:
+    """Raises: FileNotFoundError, DataError, ConfigError where the recipe's tokens could not be made."""
+    how = recipe.tokenize
+    if how is not None and how.tokenizer is not None:
+        tokenizer = load_tokenizer(Path(how.tokenizer), how.eod_token)
+        if how.append_eod and tokenizer.eos_id is None:
+            raise ConfigError(
+                f"{how.tokenizer}: does not say which token ends a document; give tokenize.eod_token, or append_eod: false"
+            )
+
+
+def tokenize_beside(how: Tokenize, corpus: Path, console: Console, workers: int) -> None:
+    """Tokenizer and token ids in the folder of the shards."""
+    tokenizer = Path(how.tokenizer) if how.tokenizer is not None else corpus / "tokenizer"
+    wanted = {side: corpus / side for side in ("train", "valid")}
+    tokenize_corpus(how, corpus, tokenizer, wanted, console, workers)
+
+
+def tokenize_corpus(
+    how: Tokenize, corpus: Path, tokenizer: Path, prefixes: Mapping[str, Path], console: Console, workers: int
+) -> None:
+    """Train a tokenizer where ``tokenizer`` is not there, and write ``PREFIX.bin`` / ``.idx`` of each side of a corpus.
+
+    What is there already is left alone. Raises: FileNotFoundError, ConfigError, DataError.
+    """
+    if not tokenizer.exists():
+        if how.train is None:
+            raise FileNotFoundError(f"{tokenizer}: no such tokenizer; check tokenize.tokenizer, or let train make one")
+        train = how.train
+        train_tokenizer(
+            [f"{corpus}/train-*.jsonl.zst"],
+            tokenizer,
+            train.vocab_size,
+            console,
+            reserved=train.reserved,
+            max_bytes=train.max_bytes,
+        )
+    for side, prefix in prefixes.items():
+        shards = [f"{corpus}/{side}-*.jsonl.zst"]
+        preprocess(
+            shards, tokenizer, prefix, console, workers, append_eod=how.append_eod, eod_token=how.eod_token
+        )  # fmt: skip
