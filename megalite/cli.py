@@ -26,7 +26,7 @@ VERBS = {
     ),
     "sft": ("megalite.posttraining.sft", "fine-tune a Hugging Face folder on conversations or instructions"),
     "preferences": ("megalite.posttraining.preferences", "DPO, KTO or GRPO on a Hugging Face folder"),
-    "evaluate": ("megalite.evaluation.evaluate", "benchmarks by lm-eval, also from local files, and several models compared"),
+    "evaluate": ("megalite.evaluation.evaluate", "benchmarks by lm-eval, several models compared"),
     "bits-per-byte": ("megalite.evaluation.bits_per_byte", "how well a model predicts a text"),
     "make-cloze-task": ("megalite.evaluation.cloze", "held-out documents become a multiple-choice task for lm-eval"),
     "export-hf": ("megalite.export.export_hf", "a checkpoint becomes a Hugging Face folder in the precision asked for"),
