@@ -86,8 +86,8 @@ class DataSection(Section):
     stages: tuple[DataStage, ...] = ()
     """Later weights, in the order of their beginnings: for annealing, a mix of cleaner data at the end of the run."""
     max_epochs: PositiveFloat = 4.0
-    """A run that reads a source more often is refused: up to 4 epochs are nearly as good as new data, further ones soon
-    teach nothing (Muennighoff et al. 2023, arXiv:2305.16264, section 5)."""
+    """A run that reads a source more often is refused: up to 4 epochs are nearly as good as new data, then the worth of
+    repetition decays to nothing (Muennighoff et al. 2023, arXiv:2305.16264)."""
     valid: str | None = None
     """A prefix; validation reads it in order."""
     tokenizer: str

@@ -55,11 +55,11 @@ def refuse_repetition(uses: list[SourceUse]) -> None:
     for use in uses:
         if use.taken > use.most_epochs * use.tokens:
             raise ConfigError(
-                f"{use.prefix}: the run takes {use.taken:,} tokens of its {use.tokens:,}, {use.epochs:.1f} epochs, and "
+                f"{use.prefix}: the run takes {use.taken:,} tokens of its {use.tokens:,}, {use.epochs:.3g} epochs, and "
                 f"max_epochs={use.most_epochs:g} allows {int(use.most_epochs * use.tokens):,}; lower its weight or "
                 f"training.steps by a factor of {use.epochs / use.most_epochs:.2f}, add data, or allow it with "
-                f"max_epochs: {_rounded_up(use.epochs)} beside its prefix or in data (beyond 4 epochs repetition soon "
-                f"teaches nothing, Muennighoff et al. 2023, arXiv:2305.16264)"
+                f"max_epochs: {_rounded_up(use.epochs)} beside its prefix or in data (beyond 4 epochs the worth of "
+                f"repetition decays to nothing, Muennighoff et al. 2023, arXiv:2305.16264)"
             )
 
 

@@ -77,7 +77,7 @@ def print_views(views: Sequence[SampleView], shows_text: bool, console: Console)
 
 
 def _heading(part: Part) -> str:
-    last = part.first + len(part.ids)
+    last = part.first + len(part.ids) - 1
     extent = f"all {part.of:,} tokens" if len(part.ids) == part.of else f"tokens {part.first:,}-{last:,} of {part.of:,}"
     heading = f"document {part.document:,}, {extent}"
     if part.origin is not None:

@@ -16,9 +16,11 @@ from megalite.config.mix import MixStage, mix_stages
 from megalite.config.schema import RunConfig
 from megalite.data.blend import BlendedDataset, MixOrder
 from megalite.data.epochs import refuse_repetition, source_use
+from megalite.data.fingerprint import MODULUS, samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.history import mix_record, refuse_other_history
 from megalite.data.index_file import token_dtype, write_index
+from megalite.data.loader import BatchLoader
 from megalite.data.proportional import ProportionalDeal
 
 
@@ -157,11 +159,11 @@ def test_epochs_are_those_of_the_samples_that_the_run_reads() -> None:
     assert (web.taken, math.taken) == (90 * 8 * 16, 10 * 8 * 16)
     assert (web.epochs, math.epochs) == (1.0, 4.0)
     refuse_repetition([web, math])  # four epochs are allowed
-    with pytest.raises(ConfigError, match=r"math: the run takes 1,280 tokens of its 310, 4\.1 epochs.*max_epochs: 5"):
+    with pytest.raises(ConfigError, match=r"math: the run takes 1,280 tokens of its 310, 4\.13 epochs.*max_epochs: 5"):
         refuse_repetition(source_use(config, {"web": 11_520, "math": 310}))
     allowed = [SOURCES[0], SOURCES[1] | {"max_epochs": 5}]
     refuse_repetition(source_use(config_of(train=allowed, stages=stages), {"web": 11_520, "math": 310}))
-    with pytest.raises(ConfigError, match=r"web: .*1\.0 epochs.*max_epochs=0\.5"):
+    with pytest.raises(ConfigError, match=r"web: the run takes 11,520 tokens of its 11,520, 1 epochs.*max_epochs=0\.5"):
         refuse_repetition(
             source_use(config_of(train=allowed, stages=stages, max_epochs=0.5), {"web": 11_520, "math": 310})
         )
@@ -209,3 +211,18 @@ def test_a_new_source_does_not_move_the_samples_of_the_old_ones() -> None:
     for sample in range(80):
         source, own = before.locate(sample)
         assert after.locate(sample) == (source + 1, own)
+
+
+def test_a_run_stopped_anywhere_reads_the_same_samples_on_any_layout(tmp_path: Path) -> None:
+    datasets = [dataset_of(tmp_path / str(n), 500) for n in range(3)]
+    blend = BlendedDataset(datasets, [MixStage(0, (3, 1, 0)), MixStage(30, (1, 2, 2)), MixStage(72, (0, 0, 1))])
+    whole = samples_fingerprint(blend, 0, 96)
+    for ranks, micro, stop in ((1, 12, 96), (2, 3, 36), (4, 3, 60), (6, 2, 12)):
+        total = 0
+        for first, end in ((0, stop), (stop, 96)):  # the second part by loaders that have read nothing before
+            loaders = [BatchLoader(blend, micro, 12, rank, ranks) for rank in range(ranks)]
+            for consumed in range(first, end, 12):
+                for loader in loaders:
+                    loader.step_batches(consumed)
+            total += sum(loader.fingerprint for loader in loaders)
+        assert total % MODULUS == whole
