@@ -4,6 +4,7 @@ Little endian: 9 bytes magic, uint64 version, uint8 dtype code, uint64 n sequenc
 n int32 lengths, n int64 byte offsets, m int64 boundaries (sequence numbers, beginning with 0).
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,19 +109,22 @@ def read_index(path: Path) -> Index:
         offsets=content[second:third].view("<i8"),
         boundaries=content[third : third + 8 * boundaries].view("<i8"),
     )
-    _check(path, index)
+    with path.open("rb", buffering=0) as file:
+        _check(path, file, index)
     return index
 
 
-def _check(path: Path, index: Index) -> None:
+def _check(path: Path, file: IO[bytes], index: Index) -> None:
     """Refuse lengths, offsets and boundaries that contradict each other.
 
     All of them where there are up to a million; else 64 stretches from the first to the last entry, so that a billion
-    documents open at once (the manifest's checksum covers every byte).
+    documents open at once (the manifest's checksum covers every byte). They are read from the file: a memory map would
+    read megabytes of a cold disk around each.
     """
-    for start, stop in _stretches(len(index.lengths)):
-        lengths = index.lengths[start:stop].astype(np.int64)
-        offsets = index.offsets[start:stop].astype(np.int64)
+    sequences, boundaries_at = len(index.lengths), HEADER.size + 12 * len(index.lengths)
+    for start, stop in _stretches(sequences):
+        lengths = _read(file, "<i4", HEADER.size, start, stop)
+        offsets = _read(file, "<i8", HEADER.size + 4 * sequences, start, stop)
         expected = np.append(offsets[0] if start else 0, offsets[:-1] + lengths[:-1] * index.dtype.itemsize)
         wrong = np.flatnonzero((lengths < 0) | (offsets != expected))
         if len(wrong):
@@ -130,7 +134,7 @@ def _check(path: Path, index: Index) -> None:
                 f"one before ends at {expected[first]}; the index is damaged, preprocess the data again"
             )
     for start, stop in _stretches(len(index.boundaries)):
-        boundaries = index.boundaries[start:stop].astype(np.int64)
+        boundaries = _read(file, "<i8", boundaries_at, start, stop)
         wrong = np.flatnonzero(np.diff(boundaries, prepend=boundaries[0] if start else 0) < 0)
         if len(wrong) or (start == 0 and boundaries[0] != 0):
             number = start + int(wrong[0]) if len(wrong) else 0
@@ -138,6 +142,13 @@ def _check(path: Path, index: Index) -> None:
                 f"{path}: document boundary {number} is sequence {index.boundaries[number]}, out of order; the index is "
                 f"damaged, preprocess the data again"
             )
+
+
+def _read(file: IO[bytes], dtype: str, begin: int, start: int, stop: int) -> np.ndarray:
+    """Entries ``start`` to ``stop`` of the array that begins at byte ``begin``, as int64."""
+    size = np.dtype(dtype).itemsize
+    content = os.pread(file.fileno(), (stop - start) * size, begin + start * size)
+    return np.frombuffer(content, dtype=dtype).astype(np.int64)
 
 
 def _stretches(count: int) -> list[tuple[int, int]]:

@@ -61,6 +61,8 @@ class Manifest:
     eod_id: int | None
     """The token appended to every document; None where none was."""
     text_key: str
+    keys: tuple[str, ...]
+    """All that the command read, into a dataset each; a record without a string under one of them was malformed."""
     level: Literal["document", "sentence"]
     malformed: int
     """Lines or rows that were skipped because nothing could be read from them."""
@@ -102,6 +104,7 @@ def load_manifest(prefix: str | Path) -> Manifest:
         if values.get("format") != FORMAT:
             raise DataError(f"{path}: format {values.get('format')!r}; {FORMAT!r} is read")
         values["sources"] = tuple(Source(**source) for source in values["sources"])
+        values["keys"] = tuple(values["keys"])
         values["pieces"] = tuple(SourcePiece(**piece) for piece in values["pieces"])
         return Manifest(**values | {name: FileFacts(**values[name]) for name in ("bin", "idx")})
     except (json.JSONDecodeError, KeyError, TypeError) as error:

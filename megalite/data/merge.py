@@ -17,7 +17,7 @@ from megalite.data.manifest import Manifest, SourcePiece, existing_output, manif
 from megalite.data.preprocess_join import concatenate, publish
 from megalite.data.preprocess_unit import Shard
 
-MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key", "level")
+MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key", "keys", "level")
 COPIED_DOCUMENTS = 1 << 20
 
 

@@ -37,6 +37,7 @@ def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any
         "tokenizer_fingerprint": plan.tokenizer_fingerprint,
         "eod_id": plan.eod_id,
         "text_key": plan.keys[key],
+        "keys": plan.keys,
         "level": plan.level,
         "malformed": sum(result.malformed for result in results),
         "empty": sum(result.empty for result in results),

@@ -12,8 +12,6 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import Manifest, SourcePiece, load_manifest
 from megalite.tokenizer.load import LoadedTokenizer
 
-BATCH = 256
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -27,7 +25,7 @@ class Origin:
     """``path:line`` in the raw corpus, where the file is a shard of ``tools/prepare_corpus.py``."""
     text: str
     is_same: bool | None
-    """Whether the text, encoded again, gives the ids that stand in the dataset; None without a tokenizer."""
+    """Whether the text, encoded again, gives the ids in the dataset; None without a tokenizer, and for sentences."""
 
 
 def trace_documents(
@@ -70,7 +68,7 @@ def trace_documents(
 
 
 def _written(manifest: Manifest, piece: SourcePiece, tokenizer: LoadedTokenizer | None) -> Iterator[Document]:
-    """The documents of a piece that went into the dataset: all but those without a token."""
+    """The documents of a piece that went into the dataset: all but those without a token under any key."""
     source = manifest.sources[piece.source]
     path = Path(source.path)
     if not path.is_file():
@@ -79,28 +77,46 @@ def _written(manifest: Manifest, piece: SourcePiece, tokenizer: LoadedTokenizer 
         )
     if (size := path.stat().st_size) != source.bytes:
         raise DataError(f"{path}: has {size} bytes, it had {source.bytes} when the data was made; it has changed since")
-    documents = read_piece(
-        Piece(path, piece.start, piece.end, piece.size, piece.before), manifest.text_key, "skip", ReadReport()
-    )
+    records = _records(manifest, Piece(path, piece.start, piece.end, piece.size, piece.before))
     if not source.empty:
-        yield from documents
+        yield from (document for document, _ in records)
         return
     if tokenizer is None:
         raise DataError(
             f"{path}: {source.empty} of its documents gave no token; give --tokenizer, to find out again which they were"
         )
-    while batch := list(islice(documents, BATCH)):
-        encodings = tokenizer.tokenizer.encode_batch_fast([each.text for each in batch], add_special_tokens=False)
-        yield from (document for document, encoding in zip(batch, encodings, strict=True) if len(encoding.ids))
+    for document, others in records:
+        texts = (document.text, *others)
+        if manifest.level == "sentence":  # the space around sentences is not encoded
+            texts = tuple(text.strip() for text in texts)
+        if any(tokenizer.tokenizer.encode(text, add_special_tokens=False).ids for text in texts):
+            yield document
+
+
+def _records(manifest: Manifest, piece: Piece) -> Iterator[tuple[Document, tuple[str, ...]]]:
+    """The documents of a piece, each with its texts under the other keys; records that lack one are passed over."""
+    others = [key for key in manifest.keys if key != manifest.text_key]
+    columns = [read_piece(piece, key, "skip", ReadReport()) for key in (manifest.text_key, *others)]
+    rows: list[Document | None] = [next(column, None) for column in columns]
+    while None not in rows:
+        documents = [row for row in rows if row is not None]
+        last = max(document.line for document in documents)
+        if all(document.line == last for document in documents):
+            yield documents[0], tuple(document.text for document in documents[1:])
+            last += 1
+        rows = [
+            next(column, None) if document.line < last else document
+            for column, document in zip(columns, documents, strict=True)
+        ]
 
 
 def _origin(
     dataset: IndexedDataset, number: int, document: Document, manifest: Manifest, tokenizer: LoadedTokenizer | None
 ) -> Origin:
     is_same = None
-    if tokenizer is not None:
+    if tokenizer is not None and manifest.level == "document":
         ids = tokenizer.tokenizer.encode(document.text, add_special_tokens=False).ids
-        end = [] if manifest.eod_id is None else [manifest.eod_id]
+        end = [manifest.eod_id] if ids and manifest.eod_id is not None else []
         is_same = dataset.document(number).tolist() == ids + end
     place = document.meta.get("place")
     return Origin(document.path, document.line, place if isinstance(place, str) else None, document.text, is_same)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from megalite.data.index_file import HEADER, MAGIC, VERSION, token_dtype, write_
 from megalite.data.indexed import IndexedDataset
 from megalite.data.merge import merge
 from megalite.data.preprocess import preprocess
+from megalite.data.preprocess_plan import Level
 from megalite.data.statistics import dataset_statistics
 from megalite.data.trace import trace_documents
 from megalite.tokenizer.load import load_tokenizer
@@ -116,7 +118,7 @@ def test_every_document_is_traced_to_its_file_and_line(
     sources: list[Path], word_tokenizer: Path, tmp_path: Path
 ) -> None:
     tokenizer = load_tokenizer(word_tokenizer)
-    manifest = preprocess([str(path) for path in sources], word_tokenizer, tmp_path / "out", QUIET)
+    (manifest,) = preprocess([str(path) for path in sources], word_tokenizer, tmp_path / "out", QUIET)
     assert len(manifest.pieces) > 10
     expected = expected_places(sources)
     dataset = IndexedDataset(tmp_path / "out")
@@ -128,6 +130,30 @@ def test_every_document_is_traced_to_its_file_and_line(
         (alone,) = trace_documents(dataset, [number], tokenizer).values()
         assert alone == found[number]
         assert dataset.document(number).tolist() == [*independent.encode(alone.text).ids, manifest.eod_id]
+
+
+@pytest.mark.parametrize("level", ["document", "sentence"])
+def test_the_trace_knows_which_records_went_in_where_several_keys_were_read(
+    word_tokenizer: Path, tmp_path: Path, level: Level
+) -> None:
+    if level == "sentence":
+        pytest.importorskip("sentencex")
+    draw, path, expected = random.Random(4), tmp_path / "x.jsonl", []
+    with path.open("w") as file:
+        for line in range(1, 400):
+            title, text = (draw.choice(["", "the cat. a mat", "my red box", " "]) for _ in range(2))
+            record = (
+                {"title": title, "text": text} if line % 9 else draw.choice([{"text": "cat"}, {"title": 1, "text": ""}])
+            )
+            file.write(json.dumps(record) + "\n")
+            if line % 9 and (title.strip() or text.strip()):
+                expected.append((line, title, text))
+    preprocess([str(path)], word_tokenizer, tmp_path / "out", QUIET, keys=("title", "text"), level=level)
+    for place, key in ((1, "title"), (2, "text")):
+        dataset = IndexedDataset(tmp_path / f"out_{key}_{level}")
+        found = trace_documents(dataset, range(dataset.num_documents), load_tokenizer(word_tokenizer))
+        assert [(found[n].line, found[n].text) for n in range(len(expected))] == [(e[0], e[place]) for e in expected]
+        assert all(origin.is_same is (True if level == "document" else None) for origin in found.values())
 
 
 def test_the_trace_goes_through_merged_datasets(sources: list[Path], word_tokenizer: Path, tmp_path: Path) -> None:
