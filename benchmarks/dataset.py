@@ -1,11 +1,12 @@
 """Reading training samples: ours, megatron-core's ``GPTDataset`` and a plain memory map, on the same files, interleaved.
 
-``python benchmarks/dataset.py``. Random samples are read in the order of training, from a warm page cache, in samples a
-CPU second: ``GPTDataset[i]`` of ours; Megatron's ``GPTDataset[i]`` as served to a loader (masks cached, attention mask off)
-and its bare token query; both with the index built by Megatron's C++ helpers. Cold reads drop the page cache of the
-``.bin`` before every round and count wall time and the disk's bytes. Start-up opens an index of ``--index_documents``
-documents in a fresh process up to the first sample: ours, from a cold page cache; Megatron's at ``--documents`` with an
-empty cache folder. Temporary files: 20 bytes a document of the index, and the tokens.
+``python benchmarks/dataset.py``. Samples are read in the order of training, from a warm page cache, in samples a CPU
+second: ``GPTDataset[i]`` of ours, and the whole of our loader (batches of tensors, fingerprints taken); Megatron's
+``GPTDataset[i]`` as served to a loader (masks cached, attention mask off), and its bare token query, with the index built
+by its C++ helpers. Cold reads drop the page cache of the ``.bin`` before every round and count wall time and the disk's
+bytes. Start-up opens a dataset in a fresh process up to the first sample: ours at ``--documents`` and at
+``--index_documents`` from a cold index, Megatron's at ``--documents`` with an empty cache folder. Temporary files: 20
+bytes a document of the index, and the tokens.
 """
 
 import argparse
@@ -26,8 +27,10 @@ import numpy as np
 
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.index_file import write_index
+from megalite.data.loader import BatchLoader
 
 TOKENS = np.dtype(np.uint16)
+STEP = 64
 START_UP = """
 import json, time
 began = time.perf_counter()
@@ -143,9 +146,11 @@ def warm_and_cold(folder: Path, a: argparse.Namespace) -> None:
     print(f"{a.documents:,} documents, {tokens:,} tokens, samples of {length:,}")
     ours = GPTDataset(str(prefix), length, seed=1)
     theirs = megatron_dataset(prefix, length, folder / "cache")
-    samples = min(a.samples, len(theirs), tokens // length)
+    samples = min(a.samples, len(theirs), tokens // length) // STEP * STEP
+    steps = BatchLoader(ours, 8, STEP, data_rank=0, data_size=1)
     readers: dict[str, Callable[[int], object]] = {
         "megalite": ours.__getitem__,
+        "megalite, its loader": lambda sample: None if sample % STEP else steps.step_batches(sample),
         "Megatron, as served": theirs.__getitem__,
         "Megatron, token query": theirs._query_document_sample_shuffle_indices,
     }
