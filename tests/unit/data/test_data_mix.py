@@ -1,6 +1,7 @@
 """Mixes that change during a run, against a simulation sample by sample; epochs; and what a resumed run may change."""
 
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from megalite.config.checks import check_run
 from megalite.config.errors import ConfigError
+from megalite.config.grid import grid_shape
 from megalite.config.load import validate
 from megalite.config.mix import MixStage, mix_stages
 from megalite.config.schema import RunConfig
@@ -21,7 +24,10 @@ from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.history import mix_record, refuse_other_history
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.loader import BatchLoader
+from megalite.data.prepare import open_training_data
+from megalite.data.preprocess import preprocess
 from megalite.data.proportional import ProportionalDeal
+from megalite.planning.plan import make_plan, print_plan
 
 
 def config_of(steps: int = 100, **data: Any) -> RunConfig:
@@ -226,3 +232,26 @@ def test_a_run_stopped_anywhere_reads_the_same_samples_on_any_layout(tmp_path: P
                     loader.step_batches(consumed)
             total += sum(loader.fingerprint for loader in loaders)
         assert total % MODULUS == whole
+
+
+def test_epochs_are_printed_and_over_repetition_is_refused_before_launch(
+    corpus: Path, word_tokenizer: Path, tmp_path: Path
+) -> None:
+    (manifest,) = preprocess([str(corpus)], word_tokenizer, tmp_path / "web", Console(quiet=True))
+    prefix, said = str(tmp_path / "web"), StringIO()
+    console = Console(file=said, width=200, soft_wrap=True)
+    most = 4 * manifest.tokens // (8 * 16)  # steps of 8 samples of 16 tokens
+    config = config_of(most, train=prefix, tokenizer=str(word_tokenizer))
+    plan = make_plan(config, grid_shape(1, config.parallel), 0)
+    data = open_training_data(config, console)
+    print_plan(config, plan, console)
+    told = f"{most * 128:,} of {manifest.tokens:,} tokens = 4 epochs"
+    assert said.getvalue().count(told) == 2
+    assert np.array_equal(data.train[7], GPTDataset(prefix, 16, config.run.seed)[7])
+    more = config_of(most + 1, train=prefix, tokenizer=str(word_tokenizer))
+    for refused in (lambda: open_training_data(more, console), lambda: print_plan(more, plan, console)):
+        with pytest.raises(ConfigError, match=r"web: the run takes .*max_epochs=4 allows .*max_epochs: 5 beside"):
+            refused()
+    missing = config_of(most, train=str(tmp_path / "none"), tokenizer=str(word_tokenizer))
+    print_plan(missing, plan, console)  # a plan can be made before the data
+    assert f"{most * 128:,} tokens are taken; it is not there yet" in said.getvalue()
