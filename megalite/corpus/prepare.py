@@ -1,5 +1,8 @@
 """Sources become clean, deduplicated, shuffled shards for training and validation."""
 
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +18,11 @@ from megalite.corpus.plant.dedup_stage import bands_of
 from megalite.corpus.plant.engine import Pool, run_stages
 from megalite.corpus.plant.plan import PlantPlan, make_plan
 from megalite.corpus.plant.publish import RECIPE, WRITTEN, recipe_json, total_ledger
+from megalite.corpus.plant.slurm_scripts import SUBMIT, refuse_submitted, scripts_folder_of, submit, write_scripts
 from megalite.corpus.plant.steps import open_job
 from megalite.corpus.recipe import Recipe
 from megalite.corpus.whole_folder import check_output
-from megalite.corpus.work_folder import PLAN, forget, work_folder, work_folder_of
+from megalite.corpus.work_folder import PLAN, forget, held_folder, work_folder, work_folder_of
 from megalite.corpus.worker_pool import WorkerPool
 
 TOKENS_WRITTEN = (
@@ -56,6 +60,7 @@ def prepare_corpus(
     if is_finished(recipe, output, overwrite):
         console.print(f"{output}: is finished already, nothing to do", highlight=False)
         return
+    refuse_submitted(scripts_folder_of(output))
     plan = checked_plan(recipe, output, overwrite)
     share = share_of(memory_mb, workers)
     with work_folder(work_folder_of(output), plan_json(plan)) as folder:
@@ -67,6 +72,37 @@ def prepare_corpus(
             run_stages(job, pool, console)
         ledger = total_ledger(job)
     ledger.print(console, str(output))
+
+
+def prepare_on_slurm(
+    recipe: Recipe,
+    output: Path,
+    console: Console,
+    last: Sequence[str],
+    overwrite: bool = False,
+    render_only: bool = False,
+) -> None:
+    """Write the scripts that make the corpus on a Slurm cluster to ``OUTPUT.slurm``, and hand them over.
+
+    Args:
+        last: the command that runs after all, in a job of its own.
+        render_only: hand nothing over; neither where there is no ``sbatch``.
+
+    Raises: as :func:`prepare_corpus`.
+    """
+    scripts, job = scripts_folder_of(output), None
+    refuse_submitted(scripts)
+    with ExitStack() as stack:
+        if not is_finished(recipe, output, overwrite):
+            plan = checked_plan(recipe, output, overwrite)
+            job = open_job(stack.enter_context(held_folder(work_folder_of(output), plan_json(plan))), 0)
+        written = write_scripts(job, recipe.slurm, scripts, last)
+    console.print(f"{scripts}: {len(written)} jobs, one after the other", highlight=False)
+    if render_only or shutil.which("sbatch") is None:
+        why = "as asked" if render_only else "there is no sbatch on this machine"
+        console.print(f"nothing is handed over, {why}: bash {scripts / SUBMIT}", highlight=False)
+        return
+    console.print(f"handed to Slurm: {', '.join(submit(scripts))}", highlight=False)
 
 
 def is_finished(recipe: Recipe, output: Path, overwrite: bool) -> bool:

@@ -38,29 +38,45 @@ def work_folder(folder: Path, plan: str) -> Iterator[Path]:
 
     It is removed when the block ends without an error. Raises: DataError where another run holds it, or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{folder}: another run is at work in it; wait for it or end it, then try again") from None
-        if not (folder / PLAN).is_file() or (folder / PLAN).read_text() != plan:
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != LOCK:
-                    path.unlink()
-            with whole_file(folder / PLAN) as file:
-                file.write(plan.encode())
-        try:
-            yield folder
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise DataError(
-                f"{folder}: no space left on the disk; what is done is kept: make room and run the same command again"
-            ) from None
+    with held_folder(folder, plan):
+        yield folder
         shutil.rmtree(folder)
+
+
+@contextmanager
+def held_folder(folder: Path, plan: str) -> Iterator[Path]:
+    """As :func:`work_folder`, and the folder stays."""
+    with full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(
+                    f"{folder}: another run is at work in it; wait for it or end it, then try again"
+                ) from None
+            if not (folder / PLAN).is_file() or (folder / PLAN).read_text() != plan:
+                for path in folder.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path.name != LOCK:
+                        path.unlink()
+                with whole_file(folder / PLAN) as file:
+                    file.write(plan.encode())
+            yield folder
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """A full disk is told in one line. Raises: DataError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DataError(
+            f"{folder}: no space left on the disk; what is done is kept: make room and run the same command again"
+        ) from None
 
 
 @contextmanager

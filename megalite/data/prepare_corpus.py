@@ -2,14 +2,18 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.load import read_yaml, validate
-from megalite.corpus.prepare import prepare_corpus
+from megalite.corpus.plant.ray_pool import RayPool
+from megalite.corpus.plant.slurm_scripts import scripts_folder_of
+from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
 from megalite.corpus.recipe import Recipe, Tokenize
 from megalite.corpus.scores import score_corpus
 from megalite.data.preprocess import preprocess
@@ -31,6 +35,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="the bytes do not depend on it")
     parser.add_argument("--memory_mb", type=int, default=4096, help="for all workers of a machine together")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work; the bytes are the same")
+    parser.add_argument("--render_only", action="store_true", help="with --engine slurm: only write the scripts")
     parser.add_argument("--dry_run", action="store_true", help="only score and count; see tools/recount_corpus.py")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
@@ -43,9 +48,23 @@ def main() -> None:
         score_corpus(recipe, a.output, console, a.overwrite)
         return
     check_tokenize(recipe)
-    prepare_corpus(recipe, a.output, console, a.overwrite, a.workers, a.memory_mb)
+    if a.engine == "slurm":
+        prepare_on_slurm(recipe, a.output, console, _last_command(recipe, a.output), a.overwrite, a.render_only)
+        return
+    with ExitStack() as stack:
+        pool = stack.enter_context(RayPool(a.workers)) if a.engine == "ray" else None
+        prepare_corpus(recipe, a.output, console, a.overwrite, a.workers, a.memory_mb, pool)
     if recipe.tokenize is not None:
         tokenize_beside(recipe.tokenize, a.output, console, a.workers)
+
+
+def _last_command(recipe: Recipe, output: Path) -> list[str]:
+    """What the last job of Slurm does: this command, which finds the text finished and makes the tokens."""
+    folder = scripts_folder_of(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    command = [sys.executable, "-m", "megalite.data.prepare_corpus", "--recipe", str(folder / "recipe.json")]
+    return [*command, "--output", str(output.resolve()), "--workers", str(recipe.slurm.cpus)]
 
 
 def check_tokenize(recipe: Recipe) -> None:
@@ -90,3 +109,7 @@ def tokenize_corpus(
         preprocess(
             shards, tokenizer, prefix, console, workers, append_eod=how.append_eod, eod_token=how.eod_token
         )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

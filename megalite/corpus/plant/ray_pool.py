@@ -1,0 +1,73 @@
+"""The tasks of a step as tasks of a Ray cluster, which sees the work folder on every machine.
+
+Plain ``ray.remote``: datatrove's executor for Ray (0.10.1) tells of a task that failed by a line of its log only, and its
+run then ends like one that went well.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from megalite.config.errors import ConfigError, DataError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+WAITING = 4
+"""Tasks handed over for each worker, so that none is without work."""
+
+
+class RayPool:
+    """Ray tasks, of the cluster that ``RAY_ADDRESS`` names (``auto`` finds it), or of one begun here for the run."""
+
+    def __init__(self, workers: int) -> None:
+        """``workers`` tasks of one CPU each are at work at the same time. Raises: ConfigError without Ray."""
+        try:
+            import ray
+        except ImportError:
+            raise ConfigError("--engine ray: Ray is not installed; pip install 'megalite[cluster]'") from None
+        self._ray, self._workers = ray, workers
+        self._began = False
+
+    def __enter__(self) -> "RayPool":
+        if not self._ray.is_initialized():
+            quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+            if os.environ.get("RAY_ADDRESS"):
+                self._ray.init(**quiet)
+            else:
+                self._ray.init(address="local", num_cpus=self._workers, include_dashboard=False, **quiet)
+            self._began = True
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._began:
+            self._ray.shutdown()
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """``function`` of every item, in the order in which they are done. Raises: DataError where a worker died."""
+        ray = self._ray
+        remote = ray.remote(num_cpus=1, max_retries=0)(function_of)
+        running: list[Any] = []
+        for item in items:
+            running.append(remote.remote(function, item, str(Path.cwd())))
+            if len(running) >= WAITING * self._workers:
+                yield self._next(running)
+        while running:
+            yield self._next(running)
+
+    def _next(self, running: list[Any]) -> Any:
+        (done, *_), rest = self._ray.wait(running, num_returns=1)
+        running[:] = rest
+        try:
+            return self._ray.get(done)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"a Ray worker died: {reason}; what is done is kept: run the same command again") from None
+
+
+def function_of(function: Callable[[Any], Any], item: Any, folder: str) -> Any:
+    """What a Ray task does: paths count from the folder in which the command was typed."""
+    os.chdir(folder)
+    return function(item)
