@@ -31,6 +31,8 @@ TOKENS_WRITTEN = (
 )
 """What a recipe with ``tokenize`` has beside the shards."""
 
+MEMORY_MB = 1024
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises: ConfigError, FileNotFoundError."""
@@ -43,7 +45,7 @@ def prepare_corpus(
     console: Console,
     overwrite: bool = False,
     workers: int = 1,
-    memory_mb: int = 2048,
+    memory_mb: int | None = None,
     pool: Pool | None = None,
 ) -> None:
     """Write ``train-*.jsonl.zst``, ``valid-*.jsonl.zst``, ``ledger.json``, ``ledger.html`` and ``recipe.json``.
@@ -52,7 +54,7 @@ def prepare_corpus(
     it was. A finished output of the same recipe is left alone.
 
     Args:
-        memory_mb: for all processes together.
+        memory_mb: for all processes together; by default ``MEMORY_MB`` for each.
         pool: does the tasks instead of processes of this machine.
 
     Raises: FileNotFoundError; DataError where the output is another recipe's, or where no document is left.
@@ -62,7 +64,7 @@ def prepare_corpus(
         return
     refuse_submitted(scripts_folder_of(output))
     plan = checked_plan(recipe, output, overwrite)
-    share = share_of(memory_mb, workers)
+    share = share_of(MEMORY_MB * workers if memory_mb is None else memory_mb, workers)
     with work_folder(work_folder_of(output), plan_json(plan)) as folder:
         job = open_job(folder, share)
         if pool is None:

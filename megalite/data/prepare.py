@@ -129,6 +129,10 @@ def prepare_data(config: RunConfig, recipe: DataPreparation, console: Console) -
     corpus, asked = Path(recipe.corpus_dir), load_recipe(Path(recipe.recipe))
     prepare_corpus(asked, corpus, console, workers=recipe.workers)
     how = asked.tokenize or Tokenize(train=TrainTokenizer(vocab_size=config.model.vocab_size))
+    if how.tokenizer is not None and Path(how.tokenizer).resolve() != Path(config.data.tokenizer).resolve():
+        raise ConfigError(
+            f"{recipe.recipe}: tokenize.tokenizer={how.tokenizer}, and data.tokenizer is {config.data.tokenizer}; name one"
+        )
     prefixes = {"train": config.data.train[0].prefix, "valid": config.data.valid}
     wanted = {side: Path(prefix) for side, prefix in prefixes.items() if prefix is not None}
     tokenize_corpus(how, corpus, Path(config.data.tokenizer), wanted, console, recipe.workers)

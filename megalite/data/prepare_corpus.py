@@ -33,7 +33,7 @@ def main() -> None:
         "--dataset", metavar="NAME", help="take this Hugging Face dataset instead of the recipe's sources"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="the bytes do not depend on it")
-    parser.add_argument("--memory_mb", type=int, default=4096, help="for all workers of a machine together")
+    parser.add_argument("--memory_mb", type=int, help="for all workers together; default: 1024 each")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work; the bytes are the same")
     parser.add_argument("--render_only", action="store_true", help="with --engine slurm: only write the scripts")
     parser.add_argument("--dry_run", action="store_true", help="only score and count; see tools/recount_corpus.py")
