@@ -64,6 +64,7 @@ def prepare_corpus(
         return
     refuse_submitted(scripts_folder_of(output))
     plan = checked_plan(recipe, output, overwrite)
+    _tell_of_earlier(work_folder_of(output), plan_json(plan), console)
     share = share_of(MEMORY_MB * workers if memory_mb is None else memory_mb, workers)
     with work_folder(work_folder_of(output), plan_json(plan)) as folder:
         job = open_job(folder, share)
@@ -105,6 +106,13 @@ def prepare_on_slurm(
         console.print(f"nothing is handed over, {why}: bash {scripts / SUBMIT}", highlight=False)
         return
     console.print(f"handed to Slurm: {', '.join(submit(scripts))}", highlight=False)
+
+
+def _tell_of_earlier(work: Path, plan: str, console: Console) -> None:
+    if (work / PLAN).is_file():
+        is_same = (work / PLAN).read_text() == plan
+        told = "going on with a run that was stopped" if is_same else "is of other inputs or options, starting over"
+        console.print(f"{work}: {told}", highlight=False)
 
 
 def is_finished(recipe: Recipe, output: Path, overwrite: bool) -> bool:
