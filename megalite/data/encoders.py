@@ -64,6 +64,9 @@ class GigatokenEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """See ``Encoder``."""
+        if len(texts) == 1:
+            ids = self._tokenizer.encode(texts[0])
+            return Encoded(ids, np.array([len(ids)]))
         rows = self._tokenizer.encode_batch(list(texts), parallel=False)
         if not isinstance(rows, list):  # an awkward.Array, whose buffers need no copy
             offsets = np.asarray(rows.layout.offsets.data)

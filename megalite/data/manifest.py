@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import xxhash
+
 from megalite.config.errors import DataError
 
 FORMAT = "megalite-indexed-3"
@@ -113,8 +115,6 @@ def load_manifest(prefix: str | Path) -> Manifest:
 
 def file_facts(path: Path) -> FileFacts:
     """Size and checksum of a file."""
-    import xxhash
-
     digest = xxhash.xxh3_128()
     with path.open("rb", buffering=0) as file:
         while content := file.read(1 << 20):

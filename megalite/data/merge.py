@@ -14,8 +14,8 @@ from rich.progress import track
 from megalite.config.errors import DataError, one_line_errors
 from megalite.data.index_file import read_index
 from megalite.data.manifest import Manifest, SourcePiece, existing_output, manifest_path, verify_manifest
-from megalite.data.preprocess_join import concatenate, publish
-from megalite.data.preprocess_unit import Shard
+from megalite.data.preprocess_join import Joined, concatenate, publish
+from megalite.data.shard import Stretch
 
 MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key", "keys", "level")
 COPIED_DOCUMENTS = 1 << 20
@@ -54,8 +54,9 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
                 raise DataError(f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; only like can be merged")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    joined = Shard(folder / "joined.bin", folder / "joined.lengths", folder / "joined.sequences")
-    concatenate([Path(f"{name}.bin") for name in inputs], joined.ids)
+    joined = Joined(folder / "joined.bin", folder / "joined.lengths", folder / "joined.sequences")
+    tokens = [Path(f"{name}.bin") for name in inputs]
+    concatenate([Stretch(path, 0, path.stat().st_size) for path in tokens], joined.ids)
     with joined.lengths.open("wb") as lengths, joined.sequences.open("wb") as sequences:
         for index in (read_index(Path(f"{name}.idx")) for name in inputs):
             lengths.write(index.lengths.data)

@@ -1,27 +1,44 @@
 """Finished shards become ``PREFIX.bin``, ``PREFIX.idx`` and, last of all, the manifest."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from megalite.config.errors import DataError
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.manifest import Manifest, Source, SourcePiece, file_facts, manifest_path
 from megalite.data.preprocess_plan import Plan
-from megalite.data.preprocess_unit import Shard, UnitResult, shard
+from megalite.data.preprocess_unit import UnitResult, shard_path
+from megalite.data.shard import Stretch, stretches
+
+
+class Joined(NamedTuple):
+    """The content of a whole dataset."""
+
+    ids: Path
+    lengths: Path
+    """int32 tokens of each sequence."""
+    sequences: Path
+    """int32 sequences of each document."""
 
 
 def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path) -> list[Manifest]:
     """Concatenate the shards of each key in the plan's order, flush, rename; each manifest comes last."""
     manifests = []
+    dtype = token_dtype(plan.vocab_size)
     for key, target in enumerate(plan.prefixes(prefix)):
-        shards = [shard(folder, number, key) for number in range(len(plan.units))]
-        joined = Shard(*(folder / f"joined.{name}" for name in ("bin", "lengths", "sequences")))
-        for parts, whole in zip(zip(*shards, strict=True), joined, strict=True):
-            concatenate(parts, whole)
-        manifests.append(publish(target, joined, token_dtype(plan.vocab_size), _facts(plan, results, key)))
+        parts = [
+            stretches(shard_path(folder, number, key), result.shards[key], dtype.itemsize)
+            for number, result in enumerate(results)
+        ]
+        joined = Joined(folder / "joined.bin", folder / "joined.lengths", folder / "joined.sequences")
+        for column, whole in zip(zip(*parts, strict=True), joined, strict=True):
+            concatenate(column, whole)
+        manifests.append(publish(target, joined, dtype, _facts(plan, results, key)))
     return manifests
 
 
@@ -29,9 +46,9 @@ def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any
     """What the manifest of a key says, but for its files."""
     return {
         "documents": sum(result.documents for result in results),
-        "sequences": sum(result.keys[key].sequences for result in results),
-        "tokens": sum(result.keys[key].tokens for result in results),
-        "text_bytes": sum(result.keys[key].text_bytes for result in results),
+        "sequences": sum(result.shards[key].sequences for result in results),
+        "tokens": sum(result.shards[key].tokens for result in results),
+        "text_bytes": sum(result.text_bytes[key] for result in results),
         "dtype": token_dtype(plan.vocab_size).name,
         "vocab_size": plan.vocab_size,
         "tokenizer_fingerprint": plan.tokenizer_fingerprint,
@@ -47,7 +64,7 @@ def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any
     }
 
 
-def publish(prefix: Path, joined: Shard, dtype: np.dtype, facts: dict[str, Any]) -> Manifest:
+def publish(prefix: Path, joined: Joined, dtype: np.dtype, facts: dict[str, Any]) -> Manifest:
     """Write the index, then move everything to its name: ``.bin``, ``.idx``, and the manifest that says it is whole."""
     index = joined.ids.with_suffix(".idx")
     with index.open("wb") as file:
@@ -74,21 +91,28 @@ def _mapped(path: Path) -> np.ndarray:
     return np.memmap(path, mode="r", dtype="<i4") if path.stat().st_size else np.zeros(0, dtype="<i4")
 
 
-def concatenate(parts: Sequence[Path], target: Path) -> None:
-    """Append files to one, by the kernel's own copy where it can."""
-    with target.open("wb") as out:
-        for part in parts:
-            with part.open("rb") as source:
-                left = part.stat().st_size
-                while left:
-                    try:
-                        left -= os.copy_file_range(source.fileno(), out.fileno(), left)
-                    except OSError:  # across file systems, or a file system without it
-                        block = os.read(source.fileno(), 1 << 24)
-                        out.write(block)
-                        out.flush()
-                        left -= len(block)
+def concatenate(parts: Sequence[Stretch], target: Path) -> None:
+    """Parts of files one behind the other, by the kernel's own copy where it can; forced to the disk."""
+    with target.open("wb", buffering=0) as out:
+        for path, start, size in parts:
+            with path.open("rb", buffering=0) as source:
+                source.seek(start)
+                while size:
+                    copied = _copy(source.fileno(), out.fileno(), size)
+                    if not copied:
+                        raise DataError(f"{path}: is shorter than it was; start again without it")
+                    size -= copied
         _sync(out.fileno())
+
+
+def _copy(source: int, out: int, most: int) -> int:
+    """Copy up to so many bytes from where both files stand; how many it were."""
+    try:
+        return os.copy_file_range(source, out, most)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    return os.write(out, os.read(source, min(most, 1 << 20)))  # across file systems, or one without it
 
 
 def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:

@@ -13,7 +13,7 @@ from megalite.corpus.readers import OnError, Piece, kind_of
 from megalite.data.sentences import splitter_version
 from megalite.tokenizer.load import LoadedTokenizer
 
-SMALLEST_UNIT = 1 << 20
+SMALLEST_UNIT = 4 << 20
 LARGEST_UNIT = 256 << 20
 UNITS_WANTED = 64
 Level = Literal["document", "sentence"]

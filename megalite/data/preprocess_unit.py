@@ -1,7 +1,6 @@
 """One unit of preprocessing: texts of a piece of a file become token ids in a shard of their own."""
 
 import json
-import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,18 +11,10 @@ import numpy as np
 from megalite.data.encoder_check import EncoderMismatchError, differing_text
 from megalite.data.encoders import Encoded, Encoder
 from megalite.data.index_file import token_dtype
-from megalite.data.preprocess_plan import Plan
-from megalite.data.record_blocks import PieceReport, place_of, record_blocks
+from megalite.data.preprocess_plan import Plan, Unit
+from megalite.data.record_blocks import Block, PieceReport, place_of, record_blocks
 from megalite.data.sentences import split_sentences
-
-
-@dataclass
-class KeyCounts:
-    """What a unit holds under one key."""
-
-    tokens: int = 0
-    sequences: int = 0
-    text_bytes: int = 0
+from megalite.data.shard import ShardCounts, ShardWriter, is_whole
 
 
 @dataclass
@@ -37,23 +28,16 @@ class UnitResult:
     malformed: int = 0
     examples: list[tuple[int, str]] = field(default_factory=list)
     """As in ``PieceReport``."""
-    keys: list[KeyCounts] = field(default_factory=list)
+    text_bytes: list[int] = field(default_factory=list)
+    """For each key."""
+    shards: list[ShardCounts] = field(default_factory=list)
+    """For each key."""
     encoder: str = ""
 
 
-class Shard(NamedTuple):
-    """The files of one unit and one key."""
-
-    ids: Path
-    lengths: Path
-    """int32 tokens of each sequence."""
-    sequences: Path
-    """int32 sequences of each document."""
-
-
-def shard(folder: Path, number: int, key: int) -> Shard:
-    """Where the shard of a unit and a key is."""
-    return Shard(*(folder / f"{number:06d}.{key}.{suffix}" for suffix in ("ids", "lengths", "sequences")))
+def shard_path(folder: Path, number: int, key: int) -> Path:
+    """The file of a unit and a key."""
+    return folder / f"{number:06d}.{key}.shard"
 
 
 def result_path(folder: Path, number: int) -> Path:
@@ -71,40 +55,24 @@ def encode_unit(plan: Plan, number: int, folder: Path, encoder: Encoder, referen
     """
     unit, dtype = plan.units[number], token_dtype(plan.vocab_size)
     report = PieceReport()
-    result = UnitResult(keys=[KeyCounts() for _ in plan.keys], encoder=encoder.name)
+    result = UnitResult(text_bytes=[0 for _ in plan.keys], encoder=encoder.name)
     with ExitStack() as stack:
-        shards = [shard(folder, number, key) for key in range(len(plan.keys))]
-        files = [[stack.enter_context(path.open("wb")) for path in one] for one in shards]
+        writers = [stack.enter_context(ShardWriter(shard_path(folder, number, key))) for key in range(len(plan.keys))]
         for block in record_blocks(unit.piece(), plan.keys, plan.on_error, report):
-            columns = []
-            for texts in block.texts:
-                parts, encoded, owners = _encode(plan, texts, encoder)
-                seed = f"{number} {block.lines[:1]}"
-                if encoder is not reference and (
-                    (wrong := differing_text(encoder, reference, parts, encoded, seed)) is not None
-                ):
-                    raise EncoderMismatchError(
-                        f"{place_of(unit.piece(), block.lines[owners[wrong]])}: {encoder.name} gives other ids than "
-                        f"tokenizers; nothing that it made is kept, run again with --encoder tokenizers"
-                    )
-                full = encoded.lengths > 0
-                counted = np.bincount(owners[full], minlength=len(texts))
-                columns.append((Encoded(encoded.ids, encoded.lengths[full]), counted))
-            kept = np.logical_or.reduce([sequences > 0 for _, sequences in columns])
+            columns = [_encode(plan, texts, encoder) for texts in block.texts]
+            if encoder is not reference:
+                for column in columns:
+                    _check(unit, block, column, encoder, reference)
+            kept = np.logical_or.reduce([column.sequences > 0 for column in columns])
             result.documents += int(kept.sum())
             result.empty += int((~kept).sum())
-            for (encoded, sequences), opened, counts, texts in zip(
-                columns, files, result.keys, block.texts, strict=True
-            ):
-                ids, lengths = _with_eod(encoded, sequences, plan.eod_id, dtype)
-                for file, values in zip(opened, (ids, lengths, sequences[kept].astype("<i4")), strict=True):
-                    file.write(values.data)
-                counts.tokens += len(ids)
-                counts.sequences += len(lengths)
-                counts.text_bytes += sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
-        for file in (file for opened in files for file in opened):
-            file.flush()
-            os.fsync(file.fileno())
+            for key, (column, writer) in enumerate(zip(columns, writers, strict=True)):
+                ids, lengths = _with_eod(column.encoded, column.sequences, plan.eod_id, dtype)
+                writer.append(ids, lengths, column.sequences[kept])
+                result.text_bytes[key] += sum(
+                    len(text) if text.isascii() else len(text.encode()) for text in block.texts[key]
+                )
+    result.shards = [writer.counts for writer in writers]
     result.lines, result.malformed, result.examples = report.lines, report.malformed, report.examples
     target = result_path(folder, number)
     partial = target.with_suffix(".partial")
@@ -118,37 +86,64 @@ def finished_result(plan: Plan, number: int, folder: Path) -> UnitResult | None:
     itemsize = token_dtype(plan.vocab_size).itemsize
     try:
         values = json.loads(result_path(folder, number).read_text())
-        result = UnitResult(**values | {"keys": [KeyCounts(**counts) for counts in values["keys"]]})
-        for key, counts in enumerate(result.keys):
-            sizes = tuple(path.stat().st_size for path in shard(folder, number, key))
-            if sizes != (counts.tokens * itemsize, counts.sequences * 4, result.documents * 4):
-                return None
+        result = UnitResult(**values | {"shards": [ShardCounts(**counts) for counts in values["shards"]]})
+        whole = [
+            is_whole(shard_path(folder, number, key), counts, itemsize) for key, counts in enumerate(result.shards)
+        ]
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return result if len(result.keys) == len(plan.keys) else None
+    return result if len(whole) == len(plan.keys) and all(whole) else None
 
 
-def _encode(plan: Plan, texts: list[str], encoder: Encoder) -> tuple[list[str], Encoded, np.ndarray]:
-    """The sequences of the texts, their ids, and to which text each belongs."""
-    if plan.level == "document":
-        return texts, encoder.encode(texts), np.arange(len(texts))
-    parts = [split_sentences(text, plan.language) for text in texts]
-    sentences = [sentence for part in parts for sentence in part]
-    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return sentences, encoder.encode(sentences), owners
+class Column(NamedTuple):
+    """The texts of a block under one key."""
+
+    parts: list[str]
+    """The texts, or their sentences."""
+    owners: np.ndarray
+    """The record of each part."""
+    raw: Encoded
+    """The ids of all parts."""
+    encoded: Encoded
+    """The same without parts of no ids."""
+    sequences: np.ndarray
+    """Parts with ids in each record."""
+
+
+def _encode(plan: Plan, texts: list[str], encoder: Encoder) -> Column:
+    parts, owners = texts, np.arange(len(texts))
+    if plan.level == "sentence":
+        split = [split_sentences(text, plan.language) for text in texts]
+        parts = [sentence for sentences in split for sentence in sentences]
+        owners = np.repeat(owners, [len(sentences) for sentences in split])
+    raw = encoder.encode(parts)
+    full = raw.lengths > 0
+    sequences = np.bincount(owners[full], minlength=len(texts))
+    return Column(parts, owners, raw, Encoded(raw.ids, raw.lengths[full]), sequences)
+
+
+def _check(unit: Unit, block: Block, column: Column, encoder: Encoder, reference: Encoder) -> None:
+    """Compare a few texts with the reference. Raises: EncoderMismatchError."""
+    seed = f"{unit.start} {block.lines[:1]}"
+    wrong = differing_text(encoder, reference, column.parts, column.raw, seed)
+    if wrong is not None:
+        raise EncoderMismatchError(
+            f"{place_of(unit.piece(), block.lines[column.owners[wrong]])}: {encoder.name} gives other ids than "
+            f"tokenizers; nothing that it made is kept, run again with --encoder tokenizers"
+        )
 
 
 def _with_eod(
     encoded: Encoded, sequences: np.ndarray, eod_id: int | None, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and int32 lengths with the end-of-document token behind the last sequence of every document.
+    """Ids and lengths with the end-of-document token behind the last sequence of every document.
 
     Args:
         encoded: no sequence of it is empty.
         sequences: of each record.
     """
     if eod_id is None:
-        return encoded.ids.astype(dtype), encoded.lengths.astype("<i4")
+        return encoded.ids.astype(dtype), encoded.lengths
     last = np.cumsum(sequences)[sequences > 0] - 1
     lengths = encoded.lengths.copy()
     lengths[last] += 1
@@ -158,4 +153,4 @@ def _with_eod(
     is_text[ends] = False
     ids[is_text] = encoded.ids
     ids[ends] = eod_id
-    return ids, lengths.astype("<i4")
+    return ids, lengths

@@ -43,6 +43,13 @@ def run_units(
                 f"{folder}: a worker process died (out of memory?); what is done is kept: run the same command again, "
                 f"with fewer --workers if it dies again"
             ) from None
+        except DataError:
+            for future in futures:
+                future.cancel()
+            for future in futures:  # in order: the same first failure for any number of workers
+                if not future.cancelled():
+                    future.result()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -134,13 +134,16 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
         with pytest.raises(KeyboardInterrupt):
             preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     folder = Path(f"{prefix}.partial")
-    kept = (folder / "000003.0.ids").stat().st_mtime_ns
-    os.truncate(folder / "000001.0.ids", 10)
+    kept = (folder / "000003.0.shard").stat().st_mtime_ns
+    os.truncate(folder / "000001.0.shard", 10)
     (folder / "000002.json").write_text("")
+    content = bytearray((folder / "000004.0.shard").read_bytes())
+    content[-1] ^= 1  # a power cut can leave the size and lose the bytes
+    (folder / "000004.0.shard").write_bytes(content)
     with monkeypatch.context() as patch:
         patch.setattr("megalite.data.preprocess.shutil.rmtree", lambda _: None)
         preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
-    assert (folder / "000003.0.ids").stat().st_mtime_ns == kept
+    assert (folder / "000003.0.shard").stat().st_mtime_ns == kept
     assert outputs(prefix) == outputs(tmp_path / "straight")
 
 
@@ -176,7 +179,7 @@ def test_merging_leaves_alone_what_it_did_not_make(corpus: Path, word_tokenizer:
     with pytest.raises(DataError, match=r"foreign\.bin: exists"):
         merge([str(tmp_path / "a")], tmp_path / "foreign")
     (tmp_path / "m.partial").mkdir()
-    (tmp_path / "m.partial/000000.0.ids").write_bytes(b"a shard of a stopped run")
+    (tmp_path / "m.partial/000000.0.shard").write_bytes(b"a shard of a stopped run")
     merge([str(tmp_path / "a"), str(tmp_path / "a")], tmp_path / "m")
-    assert (tmp_path / "m.partial/000000.0.ids").exists()
+    assert (tmp_path / "m.partial/000000.0.shard").exists()
     assert not (tmp_path / "m.merging").exists()
