@@ -2,13 +2,13 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 from rich.console import Console
@@ -33,37 +33,56 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
 
 
-def test_a_killed_run_leaves_nothing_that_looks_finished_and_resumes(word_tokenizer: Path, tmp_path: Path) -> None:
-    corpus = tmp_path / "big.jsonl"
-    random = np.random.default_rng(0)
-    words = np.array("the cat sat on a mat and then it ran off".split())
+SMALL_UNITS = """
+import sys
+import megalite.data.preprocess_plan as plan
+from megalite.data.preprocess import main
+if __name__ == "__main__":
+    plan.SMALLEST_UNIT, plan.UNITS_WANTED = 20_000, 10**9
+    main()
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_leaves_nothing_that_looks_finished_and_gets_there(
+    word_tokenizer: Path, tmp_path: Path
+) -> None:
+    corpus, script, draw = tmp_path / "big.jsonl", tmp_path / "command.py", random.Random(7)
+    words = "the cat sat on a mat and then it ran off".split()
     with corpus.open("w") as file:
-        for _ in range(60_000):
-            file.write(json.dumps({"text": " ".join(random.choice(words, 60))}) + "\n")
-    command = [sys.executable, str(REPOSITORY / "tools/preprocess_data.py"), "--input", str(corpus)]
-    command += ["--tokenizer", str(word_tokenizer), "--workers", "2", "--output_prefix"]
-    subprocess.run([*command, str(tmp_path / "straight")], check=True, capture_output=True)
-    prefix, killed_in_the_middle = tmp_path / "killed", False
+        for _ in range(3000):
+            file.write(json.dumps({"text": " ".join(draw.choices(words, k=60)), "s": draw.choice(words)}) + "\n")
+    script.write_text(SMALL_UNITS)
+    command = [sys.executable, str(script), "--input", str(corpus), "--tokenizer", str(word_tokenizer)]
+    command += ["--workers", "2", "--keys", "text", "s", "--output_prefix"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([*command, str(tmp_path / "straight")], check=True, capture_output=True, env=environment)
+    prefix, kills, went_on = tmp_path / "killed", 0, 0
     semaphores = set(Path("/dev/shm").glob("sem.mp-*"))
     for _ in range(20):
         process = subprocess.Popen(
-            [*command, str(prefix)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+            [*command, str(prefix)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+            env=environment,
+        )  # fmt: skip
+        done = len(list(Path(f"{prefix}.partial").glob("0*.json")))
         while process.poll() is None:
-            if list(Path(f"{prefix}.partial").glob("0*.json")) and not killed_in_the_middle:
+            if kills < 5 and len(list(Path(f"{prefix}.partial").glob("0*.json"))) > done + draw.randrange(5):
+                time.sleep(draw.random() * 0.02)
                 os.killpg(process.pid, signal.SIGKILL)
-                killed_in_the_middle = True
-                assert not Path(f"{prefix}.idx").exists()
-                assert not Path(f"{prefix}.manifest.json").exists()
+                kills += 1
+                break
             time.sleep(0.002)
-        output = process.communicate()[0].decode()
+        went_on += "going on with a run that was stopped" in process.communicate(timeout=60)[0].decode()
         if process.returncode == 0:
             break
+        for key in ("text", "s"):
+            assert not Path(f"{prefix}_{key}_document.manifest.json").exists()
     for left in set(Path("/dev/shm").glob("sem.mp-*")) - semaphores:  # a killed pool cannot remove its own
         left.unlink(missing_ok=True)
-    assert killed_in_the_middle
-    assert "going on with a run that was stopped" in output
-    assert outputs(prefix) == outputs(tmp_path / "straight")
+    assert kills >= 3
+    assert went_on >= 1
+    for key in ("text", "s"):
+        assert outputs(tmp_path / f"killed_{key}_document") == outputs(tmp_path / f"straight_{key}_document")
+    assert not Path(f"{prefix}.partial").exists()
 
 
 @pytest.mark.parametrize("victim", ["parent", "worker"])
@@ -183,3 +202,58 @@ def test_merging_leaves_alone_what_it_did_not_make(corpus: Path, word_tokenizer:
     merge([str(tmp_path / "a"), str(tmp_path / "a")], tmp_path / "m")
     assert (tmp_path / "m.partial/000000.0.shard").exists()
     assert not (tmp_path / "m.merging").exists()
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(word_tokenizer: Path, tmp_path: Path) -> None:
+    corpus, script, prefix = tmp_path / "big.jsonl", tmp_path / "command.py", tmp_path / "out"
+    corpus.write_text((json.dumps({"text": "the cat sat on a mat and then it ran off " * 6}) + "\n") * 2000)
+    # a limit on the size of a file stands for the full disk: its error comes from the same writes
+    limit = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
+    command = [
+        sys.executable,
+        str(script),
+        "--input",
+        str(corpus),
+        "--tokenizer",
+        str(word_tokenizer),
+        "--workers",
+        "1",
+    ]
+    command += ["--output_prefix", str(prefix)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    script.write_text(limit + SMALL_UNITS)  # every unit fits, the joined file does not
+    full = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert full.returncode == 2
+    assert full.stderr.count("\n") == 1
+    assert "make room and run the same command again" in full.stderr
+    assert not list(tmp_path.glob("out.[!p]*"))
+    assert len(list(Path(f"{prefix}.partial").glob("0*.json"))) > 10
+    script.write_text(SMALL_UNITS)
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "going on with a run that was stopped" in again.stdout
+    assert verify_manifest(prefix).documents == 2000
+
+
+def test_a_line_too_long_for_the_memory_is_passed_over_and_located(
+    word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_units: None
+) -> None:
+    monkeypatch.setattr("megalite.corpus.readers.LONGEST_LINE", 10_000)
+    monkeypatch.setattr("megalite.data.record_blocks.LONGEST_LINE", 10_000)
+    corpus = tmp_path / "long.jsonl"
+    short, long = json.dumps({"text": "the cat"}) + "\n", json.dumps({"text": "cat " * 20_000}) + "\n"
+    corpus.write_text(short * 200 + long + short * 200)
+    with pytest.raises(DataError, match=r"long\.jsonl:201: a line of more than 10,000 bytes"):
+        preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, on_error="fatal")
+    manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)[0]
+    assert (manifest.documents, manifest.malformed) == (400, 1)
+
+
+def test_nul_bytes_are_text_and_lone_surrogates_are_malformed(word_tokenizer: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "odd.jsonl"
+    corpus.write_bytes(
+        b'{"text": "the \\u0000 cat"}\n' + b'{"text": "the \\ud800 cat"}\n' + b'{"text": "the \x00 cat"}\n'
+        b'{"text": "the \xed\xa0\x80 cat"}\n' + b'{"text": "\\ud83d\\ude00 cat"}\n'
+    )  # fmt: skip
+    manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)[0]
+    assert (manifest.documents, manifest.malformed) == (2, 3)
