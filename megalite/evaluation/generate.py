@@ -14,7 +14,7 @@ from megalite.evaluation.json_output import check_json_output
 from megalite.evaluation.kv_cache import CACHES, check_cache
 from megalite.evaluation.piece_stream import Tally
 from megalite.evaluation.prompt_file import read_prompts
-from megalite.evaluation.speculation import compare, comparison_line, load_draft, summary
+from megalite.evaluation.speculation import DRAFT_TOKENS, compare, comparison_line, load_draft, summary
 from megalite.evaluation.terminal_chat import chat, say
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     check_cache(settings.cache, _proposes(arguments), str(model.device))
     draft = None
     if arguments.draft is not None:
-        draft = load_draft(arguments.draft, model, tokenizer, arguments.draft_tokens, arguments.draft_confidence)
+        draft = load_draft(arguments.draft, model, tokenizer, arguments.draft_tokens or DRAFT_TOKENS)
     if arguments.chat:
         require_chat_template(tokenizer)
     if arguments.input:
@@ -71,8 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     faster = parser.add_argument_group("proposals: the same text (or distribution) in fewer passes of the model")
     faster.add_argument("--draft", metavar="SMALL", help="a model with the same vocabulary that proposes tokens")
-    faster.add_argument("--draft_tokens", type=int, help="proposed at once, at most")
-    faster.add_argument("--draft_confidence", type=float, help="the draft stops after a token less probable to it")
+    faster.add_argument("--draft_tokens", type=int, help=f"proposed at once; default {DRAFT_TOKENS}")
     faster.add_argument("--prompt_lookup", type=int, default=0, metavar="N", help="N tokens from the text so far")
     faster.add_argument(
         "--compare",
@@ -99,11 +98,9 @@ def _check_combination(arguments: argparse.Namespace) -> None:
         (given["draft"] and arguments.prompt_lookup > 0, "--draft and --prompt_lookup: give one of them"),
         (arguments.batch_size < 1, f"--batch_size {arguments.batch_size}: give at least 1"),
         (not given["draft"] and arguments.draft_tokens is not None, "--draft_tokens needs --draft"),
-        (not given["draft"] and arguments.draft_confidence is not None, "--draft_confidence needs --draft"),
-        ((arguments.draft_tokens or 1) < 1, f"--draft_tokens {arguments.draft_tokens}: give at least 1"),
         (
-            not 0 <= (arguments.draft_confidence or 0) <= 1,
-            f"--draft_confidence {arguments.draft_confidence}: give 0 to 1",
+            arguments.draft_tokens is not None and arguments.draft_tokens < 1,
+            f"--draft_tokens {arguments.draft_tokens}: give at least 1",
         ),
         ((arguments.compare or 0) < 0, f"--compare {arguments.compare}: give 0 or more rounds"),
         (arguments.compare and not _proposes(arguments), "--compare needs --draft or --prompt_lookup"),

@@ -1,5 +1,6 @@
 """Opening a Hugging Face folder, with a plain word where it is not one."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,10 +8,14 @@ from typing import Any
 
 from megalite.config.errors import DataError
 
+GGUF = ".gguf"
+
 
 def check_model_folder(model: str) -> None:
     """Refuse a path that is no model folder; a name of the hub (``owner/name``) passes. Raises: DataError."""
     path = Path(model)
+    if path.suffix == GGUF and path.is_file():
+        return
     if path.is_dir() and not (path / "config.json").is_file():
         hint = f"; did you mean {path / 'hf'}?" if (path / "hf" / "config.json").is_file() else ""
         raise DataError(f"{model}: is no model folder (no config.json in it){hint}")
@@ -21,6 +26,8 @@ def check_model_folder(model: str) -> None:
 def load_model(model: str) -> tuple[Any, Any]:
     """``(model, tokenizer)`` by transformers' Auto classes, on the accelerator where there is one.
 
+    A ``.gguf`` file is read too; its weights are used as they round, in the precision of the model.
+
     Raises: DataError, FileNotFoundError.
     """
     check_model_folder(model)
@@ -30,9 +37,11 @@ def load_model(model: str) -> tuple[Any, Any]:
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     dtype = "auto" if str(device) != "cpu" else torch.float32
+    path = Path(model)
+    where, file = (path.parent, {"gguf_file": path.name}) if path.suffix == GGUF and path.is_file() else (model, {})
     with loading(model):
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-        return loaded.to(device).eval(), transformers.AutoTokenizer.from_pretrained(model)
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **file)
+        return loaded.to(device).eval(), transformers.AutoTokenizer.from_pretrained(where, **file)
 
 
 @contextmanager
@@ -54,6 +63,8 @@ def start_of_text(tokenizer: Any) -> int:
 
 def quiet_libraries() -> None:
     """Errors only, and no bars for loading a model or a file: those take no time."""
+    for name in ("torchao", "torch.utils._pytree"):  # where torchao is installed, transformers imports it
+        logging.getLogger(name).setLevel(logging.ERROR)
     import datasets
     import transformers
 

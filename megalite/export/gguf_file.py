@@ -95,13 +95,15 @@ def _left_out(name: str, config: Any) -> bool:
 
 
 def _gguf_names(names: list[str], config: Any) -> dict[str, str]:
-    """llama.cpp's name of each tensor, in its customary order. Raises: DataError for one it has none for."""
+    """llama.cpp's name of each tensor, by which they are sorted. Raises: DataError for one it has none for."""
     import gguf
 
     known = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    found = {name: known.get_name(name, (".weight", ".bias")) for name in names}
-    if unknown := [name for name, gguf_name in found.items() if gguf_name is None]:
-        raise DataError(f"tensor '{unknown[0]}' has no name in GGUF's llama; it would be lost")
+    found: dict[str, str] = {}
+    for name in names:
+        if (gguf_name := known.get_name(name, (".weight", ".bias"))) is None:
+            raise DataError(f"tensor '{name}' has no name in GGUF's llama; it would be lost")
+        found[name] = gguf_name
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 

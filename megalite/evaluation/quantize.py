@@ -1,0 +1,130 @@
+"""``tools/quantize.py``: a Hugging Face folder in int8 or as GGUF, with size and bits per byte before and after."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from megalite.config.errors import ConfigError, one_line_errors
+from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.evaluation import int8_weights
+from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte
+from megalite.evaluation.hf_folder import check_model_folder, load_model
+from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.export import gguf_file
+
+GGUF_PREFIX = "gguf-"
+FORMATS = (*int8_weights.FORMATS, *(GGUF_PREFIX + kind.replace("_", "-") for kind in gguf_file.KINDS))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One form of the model."""
+
+    path: str
+    format: str
+    weight_bytes: int
+    score: BitsPerByte | None
+    """None where no text was given."""
+
+
+@one_line_errors
+def main() -> None:
+    """Check, measure, write, measure again, and say both."""
+    parser = argparse.ArgumentParser(description="Write a smaller form of a Hugging Face folder, and measure the loss.")
+    parser.add_argument("model", type=Path, help="a Hugging Face folder")
+    parser.add_argument(
+        "output", type=Path, metavar="OUT", help="a folder for int8, FILE.gguf for GGUF; must not exist"
+    )
+    parser.add_argument("--format", required=True, metavar="|".join(FORMATS), help="of the matrices")
+    parser.add_argument("--text", nargs="+", metavar="GLOB", help="documents to measure bits per byte on")
+    parser.add_argument("--text_key", default="text")
+    parser.add_argument("--max_documents", type=int, default=20, help="of --text")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the table as JSON")
+    arguments = parser.parse_args()
+    texts = _checked_texts(arguments)
+    before = measure(arguments.model, "as it is", texts)
+    wider: tuple[str, ...] = ()
+    if arguments.format in int8_weights.FORMATS:
+        int8_weights.write_int8(
+            arguments.model, arguments.output, arguments.format, card(arguments.model, arguments.format)
+        )
+    else:
+        wider = gguf_file.write_gguf(arguments.model, arguments.output, gguf_kind(arguments.format)).wider
+    after = measure(arguments.output, arguments.format, texts)
+    print_table(before, after, wider, Console(soft_wrap=True))
+    if arguments.json:
+        write_json(arguments.json, {"before": asdict(before), "after": asdict(after), "f16_instead": list(wider)})
+
+
+def _checked_texts(arguments: argparse.Namespace) -> list[str]:
+    """The documents to measure on, after everything was checked. Raises: ConfigError, DataError, FileNotFoundError."""
+    form, output = arguments.format, arguments.output
+    if form not in FORMATS:
+        raise ConfigError(f"--format {form}: unknown; choose one of {', '.join(FORMATS)}")
+    if arguments.max_documents < 1:
+        raise ConfigError(f"--max_documents {arguments.max_documents}: give at least 1")
+    if not arguments.model.is_dir():
+        raise FileNotFoundError(f"{arguments.model}: no such model folder")
+    check_model_folder(str(arguments.model))
+    if output.exists():
+        raise ConfigError(f"{output}: exists; choose another OUT, or remove it")
+    if form.startswith(GGUF_PREFIX):
+        if output.suffix != ".gguf":
+            raise ConfigError(f"{output}: a GGUF is one file; give a name that ends in .gguf")
+        if not output.parent.is_dir():
+            raise ConfigError(f"{output}: its folder does not exist; make it, or choose another OUT")
+        gguf_file.check_gguf(arguments.model, gguf_kind(form))
+    else:
+        int8_weights.check_int8(arguments.model)
+    check_json_output(arguments.json)
+    if not arguments.text:
+        return []
+    documents = read_documents(expand_inputs(arguments.text), arguments.text_key)
+    return [document.text for document in islice(documents, arguments.max_documents)]
+
+
+def gguf_kind(form: str) -> str:
+    """``gguf-q8-0`` -> ``q8_0``."""
+    return form.removeprefix(GGUF_PREFIX).replace("-", "_")
+
+
+def measure(path: Path, form: str, texts: Sequence[str]) -> Measured:
+    """Bytes of the weights, and bits per byte computed in fp32 on the CPU, or as stored on an accelerator."""
+    score = None
+    if texts:
+        model, tokenizer = load_model(str(path))
+        score = bits_per_byte(model, tokenizer, texts)
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    return Measured(str(path), form, sum(file.stat().st_size for file in files), score)
+
+
+def card(folder: Path, form: str) -> str:
+    """README.md of the int8 folder: the source's own, and what was done."""
+    source = folder / "README.md"
+    own = source.read_text(encoding="utf-8") if source.is_file() else f"# {folder.resolve().name}\n"
+    return (
+        f"{own.rstrip()}\n\n## Quantisation\n\n{form}: {int8_weights.FORMATS[form]}; embeddings, head and norms as they "
+        f"were. By torchao {version('torchao')} with transformers {version('transformers')}, which load it again.\n"
+    )
+
+
+def print_table(before: Measured, after: Measured, wider: Sequence[str], console: Console) -> None:
+    """Size and bits per byte, before and after."""
+    table = Table("", "weights", "bits per byte", "path", title="quantised", title_justify="left")
+    for form in (before, after):
+        bits = f"{form.score.bits_per_byte:.4f}" if form.score else "not measured"
+        table.add_row(form.format, f"{form.weight_bytes:,} bytes", bits, form.path)
+    smaller = f"{after.weight_bytes / before.weight_bytes:.1%}"
+    worse = ""
+    if before.score and after.score:
+        worse = f"{after.score.bits_per_byte - before.score.bits_per_byte:+.5f}"
+    table.add_row("after / before", smaller, worse, "")
+    console.print(table)
+    if wider:
+        console.print(f"{len(wider)} matrices are f16: their rows are no multiple of 32", highlight=False)
