@@ -8,8 +8,10 @@ from typing import Any
 from tokenizers import AddedToken, pre_tokenizers, trainers
 
 from megalite.posttraining.chat_rows import Conversation
+from megalite.tokenizer.byte_level import byte_level_bpe
+from megalite.tokenizer.design import SPLITS
+from megalite.tokenizer.folder import write_tokenizer
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, special_tokens
-from megalite.tokenizer.train import _byte_level_bpe, write_tokenizer
 
 EXTRA = (
     "<|begin_of_text|>",
@@ -57,7 +59,7 @@ def write_model(folder: Path, positions: int = 256) -> Path:
 
     folder.mkdir(parents=True)
     special = [*special_tokens(0), *EXTRA, *GEMMA]
-    tokenizer = _byte_level_bpe()
+    tokenizer = byte_level_bpe([], [], SPLITS["triple"])
     trainer = trainers.BpeTrainer(
         vocab_size=384,
         special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],

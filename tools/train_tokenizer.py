@@ -1,4 +1,4 @@
-"""Train a byte-level BPE tokenizer: see ``--help``."""
+"""Train a tokenizer: see ``--help``."""
 
 from megalite.tokenizer.train import main
 

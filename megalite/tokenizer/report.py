@@ -1,40 +1,129 @@
-"""How well a vocabulary fits its text: compression by source, whole words, and a round trip."""
+"""How well a vocabulary fits its text: compression by source and language, whole words, tokens unused, a round trip."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from megalite.corpus.readers import Document
+from megalite.corpus.readers import read_documents
+from megalite.tokenizer.mix import Source
+from megalite.tokenizer.sample import read_records
 
-SOURCES_SHOWN = 8
+BATCH = 256
+RARE = 10
+"""A token seen less often than this in the report's text is rare: its embedding learns little."""
+EXAMPLES = 40
+SPACES = ("\u0120", "\u2581")
+"""How a leading space is written in byte-level and in sentencepiece vocabularies."""
 
 
-def design_report(tokenizer: Tokenizer, documents: Iterable[Document]) -> dict[str, Any]:
-    """Facts over a sample of documents; ``round_trip_failures`` must be 0 for a byte-level vocabulary."""
-    size, tokens, failures, count = Counter[str](), Counter[str](), 0, 0
-    used = Counter[int]()
-    for document in documents:
-        source = str(document.meta.get("source", document.path))
-        ids = tokenizer.encode(document.text, add_special_tokens=False).ids
-        size[source] += len(document.text.encode("utf-8", "replace"))
-        tokens[source] += len(ids)
-        used.update(ids)
-        failures += tokenizer.decode(ids, skip_special_tokens=False) != document.text
-        count += 1
-    words = sum(1 for token in tokenizer.get_vocab() if token.startswith("Ġ") and token[1:].isalpha())
+@dataclass
+class Compression:
+    """Counts over some documents."""
+
+    documents: int = 0
+    bytes: int = 0
+    characters: int = 0
+    words: int = 0
+    """Between white space; means little where a script writes none."""
+    tokens: int = 0
+
+    def add(self, text: str, tokens: int) -> None:
+        """Count one document."""
+        self.documents += 1
+        self.bytes += len(text.encode())
+        self.characters += len(text)
+        self.words += len(text.split())
+        self.tokens += tokens
+
+    def to_json(self) -> dict[str, float]:
+        """Counts and rates."""
+        tokens = max(1, self.tokens)
+        rates = {"bytes_per_token": self.bytes / tokens, "characters_per_token": self.characters / tokens}
+        return vars(self) | rates | {"tokens_per_word": self.tokens / max(1, self.words)}
+
+
+@dataclass
+class Measured:
+    """All of a report that comes from encoding its text."""
+
+    total: Compression = field(default_factory=Compression)
+    by_source: dict[str, Compression] = field(default_factory=dict)
+    by_language: dict[str, Compression] = field(default_factory=dict)
+    used: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    """Beginnings of the texts that came back changed."""
+    with_special: int = 0
+    """Documents that spell a special token, and get its id."""
+
+
+def measure(tokenizer: Tokenizer, report_text: Path, special: Sequence[str]) -> Measured:
+    """Encode and decode the report's text."""
+    seen = Measured()
+    numbers = {tokenizer.token_to_id(token) for token in special}
+    for batch in _batches(read_records(report_text)):
+        for record, ids, back in _there_and_back(tokenizer, batch):
+            text = record["text"]
+            seen.used.update(ids)
+            seen.total.add(text, len(ids))
+            seen.by_source.setdefault(record["source"], Compression()).add(text, len(ids))
+            seen.by_language.setdefault(record["lang"] or _language(text), Compression()).add(text, len(ids))
+            seen.with_special += not numbers.isdisjoint(ids)
+            if back != text:
+                seen.failures.append(text[:80])
+    return seen
+
+
+def round_trip(tokenizer: Tokenizer, sources: Iterable[Source], text_key: str) -> dict[str, Any]:
+    """Encode and decode every document of the corpus, uncut; ``changed`` must be 0 for a byte-level vocabulary."""
+    documents, changed = 0, list[str]()
+    paths = [path for source in sources for path in source.paths]
+    read = (
+        {"text": d.text, "place": f"{d.path}:{d.line}"} for d in read_documents(paths, text_key) if _is_text(d.text)
+    )
+    for batch in _batches(read):
+        documents += len(batch)
+        changed += [record["place"] for record, _, back in _there_and_back(tokenizer, batch) if back != record["text"]]
+    return {"documents": documents, "changed": len(changed), "places": changed[:EXAMPLES]}
+
+
+def design_report(tokenizer: Tokenizer, seen: Measured, special: Sequence[str]) -> dict[str, Any]:
+    """The facts as plain numbers and texts, those of the sample and of the sizes left out."""
+    ids = tokenizer.get_vocab_size()
+    learnt = range(len(special), ids)
+    unused = [number for number in learnt if not seen.used[number]]
+    rare = sorted((number for number in learnt if 0 < seen.used[number] < RARE), key=seen.used.__getitem__)
+    words = sum(1 for token in tokenizer.get_vocab() if token.startswith(SPACES) and token[1:].isalpha())
+
+    def shown(numbers: Iterable[int]) -> list[str]:
+        return [str(tokenizer.id_to_token(number)) for number in islice(numbers, EXAMPLES)]
+
+    def by_size(parts: dict[str, Compression]) -> dict[str, dict[str, float]]:
+        return {name: parts[name].to_json() for name in sorted(parts, key=lambda name: (-parts[name].bytes, name))}
+
     return {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "documents": count,
-        "bytes_per_token": size.total() / max(1, tokens.total()),
-        "bytes_per_token_by_source": {name: size[name] / max(1, tokens[name]) for name, _ in size.most_common()},
+        "vocab_size": ids,
+        "special_tokens": list(special),
+        **seen.total.to_json(),
+        "by_source": by_size(seen.by_source),
+        "by_language": by_size(seen.by_language),
         "whole_word_tokens": words,
-        "tokens_used": len(used),
-        "most_frequent": [tokenizer.id_to_token(number) for number, _ in used.most_common(20)],
-        "round_trip_failures": failures,
+        "tokens_used": len(seen.used),
+        "unused": {"count": len(unused), "last": shown(reversed(unused))},
+        "rare": {"below": RARE, "count": len(rare), "rarest": shown(rare)},
+        "most_frequent": [tokenizer.id_to_token(number) for number, _ in seen.used.most_common(EXAMPLES)],
+        "longest": sorted(tokenizer.get_vocab(with_added_tokens=False), key=lambda token: (-len(token), token))[
+            :EXAMPLES
+        ],
+        "round_trip_failures": len(seen.failures),
+        "round_trip_examples": seen.failures[:EXAMPLES],
+        "documents_with_special_tokens": seen.with_special,
     }
 
 
@@ -44,11 +133,60 @@ def print_report(report: dict[str, Any], console: Console, title: str) -> None:
     table.add_column(style="bold")
     table.add_column()
     table.add_row("vocabulary", f"{report['vocab_size']:,} ids, {report['whole_word_tokens']:,} words with their space")
-    table.add_row(
-        "compression", f"{report['bytes_per_token']:.3f} bytes a token over {report['documents']:,} documents"
-    )
-    by_source = list(report["bytes_per_token_by_source"].items())[:SOURCES_SHOWN]
-    table.add_row("by source", ", ".join(f"{name} {value:.2f}" for name, value in by_source))
-    table.add_row("used", f"{report['tokens_used']:,} of the ids occur in the sample")
+    table.add_row("learnt by", report["trainer"])
+    rates = f"{report['bytes_per_token']:.3f} bytes a token, {report['tokens_per_word']:.3f} tokens a word"
+    table.add_row("compression", f"{rates}, over {report['documents']:,} documents")
+    for kind in ("source", "language"):
+        parts = list(report[f"by_{kind}"].items())[:8]
+        table.add_row(f"by {kind}", ", ".join(f"{name} {part['bytes_per_token']:.2f}" for name, part in parts))
+    used = f"{report['tokens_used']:,} of the ids occur; {report['unused']['count']:,} learnt tokens do not"
+    table.add_row("used", f"{used}, {report['rare']['count']:,} less than {RARE} times")
     table.add_row("round trip", f"{report['round_trip_failures']} documents came back changed")
+    if whole := report.get("corpus_round_trip"):
+        table.add_row("whole corpus", f"{whole['changed']:,} of {whole['documents']:,} documents came back changed")
+    if report["documents_with_special_tokens"]:
+        table.add_row(
+            "note", f"{report['documents_with_special_tokens']:,} documents spell a special token, and get its id"
+        )
+    for row in report["embedding"]:
+        share = f"{row['parameters'] / 1e6:,.1f} M parameters, {row['share']:.1%} of {row['total'] / 1e6:,.0f} M"
+        table.add_row("embedding", f"{row['model']}: {share}")
     console.print(table)
+    if report["sweep"]:
+        sizes = Table(
+            "ids", "bytes a token", "tokens a word", *(row["model"] for row in report["embedding"]), title="sweep"
+        )
+        for size in report["sweep"]:
+            shares = [f"{row['share']:.1%}" for row in size["embedding"]]
+            sizes.add_row(
+                f"{size['vocab_size']:,}", f"{size['bytes_per_token']:.3f}", f"{size['tokens_per_word']:.3f}", *shares
+            )
+        console.print(sizes)
+
+
+def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    records = iter(records)
+    while batch := list(islice(records, BATCH)):
+        yield batch
+
+
+def _there_and_back(
+    tokenizer: Tokenizer, batch: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], list[int], str]]:
+    encoded = tokenizer.encode_batch_fast([record["text"] for record in batch], add_special_tokens=False)
+    ids = [encoding.ids for encoding in encoded]
+    yield from zip(batch, ids, tokenizer.decode_batch(ids, skip_special_tokens=False), strict=True)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _language(text: str) -> str:
+    from megalite.corpus.filter_language import languages_of
+
+    return next(iter(languages_of(text)), "unknown")

@@ -1,8 +1,14 @@
 """The tokens with a meaning, their ids, and the chat template that uses them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from megalite.config.errors import ConfigError
+
 PAD, END_OF_TEXT, TURN_START, TURN_END = "<|pad|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 NAMED = (PAD, END_OF_TEXT, TURN_START, TURN_END)
 """Ids 0 to 3. End of text is both bos and eos: it stands between documents. A byte-level vocabulary has no unknowns."""
+CHAT_TOKENS = (f"turn_start={TURN_START}", f"turn_end={TURN_END}")
 
 CHAT_TEMPLATE = """\
 {%- for message in messages %}
@@ -23,4 +29,58 @@ CHAT_TEMPLATE = """\
 
 def special_tokens(reserved: int) -> list[str]:
     """All special tokens in the order of their ids: the named ones, then slots for later use."""
-    return [*NAMED, *(f"<|reserved_{number}|>" for number in range(reserved))]
+    return SpecialTokens().in_order(reserved)
+
+
+def reserved_tokens(count: int) -> list[str]:
+    """Slots for later use: ids that exist and stand for nothing yet."""
+    return [f"<|reserved_{number}|>" for number in range(count)]
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Which token plays which role."""
+
+    pad: str = PAD
+    bos: str = END_OF_TEXT
+    eos: str = END_OF_TEXT
+    unk: str | None = None
+    """A sentencepiece vocabulary must have one; it never occurs, for what has no piece is spelt in bytes."""
+    others: tuple[str, ...] = CHAT_TOKENS
+    """``NAME=TOKEN`` or ``TOKEN``; a name becomes an attribute of the Hugging Face tokenizer."""
+
+    def roles(self) -> dict[str, str]:
+        """Role -> token, in transformers' names."""
+        found = {"pad_token": self.pad, "bos_token": self.bos, "eos_token": self.eos}
+        return found | ({"unk_token": self.unk} if self.unk is not None else {})
+
+    def extra(self) -> dict[str, str]:
+        """Name -> token, of the others that have a name."""
+        return {name: token for name, token in map(_named, self.others) if name is not None}
+
+    def in_order(self, reserved: int) -> list[str]:
+        """All tokens by id: pad, bos, eos where it is not bos, unk, the others, the reserved.
+
+        Raises: ConfigError where two of them are the same, or one is empty.
+        """
+        found = [self.pad, self.bos, *((self.eos,) if self.eos != self.bos else ())]
+        found += [self.unk] if self.unk is not None else []
+        found += [token for _, token in map(_named, self.others)] + reserved_tokens(reserved)
+        check_distinct(found)
+        return found
+
+
+def check_distinct(tokens: Sequence[str]) -> None:
+    """Raises: ConfigError where a token stands twice, is empty or is not text."""
+    seen = set[str]()
+    for token in tokens:
+        if not token.strip() or "\0" in token or any("\ud800" <= character <= "\udfff" for character in token):
+            raise ConfigError(f"special token {token!r}: must be a text that can be seen; give another")
+        if token in seen:
+            raise ConfigError(f"special token '{token}': is given twice; only bos and eos may be the same token")
+        seen.add(token)
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    name, equals, token = text.partition("=")
+    return (name, token) if equals and name.isidentifier() else (None, text)

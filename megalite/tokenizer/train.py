@@ -1,136 +1,186 @@
-"""Train a byte-level BPE vocabulary (Sennrich et al. 2016, arXiv:1508.07909) and write a folder for ``AutoTokenizer``."""
+"""Train a vocabulary from a sample of the mix and write a folder for ``AutoTokenizer``, with a report on its design."""
 
 import argparse
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from megalite.config.errors import ConfigError, DataError, one_line_errors
-from megalite.corpus.readers import Document, expand_inputs, read_documents
+from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.model import ModelConfig
 from megalite.corpus.whole_folder import check_output, whole_folder
-from megalite.tokenizer.report import design_report, print_report
-from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, END_OF_TEXT, PAD, TURN_END, TURN_START, special_tokens
-
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""The word pattern that cl100k and Llama 3 use (digits in groups of up to three): fast encoders know it."""
-WRITTEN = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "design_report.json",
-)
-BYTES = 256
-LONGEST_DOCUMENT = 100_000
-"""Characters of one document that are looked at, so that a single huge file does not shape the vocabulary."""
+from megalite.corpus.work_folder import work_folder, work_folder_of
+from megalite.tokenizer.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
+from megalite.tokenizer.folder import WRITTEN, write_tokenizer
+from megalite.tokenizer.mix import Source, sources_of, sources_of_mix
+from megalite.tokenizer.report import design_report, measure, print_report, round_trip
+from megalite.tokenizer.report_page import write_page
+from megalite.tokenizer.sample import Sample, Sampling, print_sample, take_sample
+from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, CHAT_TOKENS, END_OF_TEXT, PAD, SpecialTokens
+from megalite.tokenizer.sweep import embedding_shares, model_shapes
+from megalite.tokenizer.vocabulary import Made, learn_vocabularies
 
 
 @one_line_errors
 def main() -> None:
     """``tools/train_tokenizer.py``."""
-    parser = argparse.ArgumentParser(description="Train a byte-level BPE tokenizer.")
-    parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--vocab_size", type=int, required=True, help="ids in all, special tokens included")
-    parser.add_argument("--text_key", default="text")
-    parser.add_argument("--reserved", type=int, default=12, help="special tokens kept free for later use")
-    parser.add_argument("--max_bytes", type=int, default=1_000_000_000, help="sample at most so much, over all files")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    a = parser.parse_args()
+    a = _parser().parse_args()
+    if (a.mix is None) == (a.input is None):
+        raise ConfigError("--input, --mix: give one of the two")
+    if a.mix is not None and a.weights is not None:
+        raise ConfigError("--weights: the mix file has the weights; leave it out with --mix")
+    others = a.special_tokens if a.special_tokens is not None else () if a.chat_template else CHAT_TOKENS
+    design = Design(
+        vocab_size=a.vocab_size,
+        model=a.model,
+        digits=a.digits,
+        special=SpecialTokens(a.pad_token, a.bos_token, a.eos_token, a.unk_token, tuple(others)),
+        reserved=a.reserved,
+        pad_to_multiple=a.pad_to_multiple,
+        chat_template=read_chat_template(a.chat_template) if a.chat_template else CHAT_TEMPLATE,
+        trainer=a.trainer,
+    ).check()
+    sampling = Sampling(a.sample_bytes, a.document_characters, a.text_key)
+    shapes = model_shapes(a.hidden_size, a.config)
     train_tokenizer(
-        a.input, a.output, a.vocab_size, Console(soft_wrap=True), a.text_key, a.reserved, a.max_bytes, a.overwrite
+        sources_of_mix(a.mix) if a.mix is not None else sources_of(a.input, a.weights),
+        a.output,
+        design,
+        Console(soft_wrap=True),
+        sampling,
+        a.sweep,
+        shapes,
+        a.check_corpus,
+        a.overwrite,
     )
 
 
 def train_tokenizer(
-    inputs: list[str],
+    inputs: Sequence[str] | Sequence[Source],
     output: Path,
-    vocab_size: int,
+    design: Design | int,
     console: Console,
-    text_key: str = "text",
-    reserved: int = 12,
-    max_bytes: int = 1_000_000_000,
+    sampling: Sampling | None = None,
+    sweep: Sequence[int] = (),
+    shapes: Sequence[tuple[str, ModelConfig]] | None = None,
+    check_corpus: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Write the folder ``output``, as a whole or not at all.
 
-    Raises: FileNotFoundError; ConfigError for a vocabulary too small; DataError where the output exists or the corpus has
+    Args:
+        inputs: globs, each file in proportion to its text; or sources with their weights.
+        design: what is wanted; a number is the size of a byte-level BPE.
+        sweep: other sizes to report on.
+        shapes: models whose share of parameters in the embedding is reported; usual ones by default.
+        check_corpus: encode and decode every document, not only those of the report.
+
+    Raises: FileNotFoundError; ConfigError for a design that cannot be; DataError where the output exists or the corpus has
         too little text for so many tokens.
     """
-    if reserved < 0 or max_bytes < 1:
-        raise ConfigError(f"--reserved {reserved}, --max_bytes {max_bytes}: give at least 0 slots and 1 byte")
-    special = special_tokens(reserved)
-    if vocab_size <= BYTES + len(special):
-        raise ConfigError(
-            f"--vocab_size {vocab_size}: {BYTES} bytes and {len(special)} special tokens alone need "
-            f"{BYTES + len(special)}; give a larger vocabulary"
-        )
+    design = (Design(design) if isinstance(design, int) else design).check()
+    sweep = sorted(set(sweep))
+    others = [replace(design, vocab_size=size).check() for size in sweep]
+    sampling = sampling or Sampling()
+    sampling.check()
+    shapes = model_shapes(None, None) if shapes is None else shapes
     check_output(output, WRITTEN, overwrite)
-    paths = expand_inputs(inputs)
-    tokenizer = _byte_level_bpe()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=console.is_terminal,
-    )
-    tokenizer.train_from_iterator((document.text for document in sample(paths, text_key, max_bytes)), trainer)
-    if (reached := tokenizer.get_vocab_size()) != vocab_size:
-        raise DataError(
-            f"{', '.join(inputs)}: gives {reached} tokens, --vocab_size {vocab_size} was asked for; take more text or a "
-            f"smaller vocabulary"
-        )
-    report = design_report(tokenizer, sample(paths, text_key, max_bytes // 20))
-    with whole_folder(output) as partial:
-        write_tokenizer(tokenizer, partial)
-        (partial / "design_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    sources = [each for each in inputs if isinstance(each, Source)] or sources_of([str(each) for each in inputs], None)
+    special = design.special_in_order()
+    with _scratch(output) as folder:
+        sample = take_sample(sources, sampling, folder, console)
+        print_sample(sample, sampling, console)
+        with console.status(f"training {design.total:,} ids"):
+            made = learn_vocabularies(sample, [design, *others])
+        tokenizer, model, trainer = made[0]
+        with console.status("report"):
+            report = {
+                "model": design.model,
+                "digits": design.digits_rule,
+                "trainer": trainer,
+                "sample": [asdict(book) for book in sample.books],
+                **design_report(tokenizer, measure(tokenizer, sample.report, special), special),
+                "embedding": embedding_shares(shapes, design.total),
+                "sweep": [_size(*pair, sample, shapes) for pair in zip(others, made[1:], strict=True)],
+            }
+            if check_corpus:
+                report["corpus_round_trip"] = round_trip(tokenizer, sources, sampling.text_key)
+        with whole_folder(output) as partial:
+            write_tokenizer(tokenizer, partial, design.special, design.chat_template)
+            if model is not None:
+                (partial / "tokenizer.model").write_bytes(model)
+            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+            (partial / "design_report.json").write_text(text, encoding="utf-8")
+            write_page(partial / "design_report.html", report)
     print_report(report, console, str(output))
 
 
-def sample(paths: list[Path], text_key: str, max_bytes: int) -> Iterator[Document]:
-    """Documents up to ``max_bytes`` in all, from every file in proportion to its size."""
-    total = sum(path.stat().st_size for path in paths)
-    for path in paths:
-        share, taken = max_bytes * path.stat().st_size / max(1, total), 0
-        for document in read_documents([path], text_key):
-            if taken >= share:
-                break
-            text = document.text[:LONGEST_DOCUMENT]
-            taken += len(text.encode("utf-8", "replace"))
-            yield document._replace(text=text)
+def _size(design: Design, made: Made, sample: Sample, shapes: Sequence[tuple[str, ModelConfig]]) -> dict[str, Any]:
+    total = measure(made[0], sample.report, ()).total.to_json()
+    rates = {"bytes_per_token": total["bytes_per_token"], "tokens_per_word": total["tokens_per_word"]}
+    return {"vocab_size": design.total, **rates, "embedding": embedding_shares(shapes, design.total)}
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """The files by which transformers, TRL and vLLM load a fast tokenizer."""
-    roles = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": PAD}
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": 10**9,
-        "clean_up_tokenization_spaces": False,
-        "add_bos_token": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "extra_special_tokens": {"turn_start": TURN_START, "turn_end": TURN_END},
-        **roles,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "special_tokens_map.json").write_text(json.dumps(roles, indent=2) + "\n")
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+@contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """A folder for the sample beside the output, which is gone afterwards whatever happens."""
+    with work_folder(work_folder_of(output), "sample") as folder:
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
 
 
-def _byte_level_bpe() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Train a tokenizer and report on its design.")
+    text = parser.add_argument_group("text")
+    text.add_argument("--input", nargs="+", metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet")
+    text.add_argument(
+        "--weights", nargs="+", type=float, metavar="W", help="one for each --input: its share of the bytes"
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
+    text.add_argument(
+        "--mix", type=Path, metavar="YAML", help="sources with names, inputs and weights, instead of --input"
+    )
+    text.add_argument("--text_key", default="text")
+    text.add_argument(
+        "--sample_bytes", "--max_bytes", type=int, default=Sampling.sample_bytes, help="of all inputs together, at most"
+    )
+    text.add_argument(
+        "--document_characters", type=int, default=Sampling.document_characters, help="a longer document is cut"
+    )
+    wanted = parser.add_argument_group("vocabulary")
+    wanted.add_argument("--output", type=Path, required=True, metavar="DIR")
+    wanted.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    wanted.add_argument("--model", choices=ALGORITHMS, default="bpe", help="byte-level BPE, or a sentencepiece model")
+    wanted.add_argument("--vocab_size", type=int, required=True, help="ids in all, special tokens included")
+    wanted.add_argument("--pad_to_multiple", type=int, default=1, metavar="M", help="fill up with reserved tokens")
+    wanted.add_argument(
+        "--digits", choices=tuple(SPLITS), help="how runs of digits may be joined (triple; single in spm)"
+    )
+    wanted.add_argument(
+        "--trainer", choices=TRAINERS, default="auto", help="of byte-level BPE; all give the same tokens"
+    )
+    special = parser.add_argument_group("tokens with a meaning")
+    special.add_argument("--pad_token", default=PAD)
+    special.add_argument("--bos_token", default=END_OF_TEXT)
+    special.add_argument("--eos_token", default=END_OF_TEXT)
+    special.add_argument("--unk_token", help="none in byte-level BPE, <unk> in sentencepiece")
+    special.add_argument(
+        "--special_tokens", nargs="*", metavar="[NAME=]TOKEN", help="others; by default the two of the chat template"
+    )
+    special.add_argument("--reserved", type=int, default=Design.reserved, help="special tokens kept free for later use")
+    special.add_argument("--chat_template", type=Path, metavar="FILE", help="Jinja; ChatML by default")
+    report = parser.add_argument_group("report")
+    report.add_argument("--sweep", nargs="+", type=int, default=[], metavar="N", help="other sizes to report on")
+    report.add_argument(
+        "--hidden_size", nargs="+", type=int, metavar="H", help="widths to tell the embedding's share for"
+    )
+    report.add_argument("--config", type=Path, metavar="YAML", help="a run or model section, for the same")
+    report.add_argument("--check_corpus", action="store_true", help="encode and decode every document of the inputs")
+    return parser

@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.installed_docs import installed_documents
+from megalite.tokenizer.design import Design
 from megalite.tokenizer.export import export_tokenizer
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.train import train_tokenizer
@@ -69,7 +70,10 @@ def test_training_is_reproducible_and_reports_on_its_design(corpus: Path, folder
     assert report["vocab_size"] == 600
     assert report["round_trip_failures"] == 0
     assert 1.5 < report["bytes_per_token"] < 5
-    assert report["bytes_per_token_by_source"]
+    assert all(1.0 < part["bytes_per_token"] < 6 for part in report["by_source"].values())
+    assert report["by_language"]
+    page = (folder / "design_report.html").read_text()
+    assert "600 ids" in page and not any(f"<{tag}" in page for tag in ("script", "link", "img", "iframe"))
 
 
 def test_what_cannot_be_trained_is_refused(corpus: Path, folder: Path, tmp_path: Path) -> None:
@@ -77,13 +81,13 @@ def test_what_cannot_be_trained_is_refused(corpus: Path, folder: Path, tmp_path:
         train_tokenizer([str(corpus)], tmp_path / "x", 272, QUIET)
     with pytest.raises(DataError, match="exists"):
         train_tokenizer([str(corpus)], folder, 600, QUIET)
-    with pytest.raises(ConfigError, match="--reserved -1, --max_bytes 5: give at least"):
-        train_tokenizer([str(corpus)], tmp_path / "x", 600, QUIET, reserved=-1, max_bytes=5)
+    with pytest.raises(ConfigError, match="--reserved -1, --pad_to_multiple 1: give at least"):
+        train_tokenizer([str(corpus)], tmp_path / "x", Design(600, reserved=-1), QUIET)
     with pytest.raises(DataError, match="is a file, and a folder is to be written"):
         train_tokenizer([str(corpus)], corpus, 600, QUIET, overwrite=True)
     small = tmp_path / "small.txt"
     small.write_text("a b c")
-    with pytest.raises(DataError, match=r"gives 27. tokens, --vocab_size 5000 was asked for"):
+    with pytest.raises(DataError, match=r"gives 27\d tokens, --vocab_size 5000 was asked for"):
         train_tokenizer([str(small)], tmp_path / "x", 5000, QUIET)
     assert not list(tmp_path.glob("x*"))
 

@@ -1,0 +1,73 @@
+"""Which files a vocabulary is trained on, and how much of each: globs with weights, or a YAML file of sources."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat
+
+from megalite.config.errors import ConfigError
+from megalite.config.load import read_yaml, validate
+from megalite.config.section import Section
+from megalite.corpus.readers import expand_inputs
+
+
+class MixSource(Section):
+    """One source of a mix file."""
+
+    name: str | None = None
+    """None: the first glob."""
+    input: tuple[str, ...] = Field(min_length=1)
+    """Globs, seen from where the command runs."""
+    weight: PositiveFloat = 1.0
+    """Share of the sample's bytes, relative to the other sources."""
+
+
+class Mix(Section):
+    """A mix file: ``sources:`` with ``name``, ``input`` and ``weight`` each."""
+
+    sources: tuple[MixSource, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that share one weight."""
+
+    name: str
+    paths: tuple[Path, ...]
+    weight: float
+
+
+def sources_of(inputs: Sequence[str], weights: Sequence[float] | None) -> list[Source]:
+    """One source a glob where there are weights; else one source of all, each file in proportion to its text.
+
+    Raises: ConfigError where counts differ or a weight is not positive; FileNotFoundError; DataError.
+    """
+    if weights is None:
+        return [Source("all", tuple(expand_inputs(inputs)), 1.0)]
+    if len(weights) != len(inputs):
+        raise ConfigError(f"--weights: {len(weights)} for {len(inputs)} inputs; give one weight for each --input")
+    if bad := [weight for weight in weights if not 0.0 < weight < float("inf")]:
+        raise ConfigError(f"--weights {bad[0]}: must be a positive number; leave out what is not wanted")
+    return _distinct([Source(p, tuple(expand_inputs([p])), w) for p, w in zip(inputs, weights, strict=True)])
+
+
+def sources_of_mix(path: Path) -> list[Source]:
+    """The sources of a mix file. Raises: as :func:`sources_of`."""
+    mix = validate(Mix, read_yaml(path), str(path))
+    return _distinct(
+        [Source(each.name or each.input[0], tuple(expand_inputs(each.input)), each.weight) for each in mix.sources]
+    )
+
+
+def _distinct(sources: list[Source]) -> list[Source]:
+    """Raises: ConfigError where a name or a file stands in two sources, so that its weight would not be clear."""
+    names, holders = set[str](), dict[Path, str]()
+    for source in sources:
+        if source.name in names:
+            raise ConfigError(f"source '{source.name}': is given twice; give it once, with the sum of the weights")
+        names.add(source.name)
+        for path in source.paths:
+            if (other := holders.setdefault(path.resolve(), source.name)) != source.name:
+                raise ConfigError(f"{path}: is in '{other}' and in '{source.name}'; give it to one of them")
+    return sources

@@ -1,0 +1,51 @@
+"""What another size of the vocabulary would give: compression, and parameters that the embedding takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from megalite.config.errors import ConfigError
+from megalite.config.load import read_yaml, validate
+from megalite.config.model import ModelConfig
+from megalite.config.parameters import total_parameters
+
+USUAL_SIZES = (512, 2048, 4096)
+WIDTH_PER_LAYER = 64
+"""A model of which only H is known is taken to have H / 64 layers and a SwiGLU of 8/3 H: 12 * H**2 parameters a layer."""
+
+
+def model_shapes(hidden_sizes: Sequence[int] | None, config: Path | None) -> list[tuple[str, ModelConfig]]:
+    """The models whose embedding share is told: that of a YAML, and Llamas of these widths.
+
+    Raises: ConfigError, FileNotFoundError.
+    """
+    shapes = []
+    if config is not None:
+        values = read_yaml(config)
+        section = values.get("model", values)
+        if not isinstance(section, dict):
+            raise ConfigError(f"{config}: 'model' is not a section; give a run's YAML or its model section")
+        shapes.append((config.name, validate(ModelConfig, section, str(config))))
+    for size in hidden_sizes or (USUAL_SIZES if config is None else ()):
+        if size < WIDTH_PER_LAYER or size % WIDTH_PER_LAYER:
+            raise ConfigError(f"--hidden_size {size}: give a multiple of {WIDTH_PER_LAYER}, or the model with --config")
+        layers = size // WIDTH_PER_LAYER
+        shape = ModelConfig(
+            vocab_size=1,
+            hidden_size=size,
+            intermediate_size=size * 8 // 3,
+            num_hidden_layers=layers,
+            num_attention_heads=layers,
+        )
+        shapes.append((f"H {size}, {layers} layers", shape))
+    return shapes
+
+
+def embedding_shares(shapes: Sequence[tuple[str, ModelConfig]], vocab_size: int) -> list[dict[str, Any]]:
+    """Embedding and head (one where they are tied) with so many rows, beside all parameters."""
+    rows = []
+    for name, shape in shapes:
+        total = total_parameters(shape.model_copy(update={"vocab_size": vocab_size}))
+        own = vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
+        rows.append({"model": name, "parameters": own, "total": total, "share": own / total})
+    return rows
