@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +95,12 @@ def ask_tasks(
 
 
 def load_tasks(task: AskedTask, manager: Any) -> dict[str, Any]:
-    """lm-eval's task objects by name, with their documents. Raises: DataError where they cannot be got."""
+    """lm-eval's task and group objects, with their documents. Raises: DataError where they cannot be got."""
     import datasets.exceptions
 
     with quiet():
         try:
-            return dict(manager.load([task.spec])["tasks"])
+            return dict(manager.load([task.spec]))
         except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
             raise DataError(
                 f"--tasks {task.name}: its data is on the hub, which does not answer ({_first_line(error)}); give --data "
@@ -115,7 +116,7 @@ def load_tasks(task: AskedTask, manager: Any) -> dict[str, Any]:
 
 def task_facts(task: AskedTask, manager: Any) -> dict[str, Any]:
     """What a task is: source, files, notes, and a hash over its prompts' templates and all its documents."""
-    loaded = load_tasks(task, manager)
+    loaded = load_tasks(task, manager)["tasks"]
     parts = []
     for name, one in sorted(loaded.items()):
         config = {key: value for key, value in one.dump_config().items() if key not in ("dataset_kwargs", "metadata")}
@@ -141,22 +142,10 @@ def measure(
     loaded: Any, task: AskedTask, manager: Any, options: LmEvalOptions, journal: Journal
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The figures of a task (of a group: of each member too) and its items. Raises: DataError."""
-    import lm_eval
-
-    tasks = load_tasks(task, manager)
-    _check_room(loaded, tasks)
     loaded.journal = journal
-    with quiet(), _local_rank_0():
-        found = lm_eval.simple_evaluate(
-            model=loaded,
-            tasks=[task.spec],
-            num_fewshot=options.num_fewshot,
-            limit=options.limit,
-            apply_chat_template=options.apply_chat_template,
-            bootstrap_iters=BOOTSTRAP,
-            task_manager=manager,
-            verbosity="ERROR",
-        )
+    tasks = load_tasks(task, manager)
+    _check_room(loaded, tasks["tasks"])
+    found = run_tasks(loaded, tasks, options)
     samples = found["samples"]
     result = {key: found[key] for key in ("higher_is_better", "n-shot", "versions", "n-samples")}
     result["group_subtasks"] = found.get("group_subtasks", {})
@@ -164,9 +153,40 @@ def measure(
         name: _plain(metrics) for name, metrics in (found["results"] | found.get("groups", {})).items()
     }
     result["chance"] = {
-        name: chance for name, one in tasks.items() if (chance := _chance(one, samples.get(name, []))) is not None
+        name: chance
+        for name, one in tasks["tasks"].items()
+        if (chance := _chance(one, samples.get(name, []))) is not None
     }
     return result, [item for name, rows in samples.items() for item in _items(name, rows)]
+
+
+def run_tasks(loaded: Any, tasks: dict[str, Any], options: LmEvalOptions) -> dict[str, Any]:
+    """What ``lm_eval.simple_evaluate`` gives with its default seeds, less the minutes in which it describes the machine."""
+    import random
+
+    import lm_eval
+    import numpy
+    import torch
+    from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+
+    random.seed(DEFAULT_RANDOM_SEED)
+    numpy.random.seed(DEFAULT_OTHER_SEED)
+    torch.manual_seed(DEFAULT_OTHER_SEED)
+    for one in tasks["tasks"].values():
+        fixed = one.get_config("num_fewshot")
+        if fixed is None or (fixed != 0 and options.num_fewshot is not None):
+            one.set_config(key="num_fewshot", value=options.num_fewshot or 0)
+        one.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    with quiet():
+        return lm_eval.evaluate(
+            lm=loaded,
+            task_dict=tasks,
+            limit=options.limit,
+            apply_chat_template=options.apply_chat_template,
+            fewshot_as_multiturn=True,
+            bootstrap_iters=BOOTSTRAP,
+        )
 
 
 def _items(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -200,19 +220,6 @@ def quiet() -> Iterator[None]:
     """Without what lm-eval prints between the lines; its results are printed by us."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-@contextlib.contextmanager
-def _local_rank_0() -> Iterator[None]:
-    """lm-eval gives its results on local rank 0 only; all ranks have the same ones here."""
-    import os
-
-    was = os.environ.pop("LOCAL_RANK", None)
-    try:
-        yield
-    finally:
-        if was is not None:
-            os.environ["LOCAL_RANK"] = was
 
 
 def _first_line(error: Any) -> str:

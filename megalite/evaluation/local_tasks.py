@@ -98,7 +98,7 @@ def write_local_task(
     fixed = shipped.get("num_fewshot")
     shots = fixed if num_fewshot is None or fixed == 0 else num_fewshot  # lm-eval lets a 0 of the task file stand
     if shots and set(found.files) == {found.evaluated}:
-        notes.append("no train file: the examples come from the evaluated file, never the item itself")
+        notes.append("the examples come from the evaluated file itself; there is no train file")
     _write_yaml(output / f"{name}.yaml", task)
     return AskedTask(name, name, source, hashes, tuple(notes))
 
@@ -114,7 +114,7 @@ def _splits(shipped: dict[str, Any], name: str, found: SplitFiles, output: Path)
     names = {key: shipped.get(key) for key in ("training_split", "validation_split", "test_split", "fewshot_split")}
     data_files = {split: str((output / f"{name}.{split}.jsonl").resolve()) for split in found.files}
     changed: dict[str, str | None] = {key: None for key, split in names.items() if split and split not in found.files}
-    if set(found.files) == {"test"}:
+    if changed and set(found.files) == {"test"}:
         changed["fewshot_split"] = "test"  # lm-eval keeps an item out of its own examples only where the split is named
     return {"dataset_kwargs": {"data_files": data_files}} | changed
 
