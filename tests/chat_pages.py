@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from megalite.evaluation.chat_guard import Guard
 from megalite.evaluation.chat_line import Turns
 from megalite.evaluation.chat_server import chat_app
 from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.token_stream import Tally
+from megalite.evaluation.piece_stream import Tally
 
 PATIENCE = 20
 """Seconds after which a test that waits has failed."""
@@ -31,7 +31,7 @@ class ScriptedModel:
         self.running = self.most_running = 0
         self.hold, self.go = False, threading.Event()
 
-    def reply(self, turns: Turns, settings: GenerationSettings, tally: Tally) -> Iterator[str]:
+    def reply(self, turns: Turns, settings: GenerationSettings, tally: Tally) -> Generator[str, None, None]:
         self.asked.append((turns, settings))
         self.running += 1
         self.most_running = max(self.running, self.most_running)

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,13 @@ def main() -> None:
     guard = Guard.of(arguments.host, arguments.token)
     with open_port(arguments.host, arguments.port) as listening:
         model, tokenizer = load_chat_model(arguments.model)
+        import torch
         from aiohttp import web
 
         from megalite.evaluation.chat_server import chat_app
 
+        torch.manual_seed(arguments.seed)  # once: the same question again may have another answer
+        settings = replace(settings, seed=None)
         name = shown_name(arguments.model)
         app = chat_app(
             lambda turns, chosen, tally: stream_reply(model, tokenizer, turns, chosen, tally=tally),

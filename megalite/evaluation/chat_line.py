@@ -4,16 +4,16 @@ import asyncio
 import sys
 import threading
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.token_stream import Tally
+from megalite.evaluation.piece_stream import Tally
 
 Turns = list[dict[str, str]]
-Reply = Callable[[Turns, GenerationSettings, Tally], Iterator[str]]
+Reply = Callable[[Turns, GenerationSettings, Tally], Generator[str, None, None]]
 """A generator of the reply's pieces; closing it ends the work."""
 LONGEST_LINE = 32
 
@@ -65,7 +65,7 @@ class ChatLine:
     ) -> None:
         tally = Tally()
         try:
-            with closing(self._reply(turns, settings, tally)) as pieces:  # type: ignore[type-var]
+            with closing(self._reply(turns, settings, tally)) as pieces:
                 for piece in pieces:
                     if gone.is_set():
                         return
