@@ -69,13 +69,16 @@ class Decontaminate(Contamination):
 
 
 class TrainTokenizer(Section):
-    """A byte-level BPE vocabulary from the training shards; see ``tools/train_tokenizer.py``."""
+    """A vocabulary from the training shards; ``tools/train_tokenizer.py`` has the same options."""
 
     vocab_size: PositiveInt
+    model: Literal["bpe", "sentencepiece_unigram", "sentencepiece_bpe"] = "bpe"
+    digits: Literal["single", "triple", "free"] | None = None
     reserved: int = Field(default=12, ge=0)
     """Special tokens kept free for later use."""
-    max_bytes: PositiveInt = 1_000_000_000
-    """Sample at most so much."""
+    pad_to_multiple: PositiveInt = 1
+    sample_bytes: PositiveInt = 1_000_000_000
+    """Text to learn from, at most."""
 
 
 class Tokenize(Section):

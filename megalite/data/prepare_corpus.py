@@ -17,7 +17,9 @@ from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
 from megalite.corpus.recipe import Recipe, Tokenize
 from megalite.corpus.scores import score_corpus
 from megalite.data.preprocess import preprocess
+from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
+from megalite.tokenizer.sample import Sampling
 from megalite.tokenizer.train import train_tokenizer
 
 ENGINES = ("local", "ray", "slurm")
@@ -95,20 +97,12 @@ def tokenize_corpus(
     if not tokenizer.exists():
         if how.train is None:
             raise FileNotFoundError(f"{tokenizer}: no such tokenizer; check tokenize.tokenizer, or let train make one")
-        train = how.train
-        train_tokenizer(
-            [f"{corpus}/train-*.jsonl.zst"],
-            tokenizer,
-            train.vocab_size,
-            console,
-            reserved=train.reserved,
-            max_bytes=train.max_bytes,
-        )
+        design = Design(**how.train.model_dump(exclude={"sample_bytes"}))
+        sampling = Sampling(sample_bytes=how.train.sample_bytes)
+        train_tokenizer([f"{corpus}/train-*.jsonl.zst"], tokenizer, design, console, sampling)
     for side, prefix in prefixes.items():
         shards = [f"{corpus}/{side}-*.jsonl.zst"]
-        preprocess(
-            shards, tokenizer, prefix, console, workers, append_eod=how.append_eod, eod_token=how.eod_token
-        )  # fmt: skip
+        preprocess(shards, tokenizer, prefix, console, workers, append_eod=how.append_eod, eod_token=how.eod_token)
 
 
 if __name__ == "__main__":
