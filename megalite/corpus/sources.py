@@ -1,6 +1,7 @@
 """The documents of a recipe's sources."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from megalite.config.errors import DataError
@@ -23,13 +24,24 @@ def all_documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
         yield from source_documents(recipe, number, None, 0, report)
 
 
+def dataset_parts(source: HubDataset) -> tuple[int, int]:
+    """Into how many parts a dataset can be cut, its files, and its bytes; 0 where nobody says how many.
+
+    One part where only the beginning is wanted. Raises: DataError.
+    """
+    stream = _hub_stream(source)
+    size = stream.info.dataset_size or 0
+    return (1, 0) if source.max_documents is not None else (stream.num_shards, size)
+
+
 def source_documents(
-    recipe: Recipe, number: int, inputs: Inputs | None, unit: int, report: ReadReport
+    recipe: Recipe, number: int, inputs: Inputs | None, unit: int, report: ReadReport, parts: int = 1
 ) -> Iterator[Document]:
     """The documents of one source, encodings repaired where the recipe asks for it.
 
     Args:
         inputs: its files cut into units, of which only ``unit`` is read; all of them where it is None.
+        parts: a dataset is cut into so many, of which only the one with the number ``unit`` is read.
 
     Raises: DataError at the first malformed place where ``on_error`` is ``fatal``, and where a file has changed.
     """
@@ -37,7 +49,7 @@ def source_documents(
     if isinstance(source, InstalledDocs):
         documents = installed_documents(source.max_bytes)
     elif isinstance(source, HubDataset):
-        documents = _hub_documents(source, recipe.on_error, report)
+        documents = _hub_documents(source, unit, parts, recipe.on_error, report)
     elif inputs is None:
         documents = read_documents(expand_inputs(source.paths), source.text_key, recipe.on_error, report)
     else:
@@ -52,22 +64,36 @@ def _repaired(document: Document) -> Document:
     return document._replace(text=ftfy.fix_text(document.text, uncurl_quotes=False, normalization=None))
 
 
-def _hub_documents(source: HubDataset, on_error: OnError, report: ReadReport) -> Iterator[Document]:
-    for number, row in enumerate(_hub_rows(source), start=1):
+def _hub_documents(
+    source: HubDataset, part: int, parts: int, on_error: OnError, report: ReadReport
+) -> Iterator[Document]:
+    name = source.name if parts == 1 else f"{source.name}[{part}/{parts}]"
+    for number, row in enumerate(_hub_rows(source, part, parts), start=1):
         text = row.get(source.text_key)
         if isinstance(text, str):
-            yield Document(text, {"source": source.name}, source.name, number)
+            yield Document(text, {"source": source.name}, name, number)
         else:
             reason = f"no text under '{source.text_key}'; the keys are {', '.join(list(row)[:8])}"
-            report.add_malformed(f"{source.name}:{number}", reason, on_error)
+            report.add_malformed(f"{name}:{number}", reason, on_error)
 
 
-def _hub_rows(source: HubDataset) -> Iterator[dict[str, Any]]:
+def _hub_rows(source: HubDataset, part: int, parts: int) -> Iterator[dict[str, Any]]:
+    stream = _hub_stream(source)
+    with _told(source):
+        yield from stream.shard(parts, part) if source.max_documents is None else stream.take(source.max_documents)
+
+
+def _hub_stream(source: HubDataset) -> Any:
     import datasets
 
+    with _told(source):
+        return datasets.load_dataset(source.name, source.subset, split=source.split, streaming=True)
+
+
+@contextmanager
+def _told(source: HubDataset) -> Iterator[None]:
     try:
-        stream = datasets.load_dataset(source.name, source.subset, split=source.split, streaming=True)
-        yield from stream if source.max_documents is None else stream.take(source.max_documents)
+        yield
     except Exception as error:  # the hub's client raises its own kinds for no network, no such name, no access
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"dataset '{source.name}': cannot be read: {reason}") from None

@@ -10,8 +10,8 @@ from megalite.corpus.eval_items import find_eval_files
 from megalite.corpus.filter_classifier import ClassifierFilter
 from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_file
 from megalite.corpus.readers import Document, ReadReport
-from megalite.corpus.recipe import Files, InstalledDocs, Recipe
-from megalite.corpus.sources import source_documents
+from megalite.corpus.recipe import Files, HubDataset, InstalledDocs, Recipe
+from megalite.corpus.sources import dataset_parts, source_documents
 
 SMALLEST_UNIT, LARGEST_UNIT = 2 << 20, 64 << 20
 UNITS_WANTED, MOST_UNITS = 64, 4096
@@ -21,7 +21,7 @@ PARTITION_BYTES = 4 << 30
 MOST_PARTS = 256
 """Of the shuffle's buckets and of the parts of any other work over all documents."""
 SOURCE_BYTES = 32 << 20
-"""Taken for a source whose size is not known before."""
+"""Taken for a source, or a part of one, whose size is not known before."""
 
 
 class PlantPlan(Section):
@@ -31,6 +31,8 @@ class PlantPlan(Section):
     output: str
     inputs: tuple[Inputs | None, ...]
     """Of every source; None where it is not files."""
+    parts: tuple[int, ...]
+    """Of every source; more than 1 of a dataset of several files."""
     eval_sets: tuple[InputFile, ...]
     classifiers: tuple[InputFile, ...]
     buckets: int
@@ -44,13 +46,13 @@ class PlantPlan(Section):
         return [
             (source, unit)
             for source, inputs in enumerate(self.inputs)
-            for unit in range(len(inputs.units) if inputs is not None else 1)
+            for unit in range(len(inputs.units) if inputs is not None else self.parts[source])
         ]
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[Document]:
         """Every document of a unit. Raises: DataError where a source is damaged or not what it was."""
         source, inner = self.units[unit]
-        return source_documents(self.recipe, source, self.inputs[source], inner, report)
+        return source_documents(self.recipe, source, self.inputs[source], inner, report, self.parts[source])
 
     def check_beside(self) -> None:
         """Raises: DataError where an evaluation set or a classifier is not what it was."""
@@ -68,11 +70,14 @@ def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
     ]
     classifiers = [Path(item.model) for item in recipe.filters if isinstance(item, ClassifierFilter)]
     eval_sets = find_eval_files(recipe.decontaminate.against) if recipe.decontaminate is not None else []
-    total = sum(_bytes(source, found) for source, found in zip(recipe.sources, inputs, strict=True))
+    parts = [dataset_parts(source) if isinstance(source, HubDataset) else (1, 0) for source in recipe.sources]
+    found = zip(recipe.sources, inputs, parts, strict=True)
+    total = sum(_bytes(source, files, *cut) for source, files, cut in found)
     return PlantPlan(
         recipe=recipe.text,
         output=str(output.resolve()),
         inputs=tuple(inputs),
+        parts=tuple(min(MOST_UNITS, count) for count, _ in parts),
         eval_sets=tuple(map(input_file, eval_sets)),
         classifiers=tuple(map(input_file, classifiers)),
         buckets=min(MOST_PARTS, max(1, total // BUCKET_BYTES)),
@@ -84,7 +89,7 @@ def _unit_bytes(total: int) -> int:
     return max(min(LARGEST_UNIT, max(SMALLEST_UNIT, total // UNITS_WANTED)), total // MOST_UNITS)
 
 
-def _bytes(source: object, inputs: Inputs | None) -> int:
+def _bytes(source: object, inputs: Inputs | None, parts: int, told: int) -> int:
     if inputs is not None:
         return sum(file.size for file in inputs.files)
-    return (source.max_bytes if isinstance(source, InstalledDocs) else None) or SOURCE_BYTES
+    return told or (source.max_bytes if isinstance(source, InstalledDocs) else None) or parts * SOURCE_BYTES

@@ -3,6 +3,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 import yaml
 from rich.console import Console
@@ -12,6 +13,7 @@ from megalite.corpus.clean_text import clean_text
 from megalite.corpus.filter_prose import ProseFilter
 from megalite.corpus.filters import reason_to_drop
 from megalite.corpus.installed_docs import installed_documents, module_docstrings
+from megalite.corpus.plant.plan import make_plan
 from megalite.corpus.prepare import load_recipe, prepare_corpus
 from megalite.corpus.readers import read_documents
 from megalite.corpus.recipe import Recipe
@@ -200,6 +202,24 @@ def test_a_local_datasets_folder_is_streamed(source: Path, tmp_path: Path) -> No
     assert json.loads((tmp_path / "out/ledger.json").read_text())["kept"] == 15
 
 
+def test_the_files_of_a_dataset_are_units_of_work(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for name in range(5):
+        rows = [{"text": f"{GOOD} {name} {row}"} for row in range(name)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows or [{"text": GOOD}]))
+    recipe = Recipe.model_validate({"sources": [{"kind": "dataset", "name": str(folder)}], "valid_fraction": 0})
+    plan = make_plan(recipe, tmp_path / "out")
+    assert plan.units == [(0, part) for part in range(5)]
+    for workers in (1, 2):
+        prepare_corpus(recipe, tmp_path / f"out{workers}", QUIET, workers=workers)
+    one, two = (sorted((tmp_path / f"out{n}").glob("train-*")) for n in (1, 2))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    documents = list(read_documents(one))
+    assert len({document.meta["place"] for document in documents}) == len(documents) == 11
+    assert f"{folder}[4/5]:4" in {document.meta["place"] for document in documents}
+
+
 def test_a_dataset_that_breaks_off_or_misses_texts_is_told_in_one_line(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,11 +230,12 @@ def test_a_dataset_that_breaks_off_or_misses_texts_is_told_in_one_line(
     with pytest.raises(DataError, match="dataset:2: no text under 'text'"):
         prepare_corpus(Recipe.model_validate(values), tmp_path / "out", QUIET)
 
-    def breaks_off(*_: object, **__: object) -> Iterator[dict[str, str]]:
+    def breaks_off() -> Iterator[dict[str, str]]:
         yield {"text": GOOD}
         raise OSError("connection reset\nmore of it")
 
-    monkeypatch.setattr("datasets.load_dataset", breaks_off)
+    stream = datasets.IterableDataset.from_generator(breaks_off)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: stream)
     with pytest.raises(DataError, match=r"cannot be read: connection reset$"):
         prepare_corpus(Recipe.model_validate(values), tmp_path / "out", QUIET)
     assert not (tmp_path / "out").exists()
