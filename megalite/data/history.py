@@ -35,7 +35,7 @@ def refuse_other_history(
     Sources are the same where their contents are, whatever their names; sources that were not read yet may come and go.
 
     Args:
-        saved: mix of the interrupted run, and prefix -> sha256 of its ``.bin``.
+        saved: mix of the interrupted run, and prefix -> checksum of its ``.bin``.
         asked: both of the run that would resume it.
 
     Raises: ConfigError beginning with ``where``.

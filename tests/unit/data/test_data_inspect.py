@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import yaml
+from pyarrow import parquet
 from rich.console import Console
 from tokenizers import Tokenizer
 
@@ -154,6 +156,21 @@ def test_the_trace_knows_which_records_went_in_where_several_keys_were_read(
         found = trace_documents(dataset, range(dataset.num_documents), load_tokenizer(word_tokenizer))
         assert [(found[n].line, found[n].text) for n in range(len(expected))] == [(e[0], e[place]) for e in expected]
         assert all(origin.is_same is (True if level == "document" else None) for origin in found.values())
+
+
+def test_rows_of_row_groups_are_traced(word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 100)
+    rows = [
+        {"text": WORDS[row % 9] + f" {WORDS[row % 7]}" * (row % 5)} if row % 6 else {"text": ""} for row in range(500)
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=20)
+    (manifest,) = preprocess([str(tmp_path / "x.parquet")], word_tokenizer, tmp_path / "out", QUIET)
+    assert len(manifest.pieces) > 5
+    dataset = IndexedDataset(tmp_path / "out")
+    found = trace_documents(dataset, range(dataset.num_documents), load_tokenizer(word_tokenizer))
+    expected = [(number, row["text"]) for number, row in enumerate(rows, start=1) if row["text"]]
+    assert [(found[n].line, found[n].text) for n in range(dataset.num_documents)] == expected
+    assert all(origin.is_same for origin in found.values())
 
 
 def test_the_trace_goes_through_merged_datasets(sources: list[Path], word_tokenizer: Path, tmp_path: Path) -> None:
