@@ -160,8 +160,9 @@ def test_the_trace_knows_which_records_went_in_where_several_keys_were_read(
 
 def test_rows_of_row_groups_are_traced(word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 100)
+    words = "the cat sat on a mat and then it".split()
     rows = [
-        {"text": WORDS[row % 9] + f" {WORDS[row % 7]}" * (row % 5)} if row % 6 else {"text": ""} for row in range(500)
+        {"text": words[row % 9] + f" {words[row % 7]}" * (row % 5)} if row % 6 else {"text": ""} for row in range(500)
     ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=20)
     (manifest,) = preprocess([str(tmp_path / "x.parquet")], word_tokenizer, tmp_path / "out", QUIET)
