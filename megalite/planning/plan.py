@@ -86,8 +86,8 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
             "stages",
             f"{' + '.join(map(str, counts))} of embedding, {config.model.num_hidden_layers} layers, norm, head",
         )
-    for prefix, use in _data(config):
-        table.add_row(f"data {prefix}", use)
+    for line in _data(config):
+        table.add_row("data", line)
     schedule, optimizer = config.schedule, config.optimizer
     table.add_row(
         "learning",
@@ -120,16 +120,14 @@ def _devices(config: RunConfig, plan: Plan) -> str:
     return f"{shape.world_size} = {shape}{sequence}, ZeRO stage {plan.zero_stage}"
 
 
-def _data(config: RunConfig) -> list[tuple[str, str]]:
+def _data(config: RunConfig) -> list[str]:
     """What the run takes from each source. Raises: ConfigError where that is too much of one."""
     prefixes = [source.prefix for source in config.data.train]
     there = {prefix: load_manifest(prefix).tokens for prefix in prefixes if manifest_path(prefix).exists()}
     uses = source_use(config, {prefix: there.get(prefix, 0) for prefix in prefixes})
     refuse_repetition([use for use in uses if use.prefix in there])
-    return [
-        (use.prefix, str(use) if use.prefix in there else f"{use.taken:,} tokens are taken; it is not there yet")
-        for use in uses
-    ]
+    missing = "tokens are taken; it is not there yet"
+    return [f"{use.prefix}: {use if use.prefix in there else f'{use.taken:,} {missing}'}" for use in uses]
 
 
 def _time(config: RunConfig, plan: Plan) -> str:
