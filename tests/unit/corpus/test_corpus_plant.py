@@ -110,7 +110,10 @@ def plainly(corpus: Path, threshold: float = 0.8) -> tuple[list[str], dict[str, 
     return left, gone
 
 
-def test_the_plant_equals_a_plain_program_over_all_documents(corpus: Path, fine: None) -> None:
+def test_the_plant_equals_a_plain_program_over_all_documents(
+    corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megalite.corpus.plant.dedup_stage.BYTES_A_CANDIDATE", 150 << 20)  # few clusters in a batch
     prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     left, gone = plainly(corpus)
     assert all(gone.values())
@@ -228,6 +231,22 @@ def test_a_run_stopped_at_any_file_goes_on_and_ends_with_equal_bytes(
     assert stops > 15
     assert files(out) == expected
     assert not (corpus / "out.work").exists()
+
+
+def test_a_unit_that_was_damaged_while_the_run_stood_still_is_made_again(
+    corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, work = recipe(corpus), corpus / "out.work"
+    prepare_corpus(asked, corpus / "out", QUIET)
+    expected = files(corpus / "out")
+    renames = 0
+    while len(list((work / "exact").glob("written-*"))) < 2:
+        renames += 1
+        assert not killed_after(renames, lambda: prepare_corpus(asked, corpus / "out", QUIET, True), monkeypatch)
+    _, cut = sorted((work / "exact").glob("kept-*.zst"))[:2]
+    cut.write_bytes(cut.read_bytes()[:-9])
+    prepare_corpus(asked, corpus / "out", QUIET, True)
+    assert files(corpus / "out") == expected
 
 
 def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch) -> None:
