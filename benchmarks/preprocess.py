@@ -191,8 +191,8 @@ def print_ratios(costs: dict[str, list[Cost]], encoders: list[str], with_peer: b
             ratio(
                 f"times as fast as megatron, {encoder}, {workers}", net(costs, theirs, "wall"), net(costs, mine, "wall")
             )
-            starts = [[cost.wall for cost in costs[f"{label} start-up"]] for label in (mine, theirs)]
-            ratio(f"of megatron's start-up, {encoder}, {workers}", *starts)
+            starts = [[cost.cpu for cost in costs[f"{label} start-up"]] for label in (mine, theirs)]
+            ratio(f"of megatron's start-up by CPU time, {encoder}, {workers}", *starts)
             memory = [[float(cost.pss) for cost in costs[label]] for label in (mine, theirs)]
             ratio(f"of megatron's peak memory, {encoder}, {workers}", *memory)
 

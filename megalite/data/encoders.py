@@ -4,7 +4,9 @@ Text that spells a special token (``<|endoftext|>``) becomes that token's id, as
 tokenizer; nothing is added in front or behind.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Literal, NamedTuple, Protocol
 
@@ -67,12 +69,29 @@ class GigatokenEncoder:
         if len(texts) == 1:
             ids = self._tokenizer.encode(texts[0])
             return Encoded(ids, np.array([len(ids)]))
-        rows = self._tokenizer.encode_batch(list(texts), parallel=False)
-        if not isinstance(rows, list):  # an awkward.Array, whose buffers need no copy
-            offsets = np.asarray(rows.layout.offsets.data)
-            return Encoded(np.asarray(rows.layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets))
+        with _awkward_hidden():
+            rows = self._tokenizer.encode_batch(list(texts), parallel=False)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        return Encoded(np.concatenate([np.empty(0, np.uint32), *rows]), lengths)
+        whole = rows[0].base if len(rows) else np.empty(0, np.uint32)
+        if whole is None or len(whole) != lengths.sum():
+            whole = np.concatenate(rows)
+        return Encoded(whole, lengths)
+
+
+@contextmanager
+def _awkward_hidden() -> Iterator[None]:
+    """Without ``awkward`` gigatoken gives numpy views of one array, which is all that is wanted.
+
+    Importing it takes a quarter of a second in every worker, and for documents of some KB its arrays are slower.
+    """
+    found = sys.modules.get("awkward")
+    sys.modules["awkward"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["awkward"]
+        if found is not None:
+            sys.modules["awkward"] = found
 
 
 class FastokensEncoder:

@@ -1,7 +1,5 @@
 """Texts into sentences, by ``sentencex`` (MIT, rules of Wikimedia's for some 240 languages; works offline)."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from megalite.config.errors import DataError
 
 LONGEST_STRETCH = 1_000_000
@@ -10,6 +8,8 @@ LONGEST_STRETCH = 1_000_000
 
 def splitter_version() -> str:
     """What decides the boundaries. Raises: DataError where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"sentencex {version('sentencex')}"
     except PackageNotFoundError:
