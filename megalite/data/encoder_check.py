@@ -14,10 +14,10 @@ from megalite.data.preprocess_plan import Plan
 from megalite.data.record_blocks import PieceReport, record_blocks
 
 EncoderChoice = Literal["auto", "gigatoken", "fastokens", "tokenizers"]
-SAMPLED_CHARACTERS = 500
+SAMPLED_CHARACTERS = 300
 """Of one document; a longer one is compared by a stretch of it."""
 SAMPLED_OF_BLOCK = 2
-"""Documents compared in each block of the work: about a thousandth of it, since the reference is so much slower."""
+"""Documents compared in each block of the work: few, since the reference is some fifty times as slow."""
 NASTY = (
     "",
     " ",
