@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from megalite.config.errors import ConfigError
-from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, SpecialTokens
+from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, UNKNOWN, SpecialTokens
 
 Algorithm = Literal["bpe", "sentencepiece_unigram", "sentencepiece_bpe"]
 Digits = Literal["single", "triple", "free"]
@@ -80,7 +80,7 @@ class Design:
                     f"--trainer {self.trainer}: trains byte-level BPE; leave it out with --model {self.model}"
                 )
             if self.special.unk is None:
-                return replace(self, special=replace(self.special, unk="<unk>")).check()
+                return replace(self, special=replace(self.special, unk=UNKNOWN)).check()
         elif self.trainer == "gigatoken" and self.digits_rule != "free":
             raise ConfigError(
                 f"--trainer gigatoken: it splits words as GPT-2 does only, not by --digits {self.digits_rule}; give "

@@ -36,9 +36,9 @@ def report_page(report: dict[str, Any]) -> str:
         "<h2>Parameters in embedding and head</h2>",
         _embedding(report),
         "<h2>By source</h2>",
-        _parts(report["by_source"]),
+        _parts("source", report["by_source"]),
         "<h2>By language</h2>",
-        _parts(report["by_language"]),
+        _parts("language", report["by_language"]),
         "<h2>Sample trained on</h2>",
         _sample(report["sample"]),
         "<h2>Tokens</h2>",
@@ -140,13 +140,13 @@ def _embedding(report: dict[str, Any]) -> str:
     return _table(("model", "embedding and head", "all", "share", ""), rows)
 
 
-def _parts(parts: dict[str, dict[str, float]]) -> str:
+def _parts(kind: str, parts: dict[str, dict[str, float]]) -> str:
     best = max((part["bytes_per_token"] for part in parts.values()), default=1.0)
     rows = [
         (
             escape(name),
             f"{part['documents']:,}",
-            f"{part['bytes'] / 1e6:.2f}",
+            f"{part['bytes'] / 1e3:,.1f}",
             f"{part['bytes_per_token']:.2f}",
             f"{part['characters_per_token']:.2f}",
             f"{part['tokens_per_word']:.2f}",
@@ -157,7 +157,7 @@ def _parts(parts: dict[str, dict[str, float]]) -> str:
     more = (
         f"<p class=note>and {len(parts) - MOST_ROWS} more in design_report.json</p>" if len(parts) > MOST_ROWS else ""
     )
-    return _table(("", "documents", "MB", "bytes a token", "characters a token", "tokens a word", ""), rows) + more
+    return _table((kind, "documents", "kB", "bytes a token", "characters a token", "tokens a word", ""), rows) + more
 
 
 def _sample(books: Sequence[dict[str, Any]]) -> str:
@@ -175,7 +175,7 @@ def _sample(books: Sequence[dict[str, Any]]) -> str:
         )
         for book in books
     ]
-    head = ("", "documents", "MB", "share", "asked", "held out for this report", "cut", "malformed")
+    head = ("source", "documents", "MB", "share", "asked", "held out for this report", "cut", "malformed")
     return _table(head, rows)
 
 

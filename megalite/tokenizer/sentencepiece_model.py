@@ -1,7 +1,8 @@
 """Unigram (Kudo 2018, arXiv:1804.10959) or BPE by sentencepiece, as its own model and as a ``tokenizer.json``."""
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,15 @@ def train_sentencepiece(sample: Path, design: Design) -> bytes:
 
 
 def convert(content: bytes) -> Tokenizer:
-    """The same model for ``tokenizers``: the same ids for every text without the name of a control token in it.
-
-    A text that spells a byte piece, like ``<0x0A>``, is never taken for the byte.
-    """
+    """The same model for ``tokenizers``: the same ids for every text without the name of a control token in it."""
     proto = _parsed(content)
     ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
     unknown = proto.pieces[proto.trainer_spec.unk_id].piece
     if proto.trainer_spec.model_type == UNIGRAM:
         scores = [(piece.piece, piece.score) for piece in proto.pieces]
         tokenizer = Tokenizer(models.Unigram(scores, proto.trainer_spec.unk_id, byte_fallback=True))
-        # this model would match a byte piece in the text: the text is cut before it can
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("<0(?=x[0-9A-F]{2}>)"), behavior="isolated")
+        cut = _cut_of_byte_pieces([piece.piece for piece in proto.pieces if piece.type == NORMAL])
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(cut), behavior="merged_with_previous")
     else:
         merges = _merges({piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}, ids)
         tokenizer = Tokenizer(models.BPE(ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
@@ -88,6 +86,22 @@ def convert(content: bytes) -> Tokenizer:
     named = [piece.piece for piece in proto.pieces if piece.type in (UNKNOWN, CONTROL, USER)]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in named])
     return tokenizer
+
+
+def _cut_of_byte_pieces(pieces: Sequence[str]) -> str:
+    """Where a text like ``<0x0A>`` is cut, since unigram in ``tokenizers`` would match the byte piece of this name in it.
+
+    The place is one that no piece of the model runs over, so the cut changes nothing else.
+    """
+    places = {"<": "0x[0-9A-F]{2}>", "<0": "x[0-9A-F]{2}>", "<0x[0-9A-F]{2}": ">", "<0x": "[0-9A-F]{2}>"}
+    crossings = ("<0", "0x", "[0-9A-F]>", "x[0-9A-F]")
+    free = (
+        place
+        for place, crossing in zip(places.items(), crossings, strict=True)
+        if not any(re.search(crossing, piece) for piece in pieces)
+    )
+    before, after = next(free, next(iter(places.items())))
+    return f"{before}(?={after})"
 
 
 def _merges(scores: dict[str, float], ids: dict[str, int]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from megalite.config.errors import ConfigError
 PAD, END_OF_TEXT, TURN_START, TURN_END = "<|pad|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 NAMED = (PAD, END_OF_TEXT, TURN_START, TURN_END)
 """Ids 0 to 3. End of text is both bos and eos: it stands between documents. A byte-level vocabulary has no unknowns."""
+UNKNOWN = "<|unk|>"
 CHAT_TOKENS = (f"turn_start={TURN_START}", f"turn_end={TURN_END}")
 
 CHAT_TEMPLATE = """\

@@ -10,8 +10,8 @@ from megalite.config.model import ModelConfig
 from megalite.config.parameters import total_parameters
 
 USUAL_SIZES = (512, 2048, 4096)
-WIDTH_PER_LAYER = 64
-"""A model of which only H is known is taken to have H / 64 layers and a SwiGLU of 8/3 H: 12 * H**2 parameters a layer."""
+HEAD, FEWEST_LAYERS, WIDTH_PER_LAYER = 64, 8, 128
+"""A model of which only H is known is taken to have H / 128 layers as Llamas do, at least 8, of 12 * H**2 parameters."""
 
 
 def model_shapes(hidden_sizes: Sequence[int] | None, config: Path | None) -> list[tuple[str, ModelConfig]]:
@@ -27,15 +27,15 @@ def model_shapes(hidden_sizes: Sequence[int] | None, config: Path | None) -> lis
             raise ConfigError(f"{config}: 'model' is not a section; give a run's YAML or its model section")
         shapes.append((config.name, validate(ModelConfig, section, str(config))))
     for size in hidden_sizes or (USUAL_SIZES if config is None else ()):
-        if size < WIDTH_PER_LAYER or size % WIDTH_PER_LAYER:
-            raise ConfigError(f"--hidden_size {size}: give a multiple of {WIDTH_PER_LAYER}, or the model with --config")
-        layers = size // WIDTH_PER_LAYER
+        if size < HEAD or size % HEAD:
+            raise ConfigError(f"--hidden_size {size}: give a multiple of {HEAD}, or the model with --config")
+        layers = max(FEWEST_LAYERS, size // WIDTH_PER_LAYER)
         shape = ModelConfig(
             vocab_size=1,
             hidden_size=size,
             intermediate_size=size * 8 // 3,
             num_hidden_layers=layers,
-            num_attention_heads=layers,
+            num_attention_heads=size // HEAD,
         )
         shapes.append((f"H {size}, {layers} layers", shape))
     return shapes

@@ -21,7 +21,7 @@ from megalite.tokenizer.mix import Source, sources_of, sources_of_mix
 from megalite.tokenizer.report import design_report, measure, print_report, round_trip
 from megalite.tokenizer.report_page import write_page
 from megalite.tokenizer.sample import Sample, Sampling, print_sample, take_sample
-from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, CHAT_TOKENS, END_OF_TEXT, PAD, SpecialTokens
+from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, CHAT_TOKENS, END_OF_TEXT, PAD, UNKNOWN, SpecialTokens
 from megalite.tokenizer.sweep import embedding_shares, model_shapes
 from megalite.tokenizer.vocabulary import Made, learn_vocabularies
 
@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     special.add_argument("--pad_token", default=PAD)
     special.add_argument("--bos_token", default=END_OF_TEXT)
     special.add_argument("--eos_token", default=END_OF_TEXT)
-    special.add_argument("--unk_token", help="none in byte-level BPE, <unk> in sentencepiece")
+    special.add_argument("--unk_token", help=f"none in byte-level BPE, {UNKNOWN} in sentencepiece")
     special.add_argument(
         "--special_tokens", nargs="*", metavar="[NAME=]TOKEN", help="others; by default the two of the chat template"
     )
