@@ -59,6 +59,18 @@ class Comparison:
         fingerprints = {name: facts["fingerprint"] for name, facts in models.items()}
         return Comparison(folder.state["options"], fingerprints, tasks, tuple(rows), results)
 
+    def notes(self) -> list[str]:
+        """What a reader must know to compare the figures, with the tasks and models that it concerns."""
+        of_tasks = [f"{name}: {note}" for name, facts in self.tasks.items() for note in facts["notes"]]
+        short = dict(zip(self.models, self.short_names(), strict=True))
+        of_pairs = [
+            f"{task}, {short[model]}: {note}"
+            for model, pairs in self.results.items()
+            for task, pair in pairs.items()
+            for note in pair["notes"]
+        ]
+        return of_tasks + of_pairs
+
     def figures(self, model: str) -> dict[str, Any]:
         """Task -> metric -> value of one model, as lm-eval reports them."""
         return {name: dict(found) for pair in self.results[model].values() for name, found in pair["results"].items()}

@@ -10,11 +10,20 @@ from typing import Any
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.corpus.work_folder import whole_file
 from megalite.evaluation.comparison import Comparison
 from megalite.evaluation.evaluation_folder import EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
 from megalite.evaluation.hf_folder import check_model_folder
 from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.evaluation.lm_eval_tasks import (
+    LmEvalOptions,
+    ask_tasks,
+    load_lm,
+    measure,
+    settle_network,
+    task_facts,
+)
 from megalite.evaluation.local_tasks import AskedTask, given_files
 from megalite.evaluation.progress import item_progress
 from megalite.evaluation.ranks import Ranks
@@ -36,6 +45,7 @@ def main() -> None:
             raise ConfigError(
                 f"--output {arguments.output}: one file is for one model; give a folder to compare several"
             )
+    settle_network(arguments.models, arguments.tasks, arguments.data, given_files(arguments.data_file))
     ranks = Ranks.launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Ranks()
     with ExitStack() as stack:
         folder = arguments.output
@@ -53,9 +63,8 @@ def main() -> None:
             write_json(arguments.output, comparison.figures(arguments.models[0]))
             return
         write_json(folder / "results.json", comparison.to_json())
-        partial = folder / "results.html.partial"
-        partial.write_text(results_page(comparison), encoding="utf-8")
-        partial.replace(folder / "results.html")
+        with whole_file(folder / "results.html") as file:
+            file.write(results_page(comparison).encode())
         Console(soft_wrap=True).print(
             f"{folder / 'results.html'}, results.json; one line an item in */*.jsonl", highlight=False
         )
@@ -144,8 +153,6 @@ def _ask(
     asked: list[AskedTask] = []
     manager = None
     if a.tasks:
-        from megalite.evaluation.lm_eval_tasks import ask_tasks, task_facts
-
         asked, manager = ask_tasks(a.tasks, a.data, given, written, a.include_path, a.num_fewshot)
     from importlib.metadata import version
 
@@ -170,8 +177,6 @@ def _measure_model(
     options: dict[str, Any],
     ranks: Ranks,
 ) -> None:
-    from megalite.evaluation.lm_eval_tasks import LmEvalOptions, load_lm, measure
-
     loaded = load_lm(model, batch_size, ranks)
     for task in tasks:
         journal = folder.journal(model, task.name, ranks.rank)

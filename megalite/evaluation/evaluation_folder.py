@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.corpus.work_folder import whole_file
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash, write_json
 
@@ -70,11 +71,8 @@ class EvaluationFolder:
     def finish(self, model: str, task: str, result: dict[str, Any], items: Iterable[dict[str, Any]]) -> None:
         """Write a pair: the items first, so that a result is never without them."""
         path = self._file(model, task, ".jsonl")
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w", encoding="utf-8") as file:
-            for item in items:
-                file.write(json.dumps(item, ensure_ascii=False, default=str) + "\n")
-        partial.replace(path)
+        with whole_file(path) as file:
+            file.writelines(json.dumps(item, ensure_ascii=False, default=str).encode() + b"\n" for item in items)
         write_json(self._file(model, task, ".json"), result)
 
     def result(self, model: str, task: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from megalite.evaluation.hf_folder import loading
 from megalite.evaluation.json_output import content_hash, sha256_of_file
 
 KINDS = {".safetensors", ".bin", ".json", ".model", ".jinja", ".txt", ".py"}
@@ -9,11 +10,12 @@ KINDS = {".safetensors", ".bin", ".json", ".model", ".jinja", ".txt", ".py"}
 
 
 def model_fingerprint(model: str) -> str:
-    """sha256 over the files of a folder, or over the commit of a hub model."""
+    """sha256 over the files of a folder, or over the commit of a hub model. Raises: DataError where there is none."""
     folder = Path(model)
     if not folder.is_dir():
         import huggingface_hub
 
-        return content_hash(Path(huggingface_hub.hf_hub_download(model, "config.json")).parent.name)
+        with loading(model):
+            return content_hash(Path(huggingface_hub.hf_hub_download(model, "config.json")).parent.name)
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in KINDS)
     return content_hash([[path.name, sha256_of_file(path)] for path in files])

@@ -31,11 +31,17 @@ class JournaledLM(HFLM):
         self.ranks = ranks
         self.journal = Journal()
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
+        self._cut: set[Any] = set()
+        """Questions that were longer than the model sees: context and continuation, or the context alone."""
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """``(log-likelihood, is greedy)`` of each continuation."""
         answers = self._answers("loglikelihood", requests, super().loglikelihood)
         return [(value, greedy) for value, greedy in answers]
+
+    def cut_questions(self) -> int:
+        """How many of the journal's answers are to questions that lost their beginning."""
+        return sum(cut for _, cut in self.journal.answers.values())
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of each whole text."""
@@ -46,7 +52,16 @@ class JournaledLM(HFLM):
         return self._answers("generate_until", requests, super().generate_until)
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None) -> Any:
+        for question, context, continuation in requests:
+            if len(context) + len(continuation) > self.max_length + 1 and question is not None:
+                self._cut.add(question)
         return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+
+    def tok_batch_encode(self, strings: Any, *args: Any, left_truncate_len: int | None = None, **options: Any) -> Any:
+        """lm-eval's, watching what is cut off."""
+        if left_truncate_len is not None:
+            self._cut |= {text for text in strings if len(self.tok_encode(text)) > left_truncate_len}
+        return super().tok_batch_encode(strings, *args, left_truncate_len=left_truncate_len, **options)
 
     def _answers(self, kind: str, requests: Sequence[Any], answer: Callable[..., list[Any]]) -> list[Any]:
         keys = _keys(kind, requests)
@@ -62,7 +77,9 @@ class JournaledLM(HFLM):
             chunk = share[done : done + size]
             start = time.monotonic()
             found = answer([pending[key] for key in chunk], disable_tqdm=True)
-            self.journal.add(zip(chunk, found, strict=True))
+            questions = (pending[key].args for key in chunk)
+            cut = [(args if kind == "loglikelihood" else args[0]) in self._cut for args in questions]
+            self.journal.add(zip(chunk, zip(found, cut, strict=True), strict=True))
             seconds = time.monotonic() - start
             size = size * 2 if seconds < SECONDS[0] else max(1, size // 2) if seconds > SECONDS[1] else size
             done += len(chunk)
@@ -70,7 +87,7 @@ class JournaledLM(HFLM):
         own = {key: self.journal.answers[key] for key in share}
         for answers in self.ranks.gathered(own):
             self.journal.answers |= answers
-        return [self.journal.answers[key] for key in keys]
+        return [self.journal.answers[key][0] for key in keys]
 
 
 def _keys(kind: str, requests: Sequence[Any]) -> list[str]:

@@ -23,9 +23,12 @@ from megalite.evaluation.local_tasks import (
 )
 from megalite.evaluation.network import go_offline, hub_answers
 from megalite.evaluation.ranks import Ranks
+from megalite.evaluation.task_file import read_task
 
 BOOTSTRAP = 1000
 """Resamplings for the error of a metric that is no mean, such as perplexity."""
+LOCAL_FORMATS = ("json", "csv", "parquet", "arrow", "text", "pandas")
+"""What ``datasets`` reads from ``data_files`` without asking the hub."""
 MOST_NEW_TOKENS = 256
 """What lm-eval generates where a task does not say how much."""
 
@@ -49,6 +52,7 @@ def evaluate(
     Raises: DataError, FileNotFoundError before the model is loaded.
     """
     check_model_folder(model)
+    settle_network([model], tasks)
     asked, manager = ask_tasks(tasks)
     loaded = load_lm(model, batch_size, Ranks())
     options = LmEvalOptions(num_fewshot, limit)
@@ -81,17 +85,35 @@ def ask_tasks(
     if written is not None and local:
         written.mkdir(parents=True, exist_ok=True)
         asked |= {name: write_local_task(name, folders, given, written, num_fewshot) for name in names if name in local}
-    online = bool(hub) and hub_answers()
-    if not online:
-        go_offline()
     quiet_libraries()
     from lm_eval.tasks import TaskManager
 
     paths: list[str | Path] = [path for path in (include_path, written if local else None) if path]
     manager = TaskManager(include_path=paths, include_defaults=bool(hub))
     check_task_names([*hub, *local], manager)
-    asked |= {name: AskedTask(name, name, "hub" if online else "hub (from the cache: no network)") for name in hub}
+    asked |= {name: AskedTask(name, name, "hub") for name in hub}
     return [asked[name] for name in names], manager
+
+
+def settle_network(
+    models: Sequence[str], names: Sequence[str], folders: Sequence[Path] = (), given: dict[str, list[str]] | None = None
+) -> None:
+    """Go offline where nothing is needed from the hub, or the hub does not answer.
+
+    To be called before ``huggingface_hub`` is imported: it reads its variables once, and without them a missing network
+    costs minutes of retries. Raises: FileNotFoundError, DataError for a task file.
+    """
+    files = [read_task(Path(name)) for name in names if is_file(name)]
+    named = [name for name in asked_names(names) if not is_file(name) and not is_local(name, folders, given or {})]
+    needed = any(not Path(model).exists() for model in models) or bool(named) or any(map(_from_hub, files))
+    if not (needed and hub_answers()):
+        go_offline()
+
+
+def _from_hub(task: dict[str, Any]) -> bool:
+    """Whether a task file's data has to be got from the hub."""
+    path = task.get("dataset_path")
+    return path is not None and path not in LOCAL_FORMATS and not Path(path).exists()
 
 
 def load_tasks(task: AskedTask, manager: Any) -> dict[str, Any]:
@@ -145,9 +167,14 @@ def measure(
     loaded.journal = journal
     tasks = load_tasks(task, manager)
     _check_room(loaded, tasks["tasks"])
+    if options.apply_chat_template and not loaded.tokenizer.chat_template:
+        raise DataError(f"{loaded.pretrained}: its tokenizer has no chat template; leave --apply_chat_template out")
     found = run_tasks(loaded, tasks, options)
     samples = found["samples"]
+    cut, asked = loaded.cut_questions(), len(journal.answers)
     result = {key: found[key] for key in ("higher_is_better", "n-shot", "versions", "n-samples")}
+    said = f"{cut:,} of {asked:,} questions lost their beginning: the model sees {loaded.max_length} tokens"
+    result["notes"] = [said] if cut else []
     result["group_subtasks"] = found.get("group_subtasks", {})
     result["results"] = {
         name: _plain(metrics) for name, metrics in (found["results"] | found.get("groups", {})).items()

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.corpus.work_folder import whole_file
 from megalite.evaluation.benchmarks import BENCHMARKS, PARADIGM, TAGS, TASK_FILES
 from megalite.evaluation.data_files import SplitFiles, find_split_files, read_benchmark
 from megalite.evaluation.json_output import sha256_of_file
@@ -166,9 +167,8 @@ def _write_text(path: Path, text: str) -> None:
     """Written only where it says something else, so that a second run leaves the file's time and ``datasets``' cache."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def file_task(path: Path) -> AskedTask:

@@ -35,6 +35,7 @@ def results_page(comparison: Comparison) -> str:
         "dashed line is what guessing gets right.</p>",
         f"<p>{''.join(_key(number, name) for number, name in enumerate(names))}</p>",
         _figures(comparison.rows, names),
+        *(f"<p class=note>{escape(note)}</p>" for note in comparison.notes()),
     ]
     if len(names) > 1:
         body += [
@@ -160,7 +161,6 @@ def _provenance(comparison: Comparison) -> str:
     ]
     for name, facts in comparison.tasks.items():
         files = "".join(f"<br>sha256 <code>{sha}</code> {escape(path)}" for path, sha in facts["files"].items())
-        notes = "".join(f"<br>{escape(note)}" for note in facts["notes"])
-        said = f"from {escape(facts['source'])}; content <code>{facts['fingerprint']}</code>{files}{notes}"
+        said = f"from {escape(facts['source'])}; content <code>{facts['fingerprint']}</code>{files}"
         parts.append(f"<dt>task <code>{escape(name)}</code></dt><dd><small>{said}</small></dd>")
     return f"<dl>{''.join(parts)}</dl>"

@@ -21,9 +21,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for row in comparison.rows:
             table.add_row(_name(row), row.metric, *map(_signed, row.differences[1:]))
         console.print(table)
-    for task, facts in comparison.tasks.items():
-        for note in facts["notes"]:
-            console.print(f"{task}: {note}", highlight=False, markup=False)
+    for note in comparison.notes():
+        console.print(note, highlight=False, markup=False)
 
 
 def rounded(value: float) -> str:

@@ -94,6 +94,7 @@ def measure_text(
         "n-shot": {task.name: 0},
         "chance": {},
         "group_subtasks": {},
+        "notes": [],
     }
     items = [
         {"task": task.name, "filter": "none", "doc_id": number, "tokens": tokens, METRIC: [-nats, size]}

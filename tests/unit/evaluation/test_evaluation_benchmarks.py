@@ -8,6 +8,7 @@ from typing import Any
 
 import lm_eval
 import pytest
+from eval_records import WORDS, hub_records, write_jsonl
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
@@ -33,7 +34,6 @@ OFFICIAL = {
     "truthfulqa_gen": "truthfulqa/truthfulqa_gen.yaml",
     "winogrande": "winogrande/default.yaml",
 }
-WORDS = "river stone lamp violin harbour cedar engine pepper window glacier".split()
 
 
 class Guesser(LM):
@@ -49,64 +49,6 @@ class Guesser(LM):
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         draws = [int(content_hash(request.args)[:8], 16) for request in requests]
         return [f"The {WORDS[draw % 7]} has {draw % 5} of $1,00{draw % 4}.\n#### {draw % 6}" for draw in draws]
-
-
-def hub_records(name: str, count: int) -> list[dict[str, Any]]:
-    """Records as the hub's data set of a benchmark has them."""
-
-    def text(number: int) -> str:
-        return " ".join(WORDS[(number * 7 + place * (number % 3 + 1)) % len(WORDS)] for place in range(4))
-
-    records: list[dict[str, Any]] = []
-    for n in range(count):
-        choices = {"text": [text(n + place) for place in range(4)], "label": ["A", "B", "C", "D"]}
-        texts = [f"{text(n + place)} [step] ends" for place in range(4)]
-        true = [f"It is {text(n)}", f"{text(n + 1)}."]
-        records.append(
-            {
-                "arc": {"question": text(n), "choices": choices, "answerKey": "ABCD"[n % 4]},
-                "openbookqa": {"question_stem": text(n), "choices": choices, "answerKey": "ABCD"[n % 4]},
-                "copa": {
-                    "premise": f"The {text(n)}.",
-                    "question": ("cause", "effect")[n % 2],
-                    "choice1": f"The {text(n + 1)}",
-                    "choice2": f"A {text(n + 2)}",
-                    "label": n % 2,
-                },
-                "gsm8k": {"question": text(n), "answer": f"{text(n)} <<1+{n}={n + 1}>>\n#### {n % 6}"},
-                "hellaswag": {
-                    "ctx_a": f"[header] {text(n)} [title] Go",
-                    "ctx_b": text(n + 1),
-                    "activity_label": "Cooking",
-                    "endings": texts,
-                    "label": str(n % 4),
-                },
-                "lambada": {"text": f"“{text(n)}”,  said\n\n{text(n + 1)}"},
-                "piqa": {"goal": text(n), "sol1": text(n + 1), "sol2": text(n + 2), "label": n % 2},
-                "truthfulqa_mc1": {
-                    "question": text(n),
-                    "mc1_targets": {"choices": choices["text"], "labels": [1, 0, 0, 0]},
-                },
-                "truthfulqa_mc2": {
-                    "question": text(n),
-                    "mc2_targets": {"choices": choices["text"], "labels": [1, 0, 1, 0]},
-                },
-                "truthfulqa_gen": {"question": text(n), "correct_answers": true, "incorrect_answers": texts},
-                "winogrande": {
-                    "sentence": f"The {text(n)} because _ was {text(n + 1)}.",
-                    "option1": "stone",
-                    "option2": "lamp",
-                    "answer": str(n % 2 + 1),
-                },
-            }[BENCHMARKS[name].form]
-        )
-    return records
-
-
-def write_jsonl(path: Path, records: Sequence[dict[str, Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
 
 
 def scores(task: Any, manager: TaskManager, shots: int | None, limit: int | None = None) -> dict[str, Any]:
