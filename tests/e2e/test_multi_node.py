@@ -1,0 +1,93 @@
+"""The Slurm job of examples/multi-node on two nodes of one rank each, and going on after a stop. Only Slurm is a stub."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from megalite.corpus.installed_docs import installed_documents
+from megalite.data.preprocess import preprocess
+from megalite.parity.ranks import free_port
+from megalite.tokenizer.train import train_tokenizer
+
+REPOSITORY = Path(__file__).parents[2]
+SRUN = """#!/bin/bash
+shift  # srun's own option; then torchrun, once a node
+"$@" & one=$!
+"$@" & two=$!
+wait $one && wait $two
+"""
+
+
+def write_run(folder: Path) -> Path:
+    """Token files, a tokenizer and the YAML of a run on them."""
+    console = Console(quiet=True)
+    (folder / "text.jsonl").write_text(
+        "".join(json.dumps({"text": document.text[:2000]}) + "\n" for document in installed_documents(200_000))
+    )
+    train_tokenizer([str(folder / "text.jsonl")], folder / "tokenizer", 400, console)
+    preprocess([str(folder / "text.jsonl")], folder / "tokenizer", folder / "train", console, 1)
+    values = yaml.safe_load((REPOSITORY / "examples/tiny/pretrain.yaml").read_text())
+    values["model"] |= {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    values["data"] = {"train": str(folder / "train"), "tokenizer": str(folder / "tokenizer"), "sequence_length": 32}
+    values["training"] = {"steps": 4, "precision": "fp32"}
+    values["schedule"] = {"warmup_steps": 1, "decay": "constant"}
+    values["checkpoint"] = {"every_steps": 2}
+    values["logging"] = {"every_steps": 1, "tensorboard": False}
+    values["hardware"] = {"peak_tflops": 1.0}
+    (folder / "run.yaml").write_text(yaml.safe_dump(values))
+    return folder / "run.yaml"
+
+
+def submit(folder: Path, config: Path, *words: str) -> str:
+    """Run the job as Slurm would on nodes that are this machine."""
+    stubs = folder / "bin"
+    stubs.mkdir(exist_ok=True)
+    for name, text in {"srun": SRUN, "scontrol": "#!/bin/sh\necho 127.0.0.1\n"}.items():
+        (stubs / name).write_text(text)
+        (stubs / name).chmod(0o755)
+    if not (folder / "examples").exists():
+        shutil.copytree(REPOSITORY / "examples", folder / "examples")
+        with (folder / "examples/multi-node/nccl.env").open("a") as file:
+            file.write("OMP_NUM_THREADS=1\n")  # both nodes are this machine
+        for name in ("pretrain.py", "ds_configs"):
+            (folder / name).symlink_to(REPOSITORY / name)
+    job = {
+        "SLURM_SUBMIT_DIR": str(folder),
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NAME": "two-nodes",
+        "SLURM_NNODES": "2",
+        "SLURM_JOB_NODELIST": "node-[1-2]",
+        "GPUS_PER_NODE": "1",
+        "MASTER_PORT": str(free_port()),
+        "CONFIG": str(config),
+    }
+    places = {"PATH": f"{stubs}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(
+        ["bash", str(REPOSITORY / "examples/multi-node/train.sbatch"), *words],
+        env=os.environ | job | places | {"DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_a_job_on_two_nodes_trains_and_a_second_one_goes_on(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    submit(tmp_path, config)
+    run = tmp_path / "runs/two-nodes"
+    assert sorted(path.name for path in run.glob("step-*")) == ["step-000002", "step-000004"]
+    assert json.loads((run / "step-000004/state.json").read_text())["step"] == 4
+    submit(tmp_path, config, "training.steps=6")
+    assert (run / "step-000006/hf/config.json").is_file()
+    steps = [
+        event["step"] for event in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "loss" in event
+    ]
+    assert steps == [1, 2, 3, 4, 5, 6], "each step once: the second job began where the first had ended"
