@@ -9,6 +9,7 @@ import importlib
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def test_the_commands_of_an_example_make_all_that_its_run_reads(name: str, tmp_p
     calls = calls_of("\n".join(block for block, _ in BLOCK.findall(text)), tmp_path)
     made: list[str] = []
     for call in calls:
-        flags = dict(zip(call[2::2], call[3::2], strict=False)) if call[0] == "python" else {}
+        flags = {flag: value for flag, value in pairwise(call) if flag.startswith("--")}
         if call[1] == "tools/prepare_corpus.py":
             recipe, output = read_yaml(REPOSITORY / flags["--recipe"]), flags["--output"]
             made.append(f"{output}/*.jsonl.zst")
