@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalite.config.errors import DataError
-from megalite.data.fingerprint import MODULUS, samples_fingerprint
+from megalite.data.fingerprint import MODULUS, sample_fingerprint, samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.loader import BatchLoader
@@ -167,3 +167,15 @@ def test_fingerprints_add_up_to_the_same_on_every_layout_and_see_any_change(tmp_
         assert sum(loader.fingerprint for loader in loaders) % MODULUS == expected
     assert samples_fingerprint(dataset, 1, 36) != expected
     assert samples_fingerprint(GPTDataset(str(tmp_path / "x"), 8, 2), 0, 36) != expected
+
+
+def test_a_fingerprint_sees_any_change_of_a_token_or_of_its_place() -> None:
+    tokens = np.random.default_rng(0).integers(0, 50_000, 257)
+    variants = [tokens]
+    for place in range(256):
+        changed, swapped = tokens.copy(), tokens.copy()
+        changed[place] += 1
+        swapped[[place, place + 1]] = tokens[[place + 1, place]]
+        variants += [changed, swapped]
+    assert len({sample_fingerprint(3, variant) for variant in variants}) == len(variants)
+    assert len({sample_fingerprint(number, tokens) for number in range(500)}) == 500
