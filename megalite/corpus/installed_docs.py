@@ -8,7 +8,7 @@ import re
 import sysconfig
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from inspect import cleandoc
 from pathlib import Path
 
@@ -39,8 +39,8 @@ def installed_documents(max_bytes: int | None = None) -> Iterator[Document]:
 
 def _all_documents() -> Iterator[Document]:
     # A distribution parses its metadata anew at every look: ask for name and description once.
-    found = ((item.name, item) for item in distributions())
-    named = [(name, item) for name, item in found if name]  # what an interrupted pip leaves behind has no name
+    found = ((_name(item), item) for item in distributions())
+    named = [(name, item) for name, item in found if name]
     packages = sorted(named, key=lambda pair: pair[0].lower())
     for name, package in packages:
         description = (package.read_text("METADATA") or "").partition("\n\n")[2]
@@ -54,6 +54,14 @@ def _all_documents() -> Iterator[Document]:
         inside = path.relative_to(library)
         if not NOT_READ & set(inside.parts):
             yield from _file_documents(path, "python", str(inside))
+
+
+def _name(package: Distribution) -> str | None:
+    """What an interrupted pip leaves behind has none, or raises where the importlib_metadata package has been imported."""
+    try:
+        return package.name
+    except FileNotFoundError:
+        return None
 
 
 def _file_documents(path: Path, package: str, inside: str) -> Iterator[Document]:
