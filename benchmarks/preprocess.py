@@ -156,10 +156,10 @@ def main() -> None:
 
 
 def net(costs: dict[str, list[Cost]], label: str, field: str) -> list[float]:
-    """Seconds of every round, less the start-up's where there is one."""
+    """Seconds of every round, less the start-up's; nan where the input is too small for that."""
     values = [getattr(cost, field) for cost in costs[label]]
     idle = [getattr(cost, field) for cost in costs.get(f"{label} start-up", [])] or [0.0] * len(values)
-    return [max(value - less, 1e-3) for value, less in zip(values, idle, strict=True)]
+    return [value - less if value > less else float("nan") for value, less in zip(values, idle, strict=True)]
 
 
 def print_costs(costs: dict[str, list[Cost]], megabytes: float) -> None:

@@ -3,11 +3,13 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from megalite.config.errors import DataError
 from megalite.data.encoders import Encoder, EncoderName, TokenizersEncoder, open_encoder
@@ -31,9 +33,7 @@ def run_units(
         for number in todo:
             yield number, encode_unit(plan, number, folder, encoder, reference)
         return
-    context = multiprocessing.get_context("spawn")
-    start = (plan, folder, encoder.name)
-    with ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, start) as pool:
+    with ProcessPoolExecutor(min(workers, len(todo)), **_start(plan, folder, tokenizer, encoder)) as pool:
         futures = {pool.submit(_work, number): number for number in todo}
         try:
             for future in as_completed(futures):
@@ -57,12 +57,26 @@ def run_units(
 _worker_state: tuple[Plan, Path, Encoder, Encoder]
 
 
+def _start(plan: Plan, folder: Path, tokenizer: LoadedTokenizer, encoder: Encoder) -> dict[str, Any]:
+    """How workers begin: as a fork of this process, with the tokenizer loaded, or anew where a fork is not safe."""
+    global _worker_state
+    if threading.active_count() == 1 and "torch" not in sys.modules:
+        _worker_state = (plan, folder, encoder, _reference(encoder, tokenizer))
+        return {"mp_context": multiprocessing.get_context("fork"), "initializer": _watch_parent}
+    start = (plan, folder, encoder.name)
+    return {"mp_context": multiprocessing.get_context("spawn"), "initializer": _start_worker, "initargs": start}
+
+
 def _start_worker(plan: Plan, folder: Path, name: EncoderName) -> None:
     global _worker_state
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _watch_parent()
     tokenizer = load_tokenizer(Path(plan.tokenizer))
     encoder = open_encoder(name, tokenizer.tokenizer)
     _worker_state = (plan, folder, encoder, _reference(encoder, tokenizer))
+
+
+def _watch_parent() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _reference(encoder: Encoder, tokenizer: LoadedTokenizer) -> Encoder:

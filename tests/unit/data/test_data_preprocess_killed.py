@@ -98,7 +98,7 @@ def test_a_lone_killed_process_leaves_no_worker_waiting_and_the_run_goes_on(
         assert process.poll() is None
         time.sleep(0.005)
     children = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers = [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
     assert len(workers) == 2
     (process if victim == "parent" else workers[0]).kill()
     _, waiting = psutil.wait_procs(children, timeout=20)
