@@ -6,14 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.tokenizer.design import SPLITS
 
-GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
-PRE_TOKENIZERS = {GPT2_SPLIT: "gpt-2", LLAMA3_SPLIT: "llama-bpe", QWEN2_SPLIT: "qwen2"}
+PRE_TOKENIZERS = {SPLITS["free"]: "gpt-2", SPLITS["triple"]: "llama-bpe", SPLITS["single"]: "qwen2"}
 """Word patterns, and llama.cpp's names for them."""
 SPACE = "\u2581"
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
@@ -96,7 +91,7 @@ def _pre_tokenizer(folder: Path, rules: dict[str, Any]) -> str:
     byte_level = parts[-1]
     if byte_level.get("type") == "ByteLevel" and not byte_level["add_prefix_space"]:
         if len(parts) == 1 and byte_level["use_regex"]:
-            return PRE_TOKENIZERS[GPT2_SPLIT]
+            return PRE_TOKENIZERS[SPLITS["free"]]
         if len(parts) == 2 and parts[0]["type"] == "Split" and not byte_level["use_regex"]:
             pattern = parts[0]["pattern"].get("Regex")
             if pattern in PRE_TOKENIZERS and parts[0]["behavior"] == "Isolated" and not parts[0]["invert"]:

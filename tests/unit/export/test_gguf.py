@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.export.gguf_file import check_gguf, write_gguf
-from megalite.tokenizer.train import SPLIT
+from megalite.tokenizer.design import SPLITS
 
 pytest.importorskip("gguf")
 
@@ -20,7 +20,7 @@ TEXT = "Hello world, café 你好 — it's 2026!\n\tdef f(x): return x   12345\n
 SPECIAL = ["<|pad|>", "<|endoftext|>", "<|im_start|>"]
 
 
-def byte_level_tokenizer(folder: Path, split: str | None = SPLIT, prefix: bool = False) -> None:
+def byte_level_tokenizer(folder: Path, split: str | None = SPLITS["triple"], prefix: bool = False) -> None:
     tokenizer = Tokenizer(models.BPE())
     if split is None:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
