@@ -60,6 +60,14 @@ def test_ids_are_those_of_sentencepiece_and_every_text_comes_back(folder: Path) 
         assert own.decode(ids, skip_special_tokens=False) == text
 
 
+def test_near_ties_late_in_a_long_text_are_decided_alike(folder: Path) -> None:
+    own, theirs = load_tokenizer(folder).tokenizer, processor(folder)
+    whole = "\n".join(document.text for document in installed_documents(600_000))
+    for start in range(0, 480_000, 60_000):
+        text = whole[start : start + 60_000]
+        assert own.encode(text, add_special_tokens=False).ids == theirs.encode(text)
+
+
 def test_ids_are_those_of_sentencepiece_on_novels_and_113_languages(folder: Path, shared_data: Path) -> None:
     own, theirs = load_tokenizer(folder).tokenizer, processor(folder)
     documents = list(read_documents(expand_inputs([f"{shared_data}/multilingual/*.zst"])))
