@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,8 @@ from megalite.evaluation.results_page import results_page
 from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
 
+WIDE = 160
+"""Columns of a table in a log, where nobody can widen the window."""
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
 
 
@@ -45,6 +48,11 @@ def main() -> None:
             raise ConfigError(
                 f"--output {arguments.output}: one file is for one model; give a folder to compare several"
             )
+    if os.environ.get("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        print(
+            "accelerate starts one process on CPU; for N: torchrun --nproc-per-node N tools/evaluate.py",
+            file=sys.stderr,
+        )
     settle_network(arguments.models, arguments.tasks, arguments.data, given_files(arguments.data_file))
     ranks = Ranks.launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Ranks()
     with ExitStack() as stack:
@@ -56,7 +64,8 @@ def main() -> None:
         ranks.wait()
         if not ranks.first:
             return
-        print_comparison(comparison, Console(soft_wrap=True))
+        screen = Console()
+        print_comparison(comparison, screen if screen.is_terminal else Console(width=max(screen.width, WIDE)))
         if arguments.output is None:
             return
         if arguments.output.suffix == ".json":

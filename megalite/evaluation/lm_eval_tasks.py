@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,8 +143,9 @@ def task_facts(task: AskedTask, manager: Any) -> dict[str, Any]:
     parts = []
     for name, one in sorted(loaded.items()):
         config = {key: value for key, value in one.dump_config().items() if key not in ("dataset_kwargs", "metadata")}
+        said = re.sub(r" at 0x[0-9a-f]+", "", str(sorted(config.items())))  # functions stand in it with their addresses
         documents = content_hash([dict(document) for document in one.eval_docs])
-        parts.append([name, config, documents])
+        parts.append([name, said, documents])
     notes = list(task.notes)
     return {"fingerprint": content_hash(parts), "source": task.source, "files": task.files, "notes": notes}
 

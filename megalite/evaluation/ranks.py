@@ -14,8 +14,13 @@ class Ranks:
     @staticmethod
     def launched() -> "Ranks":
         """What the launcher says. Collectives may wait for ever: a rank that fails ends the job by the launcher."""
+        import os
         from datetime import timedelta
 
+        import torch
+
+        if not torch.accelerator.is_available():
+            os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate takes torchrun's ranks on CPU for one process
         from accelerate import Accelerator, InitProcessGroupKwargs
 
         accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(weeks=52))])

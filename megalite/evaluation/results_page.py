@@ -6,7 +6,7 @@ from html import escape
 from megalite.evaluation.comparison import Z95, Comparison, Figure, Row
 from megalite.evaluation.results_table import is_beyond, rounded, signed
 
-WIDTH, BAR, GAP, TOP = 380, 14, 5, 4
+WIDTH, BAR, GAP, TOP = 300, 14, 5, 4
 """Pixels of a picture's scale and of its bars."""
 STYLE = """
 :root { color-scheme: light dark; --ink: light-dark(#1b1f24, #e6e8eb); --soft: light-dark(#667, #9aa3ad);
@@ -17,7 +17,9 @@ h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2.2re
 p.note, th, small { color: var(--soft); font-weight: normal }
 table { border-collapse: collapse } td, th { padding: .25rem .9rem .25rem 0; text-align: right; vertical-align: middle }
 th { border-bottom: 1px solid var(--line); font-size: .85rem } tr + tr td { border-top: 1px solid var(--line) }
-td:first-child, th:first-child { text-align: left } tr.inside td:first-child { padding-left: 1.2rem }
+td { white-space: nowrap }
+td:first-child, th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; max-width: 17rem }
+tr.inside td:first-child { padding-left: 1.2rem }
 div.wide { overflow-x: auto } .key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .4rem 0 1rem }
 code { font-size: .85rem; overflow-wrap: anywhere } dd { margin: 0 0 .4rem 1.5rem } svg { display: block }
 svg line.error { stroke: var(--ink); stroke-width: 1.5 } svg line.chance { stroke: var(--ink); stroke-dasharray: 3 3 }
@@ -65,7 +67,7 @@ def _colour(number: int) -> str:
 
 def _figures(rows: Sequence[Row], names: Sequence[str]) -> str:
     """A line a metric: its facts, the picture, and the figures in the bars' order."""
-    head = ("task", "metric", "items", "shots", "chance", "", "value ± standard error")
+    head = ("task", "metric", "items", "shots", "chance", "value ± standard error", "")
     lines = []
     for row in rows:
         arrow = {True: " ↑", False: " ↓", None: ""}[row.higher_is_better]
@@ -76,7 +78,7 @@ def _figures(rows: Sequence[Row], names: Sequence[str]) -> str:
             f"{row.items:,}" if row.items else "",
             str(row.examples or 0),
         ]
-        cells += [chance, _picture(row, names), "<br>".join(_value(figure) for figure in row.figures)]
+        cells += [chance, "<br>".join(_value(figure) for figure in row.figures), _picture(row, names)]
         inside = ' class="inside"' if row.inside else ""
         lines.append(f"<tr{inside}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     return (

@@ -10,19 +10,26 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """A row a metric with standard errors; for several models also the differences from the first, paired."""
     names = comparison.short_names()
     heads = ["value", "standard error"] if len(names) == 1 else names
-    table = Table("task", "metric", *heads, "chance", "items", "shots", title=_title(names), title_justify="left")
+    table = _table(_title(names), "task", "metric", *heads, "chance", "items", "shots")
     for row in comparison.rows:
         figures = _alone(row.figures[0]) if len(names) == 1 else [_with_error(figure) for figure in row.figures]
         table.add_row(_name(row), row.metric, *figures, *_facts(row))
     console.print(table)
     if len(names) > 1:
         title = f"difference from {names[0]} ± standard error over the same items; * beyond 95 %"
-        table = Table("task", "metric", *names[1:], title=title, title_justify="left")
+        table = _table(title, "task", "metric", *names[1:])
         for row in comparison.rows:
             table.add_row(_name(row), row.metric, *map(_signed, row.differences[1:]))
         console.print(table)
     for note in comparison.notes():
         console.print(note, highlight=False, markup=False)
+
+
+def _table(title: str, *heads: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, no_wrap=True)
+    return table
 
 
 def rounded(value: float) -> str:

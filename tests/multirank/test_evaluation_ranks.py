@@ -57,9 +57,13 @@ def close(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @pytest.mark.timeout(400)
 def test_two_ranks_and_other_batches_find_what_one_process_finds(place: Path) -> None:
-    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     done = command(place, *launcher, output="two", batch_size=3)
     assert done.stdout.count("results.html") == 1
+    written = {path: path.stat().st_mtime_ns for path in place.glob("two/*/*")}
+    again = command(place, sys.executable, output="two", batch_size=8)
+    assert again.stdout == done.stdout
+    assert written == {path: path.stat().st_mtime_ns for path in place.glob("two/*/*")}
     one, two = found(place / "one"), found(place / "two")
     assert set(one) == {*TASKS, "text text.jsonl"}
     for name, metrics in one.items():
