@@ -8,19 +8,18 @@ import sys
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.evaluation.generation import conversation_tokens, stream_reply
 from megalite.evaluation.generation_settings import add_generation_options, settings_from
-from megalite.evaluation.hf_folder import check_model_folder, load_model, loading, quiet_libraries
+from megalite.evaluation.hf_folder import check_model_folder, load_model, load_tokenizer
 
 
 @one_line_errors
 def main() -> None:
     """``tools/chat.py``: prints the page's address, and serves it until it is stopped (Ctrl-C)."""
     parser = argparse.ArgumentParser(description="A local web page to chat with a model.")
-    parser.add_argument("model", help="a Hugging Face folder whose tokenizer has a chat template")
+    parser.add_argument("model", help="a Hugging Face folder (or a .gguf file) whose tokenizer has a chat template")
     parser.add_argument("--host", default="127.0.0.1", help="an address beyond loopback asks for a token")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument(
@@ -35,7 +34,10 @@ def main() -> None:
 
     guard = Guard.of(arguments.host, arguments.token)
     with open_port(arguments.host, arguments.port) as listening:
-        model, tokenizer = load_chat_model(arguments.model)
+        conversation_tokens(
+            load_tokenizer(arguments.model), [{"role": "user", "content": "Hello"}]
+        )  # is there a template?
+        model, tokenizer = load_model(arguments.model)
         import torch
         from aiohttp import web
 
@@ -73,20 +75,6 @@ def open_port(host: str, port: int) -> socket.socket:
         raise ConfigError(f"{at_fault}: cannot be opened: {error.strerror}") from None
 
 
-def load_chat_model(folder: str) -> tuple[Any, Any]:
-    """``(model, tokenizer)``; the chat template is tried before the weights are read.
-
-    Raises: DataError, FileNotFoundError.
-    """
-    quiet_libraries()
-    import transformers
-
-    with loading(folder):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    conversation_tokens(tokenizer, [{"role": "user", "content": "Hello"}])
-    return load_model(folder)
-
-
 def page_address(host: str, port: int, token: str | None) -> str:
     """What to type into a browser. A token stands in the fragment, which no browser sends or hands on."""
     if host in ("", "0.0.0.0", "::"):
@@ -99,7 +87,7 @@ def page_address(host: str, port: int, token: str | None) -> str:
 
 def shown_name(model: str) -> str:
     """The last parts of a path that tell something, the name of the hub as it is."""
-    if not Path(model).is_dir():
+    if not Path(model).exists():
         return model
     parts = [part for part in Path(model).resolve().parts if part != "hf"]
     return "/".join(parts[-2:])

@@ -30,18 +30,33 @@ def load_model(model: str) -> tuple[Any, Any]:
 
     Raises: DataError, FileNotFoundError.
     """
-    check_model_folder(model)
-    quiet_libraries()
+    tokenizer = load_tokenizer(model)
     import torch
     import transformers
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     dtype = "auto" if str(device) != "cpu" else torch.float32
-    path = Path(model)
-    where, file = (path.parent, {"gguf_file": path.name}) if path.suffix == GGUF and path.is_file() else (model, {})
+    where, file = _place(model)
     with loading(model):
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **file)
-        return loaded.to(device).eval(), transformers.AutoTokenizer.from_pretrained(where, **file)
+        return loaded.to(device).eval(), tokenizer
+
+
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer alone, before the weights are read. Raises: DataError, FileNotFoundError."""
+    check_model_folder(model)
+    quiet_libraries()
+    import transformers
+
+    where, file = _place(model)
+    with loading(model):
+        return transformers.AutoTokenizer.from_pretrained(where, **file)
+
+
+def _place(model: str) -> tuple[str | Path, dict[str, str]]:
+    """Where ``from_pretrained`` looks, and for which file."""
+    path = Path(model)
+    return (path.parent, {"gguf_file": path.name}) if path.suffix == GGUF and path.is_file() else (model, {})
 
 
 @contextmanager
