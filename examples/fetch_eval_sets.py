@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import datasets
-
 FOLDER = Path("data/eval")
 SETS = {
     "arc_easy_test": ("allenai/ai2_arc", "ARC-Easy"),
@@ -20,6 +18,8 @@ SETS = {
 
 def main() -> None:
     """Write ``data/eval/BENCHMARK_SPLIT.jsonl``; what is there already is left alone."""
+    import datasets
+
     FOLDER.mkdir(parents=True, exist_ok=True)
     for file, (name, subset) in SETS.items():
         path = FOLDER / f"{file}.jsonl"
