@@ -31,9 +31,9 @@ VERBS = {
     "make-cloze-task": ("megalite.evaluation.cloze", "held-out documents become a multiple-choice task for lm-eval"),
     "export-hf": ("megalite.export.export_hf", "a checkpoint becomes a Hugging Face folder in the precision asked for"),
     "parity": ("megalite.parity.matrix", "prove on this machine that every layout trains the same model"),
-    "generate": ("megalite.evaluation.generate", "continue a prompt, chat, or answer a file of prompts"),
-    "quantize": ("megalite.evaluation.quantize", "a model in int8 or as GGUF, bits per byte before and after"),
-    "chat": ("megalite.evaluation.chat", "a local web page to talk to a model"),
+    "generate": ("megalite.generation.generate", "continue a prompt, chat, or answer a file of prompts"),
+    "quantize": ("megalite.generation.quantize", "a model in int8 or as GGUF, bits per byte before and after"),
+    "chat": ("megalite.generation.chat", "a local web page to talk to a model"),
 }
 
 

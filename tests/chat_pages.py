@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from megalite.evaluation.chat import open_port
-from megalite.evaluation.chat_guard import Guard
-from megalite.evaluation.chat_line import Turns
-from megalite.evaluation.chat_server import chat_app
-from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.piece_stream import Tally
+from megalite.generation.chat import open_port
+from megalite.generation.chat_guard import Guard
+from megalite.generation.chat_line import Turns
+from megalite.generation.chat_server import chat_app
+from megalite.generation.piece_stream import Tally
+from megalite.generation.settings import GenerationSettings
 
 PATIENCE = 20
 """Seconds after which a test that waits has failed."""

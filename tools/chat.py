@@ -1,6 +1,6 @@
 """A chat page for a model: see ``--help``."""
 
-from megalite.evaluation.chat import main
+from megalite.generation.chat import main
 
 if __name__ == "__main__":
     main()

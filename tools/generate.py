@@ -1,6 +1,6 @@
 """Continue a prompt: see ``--help``."""
 
-from megalite.evaluation.generate import main
+from megalite.generation.generate import main
 
 if __name__ == "__main__":
     main()

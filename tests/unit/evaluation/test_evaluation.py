@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.installed_docs import installed_documents
-from megalite.evaluation import cloze, generate
+from megalite.evaluation import cloze
 from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
 from megalite.evaluation.cloze import make_items, task_files
 from megalite.evaluation.hf_folder import check_model_folder, load_model, start_of_text
@@ -18,6 +18,7 @@ from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.evaluation.lm_eval_tasks import evaluate
 from megalite.evaluation.local_tasks import check_task_names
 from megalite.evaluation.task_file import read_task
+from megalite.generation import generate
 from megalite.tokenizer.train import train_tokenizer
 
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import track
 
 from megalite.corpus.work_folder import work_folder, work_folder_of
-from megalite.evaluation.answer import Answer, end_tokens
-from megalite.evaluation.generation import with_room
-from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.kv_cache import cache_keywords
-from megalite.evaluation.piece_stream import Tally, stream_pieces
-from megalite.evaluation.prompt_file import PromptRow
+from megalite.generation.answer import Answer, end_tokens
+from megalite.generation.continuation import with_room
+from megalite.generation.kv_cache import cache_keywords
+from megalite.generation.piece_stream import Tally, stream_pieces
+from megalite.generation.prompt_file import PromptRow
+from megalite.generation.settings import GenerationSettings
 
 ANSWERS = "answers.jsonl"
 

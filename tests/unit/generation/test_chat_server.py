@@ -12,8 +12,8 @@ import pytest
 from chat_pages import PATIENCE, ScriptedModel, chat_page, wait_until
 
 from megalite.config.errors import ConfigError
-from megalite.evaluation.chat_guard import Guard, is_loopback
-from megalite.evaluation.chat_line import LONGEST_LINE
+from megalite.generation.chat_guard import Guard, is_loopback
+from megalite.generation.chat_line import LONGEST_LINE
 
 TOKEN = "open sesame, 1001 nights"
 JSON = {"Content-Type": "application/json"}

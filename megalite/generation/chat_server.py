@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from megalite.evaluation.chat_guard import Guard, cookie_name, guarded
-from megalite.evaluation.chat_line import ChatLine, Reply
-from megalite.evaluation.generation_settings import GenerationSettings
+from megalite.generation.chat_guard import Guard, cookie_name, guarded
+from megalite.generation.chat_line import ChatLine, Reply
+from megalite.generation.settings import GenerationSettings
 
 POLICY = (
     "default-src 'none'; connect-src 'self'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
@@ -108,7 +108,7 @@ async def _json(request: web.Request) -> object:
 
 def _page(file: str, status: int = 200, **shown: str) -> web.Response:
     nonce = secrets.token_urlsafe(16)
-    text = (files("megalite.evaluation") / file).read_text(encoding="utf-8")
+    text = (files("megalite.generation") / file).read_text(encoding="utf-8")
     for key, value in {**shown, "nonce": nonce}.items():
         text = text.replace(f"{{{{{key}}}}}", html.escape(value))
     policy = {"Content-Security-Policy": POLICY.format(nonce=nonce)}

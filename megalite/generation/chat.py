@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.evaluation.generation import conversation_tokens, stream_reply
-from megalite.evaluation.generation_settings import add_generation_options, settings_from
 from megalite.evaluation.hf_folder import check_model_folder, load_model, load_tokenizer
+from megalite.generation.continuation import conversation_tokens, stream_reply
+from megalite.generation.settings import add_generation_options, settings_from
 
 
 @one_line_errors
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = settings_from(arguments)
     check_model_folder(arguments.model)
-    from megalite.evaluation.chat_guard import Guard
+    from megalite.generation.chat_guard import Guard
 
     guard = Guard.of(arguments.host, arguments.token)
     with open_port(arguments.host, arguments.port) as listening:
@@ -41,7 +41,7 @@ def main() -> None:
         import torch
         from aiohttp import web
 
-        from megalite.evaluation.chat_server import chat_app
+        from megalite.generation.chat_server import chat_app
 
         torch.manual_seed(arguments.seed)  # once: the same question again may have another answer
         settings = replace(settings, seed=None)

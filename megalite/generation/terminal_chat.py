@@ -4,10 +4,10 @@ import sys
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.evaluation.generation import Message, stream_reply
-from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.piece_stream import Tally
-from megalite.evaluation.speculation import summary
+from megalite.generation.continuation import Message, stream_reply
+from megalite.generation.piece_stream import Tally
+from megalite.generation.settings import GenerationSettings
+from megalite.generation.speculation import summary
 
 HELP = "/reset begins anew, /exit (or the end of input) ends; Ctrl-C stops a reply"
 

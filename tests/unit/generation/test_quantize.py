@@ -10,9 +10,9 @@ import torch
 from chats import write_model
 from stories import write_stories
 
-from megalite.evaluation import quantize
 from megalite.evaluation.bits_per_byte import bits_per_byte
 from megalite.evaluation.hf_folder import load_model
+from megalite.generation import quantize
 
 STORY = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park with her dog."
 

@@ -12,7 +12,7 @@ import pytest
 from chat_pages import PATIENCE, browser, wait_until
 from chats import write_model
 
-from megalite.evaluation.chat import main, open_port, page_address, shown_name
+from megalite.generation.chat import main, open_port, page_address, shown_name
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -9,10 +9,10 @@ import pytest
 from chats import write_model
 from stories import write_stories
 
-from megalite.evaluation import batch_generation, generate
-from megalite.evaluation.generation import stream_reply
-from megalite.evaluation.generation_settings import GenerationSettings
 from megalite.evaluation.hf_folder import load_model
+from megalite.generation import batch_generation, generate
+from megalite.generation.continuation import stream_reply
+from megalite.generation.settings import GenerationSettings
 
 PROMPTS = [
     "Once upon a time",

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from megalite.config.errors import DataError
-from megalite.evaluation.generation import conversation_tokens, prompt_tokens
+from megalite.generation.continuation import conversation_tokens, prompt_tokens
 
 WRITTEN = ("text", "tokens", "finish_reason")
 """The keys that an answered row gets."""

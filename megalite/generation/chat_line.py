@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.piece_stream import Tally
+from megalite.generation.piece_stream import Tally
+from megalite.generation.settings import GenerationSettings
 
 Turns = list[dict[str, str]]
 Reply = Callable[[Turns, GenerationSettings, Tally], Generator[str, None, None]]

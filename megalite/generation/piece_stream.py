@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
-from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.kv_cache import cache_keywords
-from megalite.evaluation.text_pieces import TextPieces
+from megalite.generation.kv_cache import cache_keywords
+from megalite.generation.settings import GenerationSettings
+from megalite.generation.text_pieces import TextPieces
 
 Pieces = SimpleQueue[str | BaseException | None]
 

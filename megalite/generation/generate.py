@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.evaluation.batch_generation import answer_file, plan_of, tokenized
-from megalite.evaluation.generation import prompt_tokens, require_chat_template, stream_continuation
-from megalite.evaluation.generation_settings import GenerationSettings, add_generation_options, settings_from
 from megalite.evaluation.hf_folder import check_model_folder, load_model
 from megalite.evaluation.json_output import check_json_output
-from megalite.evaluation.kv_cache import CACHES, check_cache
-from megalite.evaluation.piece_stream import Tally
-from megalite.evaluation.prompt_file import read_prompts
-from megalite.evaluation.speculation import DRAFT_TOKENS, compare, comparison_line, load_draft, summary
-from megalite.evaluation.terminal_chat import chat, say
+from megalite.generation.batch_generation import answer_file, plan_of, tokenized
+from megalite.generation.continuation import prompt_tokens, require_chat_template, stream_continuation
+from megalite.generation.kv_cache import CACHES, check_cache
+from megalite.generation.piece_stream import Tally
+from megalite.generation.prompt_file import read_prompts
+from megalite.generation.settings import GenerationSettings, add_generation_options, settings_from
+from megalite.generation.speculation import DRAFT_TOKENS, compare, comparison_line, load_draft, summary
+from megalite.generation.terminal_chat import chat, say
 
 
 @one_line_errors

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from megalite.evaluation.generation_settings import GenerationSettings
-from megalite.evaluation.text_pieces import TextPieces
+from megalite.generation.settings import GenerationSettings
+from megalite.generation.text_pieces import TextPieces
 
 
 class Answer(TextPieces):
