@@ -121,7 +121,7 @@ def test_what_cannot_be_costs_one_line_before_any_work(
     for package, form in (("torchao", "int8"), ("gguf", "gguf-f32")):
         with monkeypatch.context() as patch:
             patch.setattr(
-                f"megalite.{'evaluation.int8_weights' if form == 'int8' else 'export.gguf_file'}.find_spec",
+                f"megalite.{'generation.int8_weights' if form == 'int8' else 'export.gguf_file'}.find_spec",
                 lambda _: None,
             )
             with pytest.raises(SystemExit):
