@@ -1,12 +1,12 @@
 """Opening a Hugging Face folder, with a plain word where it is not one."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.export.quiet_libraries import quiet_libraries
 
 GGUF = ".gguf"
 
@@ -74,15 +74,3 @@ def start_of_text(tokenizer: Any) -> int:
     if start is None:
         raise DataError("the tokenizer names neither a bos nor an eos token; name one in its tokenizer_config.json")
     return int(start)
-
-
-def quiet_libraries() -> None:
-    """Errors only, and no bars for loading a model or a file: those take no time."""
-    for name in ("torchao", "torch.utils._pytree"):  # where torchao is installed, transformers imports it
-        logging.getLogger(name).setLevel(logging.ERROR)
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()

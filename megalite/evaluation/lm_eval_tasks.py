@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.evaluation.hf_folder import check_model_folder, loading, quiet_libraries
+from megalite.evaluation.hf_folder import check_model_folder, loading
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash
 from megalite.evaluation.local_tasks import (
@@ -25,6 +25,7 @@ from megalite.evaluation.local_tasks import (
 from megalite.evaluation.network import go_offline, hub_answers
 from megalite.evaluation.ranks import Ranks
 from megalite.evaluation.task_file import read_task
+from megalite.export.quiet_libraries import quiet_libraries
 
 BOOTSTRAP = 1000
 """Resamplings for the error of a metric that is no mean, such as perplexity."""

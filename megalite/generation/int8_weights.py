@@ -7,7 +7,8 @@ from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.whole_folder import whole_folder
-from megalite.evaluation.hf_folder import loading, quiet_libraries
+from megalite.evaluation.hf_folder import loading
+from megalite.export.quiet_libraries import quiet_libraries
 
 FORMATS = {
     "int8": "int8 weights, one scale a row; the products in the model's own precision",

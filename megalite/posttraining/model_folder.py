@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.export.quiet_libraries import quiet_libraries
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 
@@ -35,10 +36,9 @@ def load_config_and_tokenizer(model: str) -> tuple[Any, Any]:
     """``(transformers config, tokenizer)``, weights untouched. Raises: DataError where one is missing or broken."""
     check_model_folder(model)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer otherwise
+    quiet_libraries()
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(model)
         if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
