@@ -5,7 +5,6 @@ Names and metadata by the ``gguf`` package; format: https://github.com/ggml-org/
 
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,6 @@ class GgufWritten:
 
 def check_gguf(folder: Path, kind: str) -> Any:
     """The folder's config, or a refusal of what cannot be written. Raises: ConfigError, DataError."""
-    if find_spec("gguf") is None:
-        raise ConfigError("GGUF needs the package gguf; pip install 'megalite[quantize]'")
     if kind not in KINDS:
         raise ConfigError(f"GGUF type {kind}: unknown; choose one of {', '.join(KINDS)}")
     from transformers import AutoConfig
