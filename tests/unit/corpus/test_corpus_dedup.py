@@ -5,13 +5,13 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
+from kills import killed_after
 from rich.console import Console
 
 from megalite.config.errors import DataError
@@ -203,31 +203,6 @@ def test_a_killed_run_goes_on_and_ends_with_equal_bytes(tmp_path: Path, monkeypa
     assert scans > 20
     assert files(out) == files(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["out", "whole"]
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed_after(renames: int, action: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether ``action`` came to its end before its ``renames`` + 1st file."""
-    done = 0
-    rename = Path.rename
-
-    def counted(self: Path, target: Path) -> Path:
-        nonlocal done
-        if done == renames:
-            raise Killed
-        done += 1
-        return rename(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", counted)
-        try:
-            action()
-        except Killed:
-            return False
-    return True
 
 
 def test_damaged_input_is_counted_and_located(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import zstandard
+from kills import killed_after
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
@@ -188,31 +189,6 @@ def test_the_funnel_has_every_stage_and_loses_nobody(corpus: Path, fine: None) -
     places = {document.meta["place"] for document in documents}
     assert len(places) == len(documents)
     assert all(re.fullmatch(rf"{corpus}/[012]\.jsonl:\d+", place) for place in places)
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed_after(renames: int, action: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether ``action`` came to its end before its ``renames`` + 1st file."""
-    done = 0
-    rename = Path.rename
-
-    def counted(self: Path, target: Path) -> Path:
-        nonlocal done
-        if done == renames:
-            raise Killed
-        done += 1
-        return rename(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", counted)
-        try:
-            action()
-        except Killed:
-            return False
-    return True
 
 
 def test_a_run_stopped_at_any_file_goes_on_and_ends_with_equal_bytes(
