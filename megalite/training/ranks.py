@@ -7,6 +7,7 @@ import warnings
 
 import torch
 
+from megalite.config.errors import ConfigError
 from megalite.training.shared_memory import remove_stale_buffers
 
 TIMEOUT = datetime.timedelta(minutes=30)
@@ -15,7 +16,7 @@ TIMEOUT = datetime.timedelta(minutes=30)
 def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
     """Join the process group that the launcher's environment describes (one process without a launcher).
 
-    Returns: this rank's device.
+    Returns: this rank's device. Raises: ConfigError where the port of the job is taken.
     """
     remove_stale_buffers()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -33,7 +34,14 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
         device = torch.device("cpu")
         if "OMP_NUM_THREADS" not in os.environ:  # ranks that share the cores must not each take all of them
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
-    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", timeout=timeout, verbose=False)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    try:
+        deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
+    except torch.distributed.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        port = os.environ["MASTER_PORT"]
+        raise ConfigError(f"port {port}: another job has it; give the launcher another one with --master_port") from None
     return device
 
 
