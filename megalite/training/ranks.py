@@ -41,7 +41,9 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
         if "EADDRINUSE" not in str(error):
             raise
         port = os.environ["MASTER_PORT"]
-        raise ConfigError(f"port {port}: another job has it; give the launcher another one with --master_port") from None
+        raise ConfigError(
+            f"port {port}: another job has it; give the launcher another one with --master_port"
+        ) from None
     return device
 
 
