@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import one_line_errors
 from megalite.config.grid import grid_shape
@@ -52,7 +53,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The flags; everything else about a run is ``section.key=value``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="Pretrain a Llama-family model with DeepSpeed.",
         epilog="section.key=value changes one key of the config: optimizer.lr=3e-4 model.num_hidden_layers=8",
     )
@@ -64,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="print the plan of the run and exit")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    return parser.parse_intermixed_args()
+    return parser.parse_args()
 
 
 def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console) -> None:

@@ -10,6 +10,7 @@ from megalite.config.errors import ConfigError
 from megalite.config.grid import GridShape
 from megalite.config.load import did_you_mean
 from megalite.config.schema import RunConfig
+from megalite.config.text_files import read_json_object
 
 AUTO = "auto"
 
@@ -19,21 +20,7 @@ def read_ds_config(path: Path) -> dict[str, Any]:
 
     Raises: FileNotFoundError; ConfigError naming the key.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such DeepSpeed config; give an existing JSON with --ds_config")
-
-    def refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated = {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1}
-        if repeated:
-            raise ConfigError(f"{path}: key '{sorted(repeated)[0]}' stands twice in one section; keep one")
-        return dict(pairs)
-
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=refuse_repeated)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds a {type(values).__name__}, not an object with sections")
+    values = read_json_object(path, "DeepSpeed config")
     _refuse_unknown(values, path)
     stage = values.get("zero_optimization", {}).get("stage", 0)
     if isinstance(stage, bool) or stage not in (0, 1, 2, 3):

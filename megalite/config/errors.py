@@ -1,13 +1,19 @@
-"""User mistakes: one line that says value, reason and remedy, and exit code 2."""
+"""Failures become one line on stderr: value, reason, remedy. This is the only place that does it."""
 
+import errno
 import functools
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
+EXIT_BUG = 1
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
 SECONDS_FOR_RANK_0 = 5
 P = ParamSpec("P")
 
@@ -24,8 +30,27 @@ class DivergenceError(RuntimeError):
     """The loss or the gradient norm of a run is not a finite number any more."""
 
 
+USER_ERRORS = (ConfigError, DataError, DivergenceError, OSError)
+REMEDIES = {
+    errno.EACCES: "change its permissions, or choose another path",
+    errno.EPERM: "change its permissions, or choose another path",
+    errno.EROFS: "choose a path on another disk",
+    errno.ENOSPC: "make room, then run the same command again",
+    errno.EDQUOT: "make room, then run the same command again",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOTDIR: "a part of the path is a file; choose another path",
+    errno.EISDIR: "give a file",
+    errno.EEXIST: "choose another path, or remove it",
+    errno.ENOENT: "check the path",
+    errno.ELOOP: "its links lead in a circle; check the path",
+}
+
+
 def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
-    """Wrap a command: a user's mistake becomes one line on stderr and exit code 2; bugs keep their traceback.
+    """Wrap a command: whatever goes wrong in it becomes one line on stderr.
+
+    A user's mistake, and any ``OSError``, exits with 2. Ctrl-C exits with 130. An error that nobody foresaw exits with
+    1; its traceback goes to a file, and the line asks for a report.
 
     Under a multi-rank launcher every rank meets the same mistake; only rank 0 prints it. The others wait a little: a
     launcher kills all ranks as soon as one has failed.
@@ -35,18 +60,45 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             main(*args, **kwargs)
-        except (ConfigError, DataError, DivergenceError, FileNotFoundError, FileExistsError) as error:
-            if os.environ.get("RANK", "0") == "0":
-                print(f"megalite: error: {describe(error)}", file=sys.stderr, flush=True)
-            else:
-                time.sleep(SECONDS_FOR_RANK_0)
-            raise SystemExit(EXIT_USER_ERROR) from None
+        except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(EXIT_BUG) from None
+        except USER_ERRORS as error:
+            _leave(describe(error), EXIT_USER_ERROR)
+        except MemoryError:
+            _leave("out of memory; give fewer --workers, smaller batches or smaller inputs", EXIT_USER_ERROR)
+        except KeyboardInterrupt:
+            _leave("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
+        except Exception as error:
+            _leave(_report(error), EXIT_BUG)
 
     return guarded
 
 
-def describe(error: Exception) -> str:
-    """The message of a user error, with the path of a bare ``OSError`` kept in front."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+def describe(error: BaseException) -> str:
+    """The message of a user's error in one line; a bare ``OSError`` gets its path in front and a remedy at its end."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    remedy = REMEDIES.get(error.errno)
+    return f"{where}{error.strerror}" + (f"; {remedy}" if remedy else "")
+
+
+def _report(error: Exception) -> str:
+    """Write the traceback to a file; returns the line that names it."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="megalite-error-", suffix=".txt", delete=False) as file:
+            file.write(" ".join(sys.argv) + "\n\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"{what[:500]}; this is a bug of megalite, please report it"
+    return f"{what[:500]}; this is a bug of megalite, please report it with {file.name}"
+
+
+def _leave(line: str, code: int) -> NoReturn:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"megalite: error: {line}", file=sys.stderr, flush=True)
+    else:
+        time.sleep(SECONDS_FOR_RANK_0)
+    raise SystemExit(code) from None

@@ -4,12 +4,12 @@ import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from megalite.config.checks import check_run
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
+from megalite.config.text_files import kind_of, parse_yaml, read_yaml_file
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -27,15 +27,10 @@ def load_run_config(path: Path, overrides: list[str] | None = None) -> RunConfig
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, by ``yaml.safe_load``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such config file; give an existing YAML with --config")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    """The mapping in a YAML file. Raises: FileNotFoundError, ConfigError."""
+    values = read_yaml_file(path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds {type(values).__name__}, not sections like 'model:' and 'data:'")
+        raise ConfigError(f"{path}: holds {kind_of(values)}, not sections like 'model:' and 'data:'")
     return values
 
 
@@ -47,10 +42,7 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> set[tuple[s
         keys = tuple(dotted.split("."))
         if not equals or not all(keys):
             raise ConfigError(f"command line: '{item}' is not section.key=value (for example optimizer.lr=3e-4)")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"command line: the value of '{item}' is not readable as YAML") from None
+        value = parse_yaml(text, f"command line: '{item}'")
         section = values
         for depth, key in enumerate(keys[:-1]):
             below = section.get(key)

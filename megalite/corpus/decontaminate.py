@@ -1,6 +1,5 @@
 """Take documents out of a corpus that hold items of evaluation sets."""
 
-import argparse
 import functools
 import json
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.load import validate
 from megalite.config.section import Section
@@ -28,9 +28,9 @@ from megalite.corpus.unit_books import (
     remembered,
     source_of,
 )
-from megalite.corpus.whole_folder import check_output, whole_folder
-from megalite.corpus.work_folder import PLAN, forget, is_finished, whole_file, work_folder, work_folder_of
 from megalite.corpus.worker_pool import WorkerPool
+from megalite.files.whole_folder import check_output, whole_folder
+from megalite.files.work_folder import PLAN, forget, is_finished, whole_file, work_folder, work_folder_of
 
 LISTING = "contaminated.jsonl"
 WRITTEN = ("kept-*.jsonl.zst", LISTING, "ledger.json", PLAN)
@@ -47,7 +47,7 @@ class Plan(Section):
 @one_line_errors
 def main() -> None:
     """``tools/decontaminate.py``."""
-    parser = argparse.ArgumentParser(description="Take out documents that hold items of evaluation sets; say which.")
+    parser = CommandParser(description="Take out documents that hold items of evaluation sets; say which.")
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
     parser.add_argument("--against", nargs="+", required=True, metavar="FILE", help="evaluation sets, files or globs")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")

@@ -1,6 +1,5 @@
 """Remove exact and near-duplicate documents from a corpus of any size, in bounded memory."""
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.load import validate
 from megalite.corpus.dedup_run import DedupRun, Outcome
@@ -19,8 +19,8 @@ from megalite.corpus.lsh_index import SUFFIXES
 from megalite.corpus.minhash import Bands
 from megalite.corpus.readers import OnError
 from megalite.corpus.unit_books import gather, merge_ledgers
-from megalite.corpus.whole_folder import check_output, whole_folder
-from megalite.corpus.work_folder import PLAN, forget, is_finished, work_folder, work_folder_of
+from megalite.files.whole_folder import check_output, whole_folder
+from megalite.files.work_folder import PLAN, forget, is_finished, work_folder, work_folder_of
 
 WRITTEN = ("kept-*.jsonl.zst", "removed.jsonl", "ledger.json", PLAN, NAME, *(f"index-*{suffix}" for suffix in SUFFIXES))
 FAIR_CHANCE = 0.99
@@ -32,7 +32,7 @@ PROCESS_MB = 128
 @one_line_errors
 def main() -> None:
     """``tools/dedup.py``."""
-    parser = argparse.ArgumentParser(description="Remove exact and near-duplicate documents; say which, and why.")
+    parser = CommandParser(description="Remove exact and near-duplicate documents; say which, and why.")
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="a folder for shards, ledger and list of the removed"

@@ -18,8 +18,8 @@ from megalite.corpus.duplicate_clusters import REMOVED, Settled, bucket_edges, j
 from megalite.corpus.lsh_index import LshIndex, Part
 from megalite.corpus.unit_books import Written, refuse_nothing_read
 from megalite.corpus.word_hashes import Offsets
-from megalite.corpus.work_folder import whole_file
 from megalite.corpus.worker_pool import WorkerPool
+from megalite.files.work_folder import whole_file
 
 BYTES_A_DOCUMENT = 24
 """Held for every document while clusters are made."""

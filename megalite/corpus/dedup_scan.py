@@ -15,7 +15,7 @@ from megalite.corpus.lsh_index import RECORD, Part, PartWriter
 from megalite.corpus.minhash import Bands, band_keys, signatures
 from megalite.corpus.readers import Document, ReadReport
 from megalite.corpus.word_hashes import BASE, BLOCK, LONG_TEXT, Hashes, hash_words, mix, ngrams, ngrams_of_long_text
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 Keep = Literal["first", "longest", "best"]
 

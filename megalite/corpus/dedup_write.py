@@ -15,7 +15,7 @@ from megalite.corpus.ledger import Ledger
 from megalite.corpus.lsh_index import CHUNK, SUFFIXES, LshIndex, Part, PartWriter
 from megalite.corpus.readers import Document, ReadReport
 from megalite.corpus.unit_books import Written, remember, remembered, source_of
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 SHINGLES_HELD = 1 << 20
 

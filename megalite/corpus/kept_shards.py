@@ -9,7 +9,7 @@ import orjson
 import zstandard
 
 from megalite.corpus.readers import Document
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 SHARD_BYTES = 256 << 20
 """Text of a shard, about."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.corpus.word_hashes import Hashes, Offsets
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 RECORD = np.dtype(
     [

@@ -21,9 +21,9 @@ from megalite.corpus.plant.publish import RECIPE, WRITTEN, recipe_json, total_le
 from megalite.corpus.plant.slurm_scripts import SUBMIT, refuse_submitted, scripts_folder_of, submit, write_scripts
 from megalite.corpus.plant.steps import open_job
 from megalite.corpus.recipe import Recipe
-from megalite.corpus.whole_folder import check_output
-from megalite.corpus.work_folder import PLAN, forget, held_folder, work_folder, work_folder_of
 from megalite.corpus.worker_pool import WorkerPool
+from megalite.files.whole_folder import check_output
+from megalite.files.work_folder import PLAN, forget, held_folder, work_folder, work_folder_of
 
 TOKENS_WRITTEN = (
     "tokenizer",

@@ -140,7 +140,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        from megalite.corpus.zstd_file import ZstdFile
+        from megalite.files.zstd_file import ZstdFile
 
         return io.BufferedReader(ZstdFile(path), 1 << 20)
     return path.open("rb", 1 << 20)

@@ -1,6 +1,5 @@
 """A dry run: every rule's number of every document is written down, and thresholds are moved afterwards at no cost."""
 
-import argparse
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.load import did_you_mean, read_yaml, validate
 from megalite.corpus.clean_text import clean_text
@@ -22,8 +22,8 @@ from megalite.corpus.readers import ReadReport
 from megalite.corpus.recipe import Recipe
 from megalite.corpus.sources import all_documents, check_sources
 from megalite.corpus.unit_books import source_of
-from megalite.corpus.whole_folder import check_output, whole_folder
 from megalite.corpus.words import content_digest
+from megalite.files.whole_folder import check_output, whole_folder
 
 ROWS_AT_ONCE = 4096
 SCORES = "scores.parquet"
@@ -129,7 +129,7 @@ def _schema(chain: FilterChain) -> pa.Schema:
 @one_line_errors
 def main() -> None:
     """``tools/recount_corpus.py``."""
-    parser = argparse.ArgumentParser(description="Count a dry run's documents again by other thresholds.")
+    parser = CommandParser(description="Count a dry run's documents again by other thresholds.")
     parser.add_argument("scores", type=Path, metavar="DIR", help="what prepare_corpus.py --dry_run wrote")
     parser.add_argument(
         "--recipe", type=Path, required=True, metavar="YAML", help="with other thresholds, or rules off"

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.classifier import WORD, Classifier, Features
 from megalite.corpus.clean_text import clean_text
@@ -30,7 +31,7 @@ Numbers = npt.NDArray[np.float64]
 @one_line_errors
 def main() -> None:
     """``tools/train_classifier.py``."""
-    parser = argparse.ArgumentParser(description="Train a linear classifier of documents; see precision and recall.")
+    parser = CommandParser(description="Train a linear classifier of documents; see precision and recall.")
     parser.add_argument("--input", nargs="+", default=[], metavar="GLOB", help="labelled documents")
     parser.add_argument("--label_key", default="label", metavar="KEY", help="key of a record or of its meta")
     parser.add_argument("--positive", nargs="+", default=[], metavar="LABEL", help="labels that are to be found")

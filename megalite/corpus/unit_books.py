@@ -11,7 +11,7 @@ from megalite.config.errors import DataError
 from megalite.corpus.input_units import Inputs
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.readers import Document
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 PLAIN = ("stage", "read", "kept", "malformed", "malformed_examples", "kept_bytes")
 COUNTED = ("dropped", "dropped_bytes", "kept_by_source", "fired", "alone", "edited")

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunSection
@@ -43,7 +44,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line. Raises: ConfigError where its parts do not go together."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="Look into PREFIX.bin / .idx, or into what a training run reads.",
         epilog="With --config, section.key=value changes one key of it, as with pretrain.py.",
     )
@@ -61,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no_trace", action="store_true", help="do not look for the documents in their source files")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_args()
     if arguments.config is not None:
         if arguments.prefix is not None:  # the first override stands where a prefix would
             arguments.overrides.insert(0, arguments.prefix)

@@ -1,6 +1,5 @@
 """Several indexed datasets of one tokenizer become one, by copying bytes."""
 
-import argparse
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.data.index_file import read_index
 from megalite.data.manifest import Manifest, SourcePiece, existing_output, manifest_path, verify_manifest
@@ -24,7 +24,7 @@ COPIED_DOCUMENTS = 1 << 20
 @one_line_errors
 def main() -> None:
     """``tools/merge_datasets.py``."""
-    parser = argparse.ArgumentParser(description="Concatenate PREFIX.bin / .idx datasets made with one tokenizer.")
+    parser = CommandParser(description="Concatenate PREFIX.bin / .idx datasets made with one tokenizer.")
     parser.add_argument("--input", nargs="+", required=True, metavar="PREFIX")
     parser.add_argument("--output_prefix", type=Path, required=True, metavar="PREFIX")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")

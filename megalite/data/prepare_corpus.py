@@ -1,6 +1,5 @@
 """One command from raw text to clean shards, and to token ids where the recipe says so."""
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.load import read_yaml, validate
 from megalite.corpus.plant.ray_pool import RayPool
@@ -28,7 +28,7 @@ ENGINES = ("local", "ray", "slurm")
 @one_line_errors
 def main() -> None:
     """``tools/prepare_corpus.py``."""
-    parser = argparse.ArgumentParser(description="Make clean shards of text, and token ids, by a recipe.")
+    parser = CommandParser(description="Make clean shards of text, and token ids, by a recipe.")
     parser.add_argument("--recipe", type=Path, required=True, metavar="YAML")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(

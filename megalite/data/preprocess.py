@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.corpus.readers import OnError, expand_inputs
 from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, choose_encoder, sample_texts
@@ -32,7 +33,7 @@ LOCK = "lock"
 @one_line_errors
 def main() -> None:
     """``tools/preprocess_data.py``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="Tokenize documents into PREFIX.bin / PREFIX.idx (Megatron's format). Text that spells a special token "
         "becomes that token."
     )

@@ -1,6 +1,5 @@
 """Bits per byte: how well a model predicts a text, comparable between tokenizers."""
 
-import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.hf_folder import load_model, start_of_text
@@ -32,7 +32,7 @@ class BitsPerByte:
 @one_line_errors
 def main() -> None:
     """``tools/bits_per_byte.py``."""
-    parser = argparse.ArgumentParser(description="Bits per byte of a Hugging Face model on documents.")
+    parser = CommandParser(description="Bits per byte of a Hugging Face model on documents.")
     parser.add_argument("model", help="a Hugging Face folder")
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
     parser.add_argument("--text_key", default="text")

@@ -1,15 +1,15 @@
 """A multiple-choice task made of held-out documents: which of four texts continues this one? Chance is 25 %."""
 
-import argparse
 import json
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
-from megalite.corpus.whole_folder import check_output, whole_folder
+from megalite.files.whole_folder import check_output, whole_folder
 
 CHOICES = 4
 CONTEXT_WORDS, CONTINUATION_WORDS = 60, 20
@@ -18,7 +18,7 @@ CONTEXT_WORDS, CONTINUATION_WORDS = 60, 20
 @one_line_errors
 def main() -> None:
     """``tools/make_cloze_task.py``."""
-    parser = argparse.ArgumentParser(description="Make an lm-eval task from held-out documents.")
+    parser = CommandParser(description="Make an lm-eval task from held-out documents.")
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets cloze.yaml and cloze.jsonl")
     parser.add_argument("--text_key", default="text")

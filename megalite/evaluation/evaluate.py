@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.corpus.work_folder import whole_file
 from megalite.evaluation.comparison import Comparison
 from megalite.evaluation.evaluation_folder import EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
@@ -31,6 +31,7 @@ from megalite.evaluation.ranks import Ranks
 from megalite.evaluation.results_page import results_page
 from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
+from megalite.files.work_folder import whole_file
 
 WIDE = 160
 """Columns of a table in a log, where nobody can widen the window."""
@@ -80,9 +81,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Measure Hugging Face models on benchmarks and texts, and compare them."
-    )
+    parser = CommandParser(description="Measure Hugging Face models on benchmarks and texts, and compare them.")
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a Hugging Face folder, or a name of the hub")
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's names, or task files"

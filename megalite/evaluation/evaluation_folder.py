@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.work_folder import whole_file
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash, write_json
+from megalite.files.work_folder import whole_file
 
 STATE = "evaluation.json"
 

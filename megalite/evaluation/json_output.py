@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 
 def check_json_output(path: Path | None) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 import yaml
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.work_folder import whole_file
 from megalite.evaluation.benchmarks import BENCHMARKS, PARADIGM, TAGS, TASK_FILES
 from megalite.evaluation.data_files import SplitFiles, find_split_files, read_benchmark
 from megalite.evaluation.json_output import sha256_of_file
 from megalite.evaluation.record_forms import Record
 from megalite.evaluation.task_file import read_task
+from megalite.files.work_folder import whole_file
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """``tools/export_hf.py``: a checkpoint becomes a Hugging Face folder in the precision asked for."""
 
-import argparse
 import re
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ DEFAULT_SHARD = "2GB"
 @one_line_errors
 def main() -> None:
     """Parse, export, and say what came out."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="Export a checkpoint as a Hugging Face folder. One process, on the CPU, one tensor in memory."
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/NAME/step-NNNNNN")

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch import Tensor
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.whole_folder import whole_folder
 from megalite.export.checkpoint_source import Checkpoint, check_checkpoint_folder, open_checkpoint
 from megalite.export.logit_error import LogitError, measure_logit_error, tokens_to_measure
 from megalite.export.model_card import model_card
 from megalite.export.tensor_stream import DTYPES, cast_pieces, write_tensor_file
+from megalite.files.whole_folder import whole_folder
 from megalite.training.checkpoint_state import verify_files
 from megalite.training.tensor_files import plan_shards, shard_name, write_index
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 KINDS = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
 """What the matrices are, and llama.cpp's name for such a file. q8_0 has 32 bytes and an f16 scale for 32 weights."""

@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import track
 
-from megalite.corpus.work_folder import work_folder, work_folder_of
+from megalite.files.work_folder import work_folder, work_folder_of
 from megalite.generation.answer import Answer, end_tokens
 from megalite.generation.continuation import with_room
 from megalite.generation.kv_cache import cache_keywords

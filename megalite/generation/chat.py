@@ -1,6 +1,5 @@
 """A chat page on this machine for a Hugging Face model."""
 
-import argparse
 import errno
 import os
 import socket
@@ -9,6 +8,7 @@ import webbrowser
 from dataclasses import replace
 from pathlib import Path
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.evaluation.hf_folder import check_model_folder, load_model, load_tokenizer
 from megalite.generation.continuation import conversation_tokens, stream_reply
@@ -18,7 +18,7 @@ from megalite.generation.settings import add_generation_options, settings_from
 @one_line_errors
 def main() -> None:
     """``tools/chat.py``: prints the page's address, and serves it until it is stopped (Ctrl-C)."""
-    parser = argparse.ArgumentParser(description="A local web page to chat with a model.")
+    parser = CommandParser(description="A local web page to chat with a model.")
     parser.add_argument("model", help="a Hugging Face folder (or a .gguf file) whose tokenizer has a chat template")
     parser.add_argument("--host", default="127.0.0.1", help="an address beyond loopback asks for a token")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")

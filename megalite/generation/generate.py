@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.evaluation.hf_folder import check_model_folder, load_model
 from megalite.evaluation.json_output import check_json_output
@@ -56,8 +57,8 @@ def main() -> None:
         _tell(arguments, model, tokenizer, [ids], settings, draft, tally)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Continue a prompt, hold a conversation, or answer a file of prompts.")
+def _parser() -> CommandParser:
+    parser = CommandParser(description="Continue a prompt, hold a conversation, or answer a file of prompts.")
     parser.add_argument("model", help="a Hugging Face folder, or a .gguf file")
     parser.add_argument("prompt", nargs="?", help="the text to continue; with --chat the user's turn")
     parser.add_argument("--chat", action="store_true", help="by the chat template; without a prompt from turn to turn")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.whole_folder import whole_folder
 from megalite.evaluation.hf_folder import loading
 from megalite.export.quiet_libraries import quiet_libraries
+from megalite.files.whole_folder import whole_folder
 
 FORMATS = {
     "int8": "int8 weights, one scale a row; the products in the model's own precision",

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte
@@ -36,7 +37,7 @@ class Measured:
 @one_line_errors
 def main() -> None:
     """Check, measure, write, measure again, and say both."""
-    parser = argparse.ArgumentParser(description="Write a smaller form of a Hugging Face folder, and measure the loss.")
+    parser = CommandParser(description="Write a smaller form of a Hugging Face folder, and measure the loss.")
     parser.add_argument("model", type=Path, help="a Hugging Face folder")
     parser.add_argument(
         "output", type=Path, metavar="OUT", help="a folder for int8, FILE.gguf for GGUF; must not exist"

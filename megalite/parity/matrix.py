@@ -1,6 +1,5 @@
 """The parity matrix: every allowed layout for some steps against one process, as a table."""
 
-import argparse
 import functools
 import tempfile
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import DivergenceError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
@@ -45,7 +45,7 @@ REFERENCE_FEATURES = frozenset({"documents", "untied"})
 @one_line_errors
 def main() -> None:
     """Run the cases, print a row each, and end with exit code 1 where one is out of tolerance."""
-    parser = argparse.ArgumentParser(description="Train every layout on this machine's processes against one process.")
+    parser = CommandParser(description="Train every layout on this machine's processes against one process.")
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIG, help="YAML of a run; its model is what is proven"
     )
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--sequence_length", type=int, help="instead of the config's")
     parser.add_argument("--timeout_seconds", type=int, default=180, help="for one layout")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_args()
     length = [f"data.sequence_length={arguments.sequence_length}"] if arguments.sequence_length else []
     words = [*(arguments.layouts or []), *arguments.overrides]  # --layouts takes all that follows it
     base = load_run_config(arguments.config, [word for word in words if "=" in word] + length)

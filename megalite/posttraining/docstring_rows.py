@@ -7,7 +7,6 @@ the road work, and for teaching a small model the form of a chat; not for making
 run; the texts stay their authors' and are read in place.
 """
 
-import argparse
 import ast
 import hashlib
 import json
@@ -23,8 +22,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
-from megalite.corpus.whole_folder import check_output, whole_folder
+from megalite.files.whole_folder import check_output, whole_folder
 
 LARGEST_FILE = 400_000
 SHORTEST, LONGEST = 30, 400
@@ -51,7 +51,7 @@ class Documented(NamedTuple):
 @one_line_errors
 def main() -> None:
     """``tools/make_chat_rows.py``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="Make chat, preference and question rows from the docstrings of installed Python packages."
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")

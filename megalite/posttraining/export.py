@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from megalite.corpus.whole_folder import flush_all
+from megalite.files.whole_folder import flush_all
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.whole_folder import flush_all
-from megalite.corpus.work_folder import whole_file
+from megalite.files.whole_folder import flush_all
+from megalite.files.work_folder import whole_file
 from megalite.posttraining.schema import TuningRun
 
 WHOLE = "whole.json"

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast
 
 from megalite.config.checks import accumulation_steps
+from megalite.config.command_line import CommandParser
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import ConfigError
 from megalite.config.grid import grid_shape
@@ -44,7 +45,7 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
 
     Raises: ConfigError, FileNotFoundError.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=description,
         epilog="section.key=value changes one key of the config: optimizer.lr=1e-5 training.epochs=2",
     )
@@ -58,7 +59,7 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
     parser.add_argument("--check", action="store_true", help="read and check everything, show samples, and exit")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    given = parser.parse_intermixed_args(arguments)
+    given = parser.parse_args(arguments)
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
         raise ConfigError(
             "accelerate launch was given DeepSpeed settings of its own; leave --use_deepspeed out and name the JSON with "

@@ -1,6 +1,5 @@
 """Train a vocabulary from a sample of the mix and write a folder for ``AutoTokenizer``, with a report on its design."""
 
-import argparse
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.model import ModelConfig
-from megalite.corpus.whole_folder import check_output, whole_folder
-from megalite.corpus.work_folder import work_folder, work_folder_of
+from megalite.files.whole_folder import check_output, whole_folder
+from megalite.files.work_folder import work_folder, work_folder_of
 from megalite.tokenizer.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
 from megalite.tokenizer.folder import WRITTEN, write_tokenizer
 from megalite.tokenizer.mix import Source, sources_of, sources_of_mix
@@ -137,8 +137,8 @@ def _scratch(output: Path) -> Iterator[Path]:
             raise
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Train a tokenizer and report on its design.")
+def _parser() -> CommandParser:
+    parser = CommandParser(description="Train a tokenizer and report on its design.")
     text = parser.add_argument_group("text")
     text.add_argument("--input", nargs="+", metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet")
     text.add_argument(

@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor
 
 from megalite.config.schema import RunConfig
-from megalite.corpus.whole_folder import flush
+from megalite.files.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
 from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer

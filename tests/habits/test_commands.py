@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from megalite.cli import VERBS
+from megalite.config.command_line import CommandParser
 from megalite.config.load import apply_overrides, load_run_config, read_yaml, validate
 from megalite.config.schema import RunConfig
 from megalite.posttraining.schema import PreferenceRun, SftRun
@@ -119,13 +120,12 @@ def check_script(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPa
         return
     module = shim[1]
     main = importlib.import_module(module).main
-    for name in ("parse_args", "parse_intermixed_args"):
-        real = getattr(argparse.ArgumentParser, name)
+    real = CommandParser.parse_args
 
-        def stop(self: argparse.ArgumentParser, *given: Any, real: Any = real, **more: Any) -> None:
-            raise Parsed(real(self, *given, **more))
+    def stop(self: CommandParser, *given: Any, **more: Any) -> None:
+        raise Parsed(real(self, *given, **more))
 
-        monkeypatch.setattr(argparse.ArgumentParser, name, stop)
+    monkeypatch.setattr(CommandParser, "parse_args", stop)
     monkeypatch.setattr(sys, "argv", [script, *arguments])
     try:
         main()

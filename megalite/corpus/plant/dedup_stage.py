@@ -18,7 +18,7 @@ from megalite.corpus.plant.kept_units import closing_step, kept_units, unit_path
 from megalite.corpus.plant.plan import MOST_PARTS, PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, has_file, is_written
 from megalite.corpus.recipe import Dedup
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 NAME = "dedup"
 EDGES, SETTLED = "edges-{:03d}.npy", "settled-{:03d}.npy"

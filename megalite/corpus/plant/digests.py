@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.corpus.words import content_digest
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 
 class UnitDigests:

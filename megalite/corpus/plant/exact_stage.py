@@ -10,7 +10,7 @@ from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, has_file, is_written
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.unit_books import remember, source_of
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 NAME = "exact"
 COPIES = "copies-{:03d}.npy"

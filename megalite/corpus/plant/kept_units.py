@@ -10,7 +10,7 @@ from megalite.corpus.input_units import FilePiece, InputFile, Inputs
 from megalite.corpus.plant.steps import Job, Step, books_path, read_books, write_books
 from megalite.corpus.readers import Document, ReadReport, read_documents
 from megalite.corpus.unit_books import Written, merge_ledgers, noted_unit, remembered
-from megalite.corpus.work_folder import whole_file
+from megalite.files.work_folder import whole_file
 
 FIRST = "filter"
 """The stage that reads the sources; its units name the paths that all later stages count."""

@@ -19,7 +19,7 @@ from megalite.corpus.plant.shuffle_stage import SIDES, sorted_shards
 from megalite.corpus.plant.steps import Job, Stage, Step, books_path, read_books, write_books
 from megalite.corpus.recipe import Recipe
 from megalite.corpus.shuffle import ShuffledShards
-from megalite.corpus.whole_folder import whole_folder
+from megalite.files.whole_folder import whole_folder
 
 NAME = "publish"
 RECIPE = "recipe.json"

@@ -1,18 +1,18 @@
 """One element of a Slurm array: every so-many-th task of a step."""
 
-import argparse
 from pathlib import Path
 
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.corpus.plant.stages import all_stages, run_task
 from megalite.corpus.plant.steps import open_job
-from megalite.corpus.work_folder import PLAN, full_disk
+from megalite.files.work_folder import PLAN, full_disk
 
 
 @one_line_errors
 def main() -> None:
     """``python -m megalite.corpus.plant.run_task``."""
-    parser = argparse.ArgumentParser(description="Do some tasks of a corpus plant (the scripts of --engine slurm do).")
+    parser = CommandParser(description="Do some tasks of a corpus plant (the scripts of --engine slurm do).")
     parser.add_argument("work", type=Path, metavar="WORK_DIR")
     parser.add_argument("--step", required=True)
     parser.add_argument("--element", type=int, default=0, metavar="N")

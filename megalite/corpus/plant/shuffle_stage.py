@@ -20,8 +20,8 @@ from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, books_path, has_file, read_books, write_books
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.shuffle import ShuffledShards, keyed
-from megalite.corpus.whole_folder import whole_folder
-from megalite.corpus.work_folder import whole_file
+from megalite.files.whole_folder import whole_folder
+from megalite.files.work_folder import whole_file
 
 NAME = "shuffle"
 SIDES = ("train", "valid")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.unit_books import noted, remembered, restored
-from megalite.corpus.work_folder import PLAN, whole_file
+from megalite.files.work_folder import PLAN, whole_file
 
 Made = TypeVar("Made")
 

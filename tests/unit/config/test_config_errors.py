@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
@@ -28,13 +31,33 @@ def test_only_rank_0_tells_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().err == ""
 
 
-def test_a_bug_keeps_its_traceback() -> None:
+def test_an_unforeseen_error_is_one_line_and_its_traceback_is_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     @one_line_errors
     def command() -> None:
-        raise ValueError("a bug")
+        raise ValueError("a\nbug")
 
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.raises(SystemExit) as caught:
         command()
+    assert caught.value.code == 1
+    (report,) = tmp_path.iterdir()
+    line = f"megalite: error: ValueError: a bug; this is a bug of megalite, please report it with {report}\n"
+    assert capsys.readouterr().err == line
+    assert "raise ValueError" in report.read_text()
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @one_line_errors
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        command()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "megalite: error: interrupted; run the same command again to go on\n"
 
 
 def test_a_bare_os_error_keeps_its_path(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,4 +67,4 @@ def test_a_bare_os_error_keeps_its_path(capsys: pytest.CaptureFixture[str]) -> N
 
     with pytest.raises(SystemExit):
         command()
-    assert capsys.readouterr().err == "megalite: error: /nonexistent/file: No such file or directory\n"
+    assert capsys.readouterr().err == "megalite: error: /nonexistent/file: No such file or directory; check the path\n"

@@ -117,7 +117,7 @@ def test_missing_file_and_unreadable_yaml_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not readable as YAML"):
         load_run_config(broken)
     broken.write_text("- 1\n")
-    with pytest.raises(ConfigError, match="holds list"):
+    with pytest.raises(ConfigError, match="holds a list"):
         load_run_config(broken)
 
 

@@ -323,7 +323,7 @@ def test_a_shard_that_is_damaged_between_two_stages_is_told(
 
 
 def _held(folder: str, ready: Any, over: Any) -> None:
-    from megalite.corpus.work_folder import work_folder
+    from megalite.files.work_folder import work_folder
 
     with work_folder(Path(folder), "{}"):
         ready.set()

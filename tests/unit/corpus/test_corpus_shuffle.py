@@ -8,7 +8,7 @@ import pytest
 from megalite.corpus import shuffle
 from megalite.corpus.readers import open_bytes
 from megalite.corpus.shuffle import ShuffledShards
-from megalite.corpus.whole_folder import whole_folder
+from megalite.files.whole_folder import whole_folder
 
 
 def key(line: bytes) -> bytes:
