@@ -14,9 +14,11 @@ class GPTDataset:
 
     The corpus has N tokens. Epoch e reads all of them once, beginning at a document drawn by (seed, e) and wrapping
     around at the end of the file; the epochs one after the other are an endless stream. Window k holds the stream's tokens
-    ``k*S .. k*S + S``: its S labels are tokens ``k*S + 1 .. k*S + S``, so labels tile the stream and every token is
-    learned exactly once an epoch. Epoch e owns the windows that begin in it, ``ceil(e*N/S) <= k < ceil((e+1)*N/S)``, and
-    goes through them in an order drawn by (seed, e).
+    ``k*S - 1 .. k*S + S - 1``: its S labels are tokens ``k*S .. k*S + S - 1``. So labels tile the stream, and every token
+    of the corpus is a label exactly once in each N labels, from epoch to epoch; where S divides N, exactly once in the
+    windows of an epoch. (The very first input stands for an epoch before the first: it is the last token of a document.)
+    Epoch e owns the windows whose labels begin in it, ``ceil(e*N/S) <= k < ceil((e+1)*N/S)``, and goes through them in an
+    order drawn by (seed, e).
     """
 
     def __init__(self, prefix: str, sequence_length: int, seed: int) -> None:
@@ -26,8 +28,8 @@ class GPTDataset:
         if self.tokens == 0:
             raise DataError(f"{prefix}: holds no token; preprocess a corpus with text in it")
         self.sequence_length, self.seed = sequence_length, seed
-        self._epoch_order: tuple[int, int, KeyedPermutation] = (-1, 0, KeyedPermutation(1))
-        self._epoch_start: tuple[int, int] = (-1, 0)
+        self._epoch_order: tuple[int, int, KeyedPermutation] | None = None
+        self._epoch_start: tuple[int, int] | None = None
 
     def __getitem__(self, sample: int) -> np.ndarray:
         """Tokens of global sample ``sample``."""
@@ -36,15 +38,15 @@ class GPTDataset:
     def window_number(self, sample: int) -> int:
         """Which window of the stream a global sample is."""
         epoch = sample * self.sequence_length // self.tokens
-        cached_epoch, first, order = self._epoch_order
-        if cached_epoch != epoch:
+        if self._epoch_order is None or self._epoch_order[0] != epoch:
             first = self.first_window(epoch)
             order = KeyedPermutation(self.first_window(epoch + 1) - first, self.seed, epoch)
             self._epoch_order = (epoch, first, order)
+        _, first, order = self._epoch_order
         return first + order[sample - first]
 
     def first_window(self, epoch: int) -> int:
-        """The first window that begins in ``epoch``."""
+        """The first window whose labels begin in ``epoch``."""
         return -(-epoch * self.tokens // self.sequence_length)
 
     def window(self, number: int) -> np.ndarray:
@@ -62,7 +64,7 @@ class GPTDataset:
 
         A stretch ends where the file or an epoch does; the next one begins with a document.
         """
-        position, pieces = number * self.sequence_length, []
+        position, pieces = number * self.sequence_length - 1, []
         while wanted:
             epoch, inside = divmod(position, self.tokens)
             at = (self._start_of(epoch) + inside) % self.tokens
@@ -73,12 +75,11 @@ class GPTDataset:
 
     def _start_of(self, epoch: int) -> int:
         """First token of the document that ``epoch`` begins with."""
-        cached_epoch, start = self._epoch_start
-        if cached_epoch != epoch:
+        if self._epoch_start is None or self._epoch_start[0] != epoch:
             documents = self.source.num_documents
             start = self.source.document_range(KeyedPermutation(documents, self.seed, epoch, -1)[0])[0] % self.tokens
             self._epoch_start = (epoch, start)
-        return start
+        return self._epoch_start[1]
 
 
 class SequentialDataset:

@@ -50,41 +50,52 @@ def test_windows_are_those_of_an_explicit_stream(
     dataset = GPTDataset(dataset_of(tmp_path_factory.mktemp("d") / "x", lengths), length, seed)
     tokens, starts, epochs = sum(lengths), np.cumsum([0, *lengths]), 4
     stream: list[int] = []
-    for epoch in range(epochs + length):
+    for epoch in range(-1, epochs + length):
         start = dataset._start_of(epoch)
         assert start in starts
         stream += [(start + i) % tokens for i in range(tokens)]
     windows = epochs * tokens // length
     for number in range(windows):
-        assert dataset.window(number).tolist() == stream[number * length : number * length + length + 1]
+        first = tokens + number * length - 1  # an epoch before the first gives the very first input
+        assert dataset.window(number).tolist() == stream[first : first + length + 1]
     # Samples are a permutation of the windows of their epoch.
     last = dataset.first_window(epochs)
     assert sorted(dataset.window_number(sample) for sample in range(last)) == list(range(last))
 
 
-def test_every_token_is_a_label_exactly_once_an_epoch(tmp_path: Path) -> None:
-    tokens, length = 720, 16  # S divides N: the windows of an epoch are exactly its labels
-    dataset = GPTDataset(dataset_of(tmp_path / "x", [20] * 36), length, seed=3)
-    per_epoch = tokens // length
-    orders = []
+@settings(max_examples=80, deadline=None)
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=9), length=st.integers(1, 30), seed=st.integers(0, 9))
+def test_every_token_is_a_label_exactly_once_an_epoch(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], length: int, seed: int
+) -> None:
+    tokens = sum(lengths)
+    if not tokens:
+        return
+    dataset = GPTDataset(dataset_of(tmp_path_factory.mktemp("d") / "x", lengths), length, seed)
     for epoch in range(3):
-        samples = [dataset[sample] for sample in range(epoch * per_epoch, (epoch + 1) * per_epoch)]
-        read = Counter(int(token) for sample in samples for token in sample[:-1])
-        assert read == Counter(range(tokens))
-        orders.append([int(sample[0]) for sample in samples])
-    assert orders[0] != orders[1] != orders[2]
-    labels = Counter(int(token) for sample in range(3 * per_epoch) for token in dataset[sample][1:])
-    assert set(labels.values()) <= {2, 3, 4}  # the first label of an epoch is the second token of its stream
-    assert sum(labels.values()) == 3 * tokens
+        windows = range(dataset.first_window(epoch), dataset.first_window(epoch + 1))
+        assert sorted(dataset.window_number(sample) for sample in windows) == list(windows)
+        labels = Counter(int(token) for sample in windows for token in dataset[sample][1:])
+        if tokens % length == 0:  # the windows of an epoch are exactly its labels
+            assert labels == Counter(range(tokens))
+    # Else they straddle the epochs, and what the first windows give is e whole epochs and the beginning of the next.
+    stream = [int(token) for number in range(dataset.first_window(4)) for token in dataset.window(number)[1:]]
+    for begin in range(0, len(stream) - tokens + 1, tokens):
+        assert Counter(stream[begin : begin + tokens]) == Counter(range(tokens))
 
 
 def test_over_many_epochs_every_token_is_learned_equally_often(tmp_path: Path) -> None:
     tokens, length, epochs = 101, 16, 48  # S does not divide N: windows straddle the epochs
     dataset = GPTDataset(dataset_of(tmp_path / "x", [50, 51]), length, seed=3)
     samples = epochs * tokens // length
-    counts = Counter(int(token) for sample in range(samples) for token in dataset[sample][:-1])
-    assert set(counts) == set(range(tokens))
-    assert set(counts.values()) == {epochs}
+    counts = Counter(int(token) for sample in range(samples) for token in dataset[sample][1:])
+    assert counts == Counter(dict.fromkeys(range(tokens), epochs))
+
+
+def test_an_epoch_is_read_in_another_order_than_the_one_before(tmp_path: Path) -> None:
+    dataset = GPTDataset(dataset_of(tmp_path / "x", [20] * 36), 16, seed=3)
+    orders = [[int(dataset[sample][0]) for sample in range(epoch * 45, (epoch + 1) * 45)] for epoch in range(3)]
+    assert len({tuple(order) for order in orders}) == 3
 
 
 def test_a_sample_is_a_pure_function_of_seed_and_number(tmp_path: Path) -> None:
@@ -92,6 +103,7 @@ def test_a_sample_is_a_pure_function_of_seed_and_number(tmp_path: Path) -> None:
     forwards, backwards = GPTDataset(prefix, 8, 1), GPTDataset(prefix, 8, 1)
     expected = [forwards[i].tolist() for i in range(400)]
     assert [backwards[i].tolist() for i in reversed(range(400))] == expected[::-1]
+    assert [GPTDataset(prefix, 8, 1)[i].tolist() for i in range(40)] == expected[:40]  # whatever was read before
     assert [GPTDataset(prefix, 8, 2)[i].tolist() for i in range(400)] != expected
 
 
