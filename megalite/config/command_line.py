@@ -1,13 +1,60 @@
-"""The command line of every tool: options and values in any order, mistakes in one line."""
+"""The command line of every tool: options and values in any order, numbers within bounds, mistakes in one line."""
 
 import argparse
 import difflib
+import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import megalite
 from megalite.config.errors import EXIT_USER_ERROR
+
+MOST = 10**12
+"""Of a number that nothing else limits: above every count of a real corpus, below what overflows 64 bits."""
+MOST_WORKERS = 1024
+
+
+def whole_number(least: int = 1, most: int = MOST) -> Callable[[str], int]:
+    """The ``type=`` of an option that counts: a whole number from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text[:40]}: give a whole number") from None
+        _check_bounds(text, value, least, most)
+        return value
+
+    return parse
+
+
+def real_number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
+    """The ``type=`` of an option that measures: a finite number from ``least`` to ``most``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text[:40]}: give a number")
+        _check_bounds(text, value, least, most)
+        return value
+
+    return parse
+
+
+number_of_workers = whole_number(1, MOST_WORKERS)
+"""The ``type=`` of ``--workers``."""
+
+
+def _check_bounds(text: str, value: float, least: float, most: float) -> None:
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text[:40]}: give at least {least:,}")
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{text[:40]}: give at most {most:,}")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -18,10 +65,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False} | options)
+        self._given: Sequence[str] = ()
         self.add_argument("--version", action="version", version=f"megalite {megalite.__version__}")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse; unknown options are refused with the nearest known one."""
+        self._given = sys.argv[1:] if args is None else args
         found, unknown = self.parse_known_intermixed_args(args, namespace)
         if unknown:
             self.error("; ".join(self._unknown(word) for word in unknown))
@@ -30,13 +79,26 @@ class CommandParser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> str:
         name, _, value = word.partition("=")
         if not word.startswith("-"):
-            return f"unexpected value '{word}'"
+            return f"unexpected value '{word[:80]}'"
         if "." in name and value:
-            return f"unknown option '{word}'; write {word.lstrip('-')} without the dashes"
+            return f"unknown option '{word[:80]}'; write {word[:80].lstrip('-')} without the dashes"
         near = difflib.get_close_matches(name, list(self._option_string_actions), n=1)
-        return f"unknown option '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+        return f"unknown option '{name[:80]}'" + (f"; did you mean '{near[0]}'?" if near else "")
 
     def error(self, message: str) -> NoReturn:
         """Print ``message`` in one line and exit with 2."""
-        print(f"megalite: error: {message}; see {self.prog} --help", file=sys.stderr, flush=True)
+        message = re.sub(r"^argument ([^:]+): (\S*: give )", r"\1 \2", message).removeprefix("argument ")
+        line = " ".join(f"{message}{self._taken_by_a_list(message)}".split())
+        print(f"megalite: error: {line}; see {self.prog} --help", file=sys.stderr, flush=True)
         raise SystemExit(EXIT_USER_ERROR)
+
+    def _taken_by_a_list(self, message: str) -> str:
+        """Where a positional value is missing: the option that took it, because it takes all values up to the next one."""
+        missing = message.removeprefix("the following arguments are required: ")
+        if missing == message or missing.startswith("-"):
+            return ""
+        lists = [self._option_string_actions.get(word) for word in self._given]
+        last = next((action for action in reversed(lists) if action is not None and action.nargs in ("+", "*")), None)
+        if last is None:
+            return ""
+        return f"; {last.option_strings[0]} takes every value up to the next option: put '{missing}' before it"
