@@ -3,20 +3,19 @@
 ``deepspeed pretrain.py``, ``torchrun pretrain.py`` and ``python pretrain.py`` all come here.
 """
 
-import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import one_line_errors
 from megalite.config.grid import grid_shape
+from megalite.config.launch import read_launch
 from megalite.config.layout import check_layout
 from megalite.config.load import load_run_config
+from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -30,16 +29,15 @@ DEFAULT_DS_CONFIG = REPOSITORY / "ds_configs/zero1.json"
 @one_line_errors
 def main() -> None:
     """Parse, refuse what cannot be before any process group exists, then check or train."""
-    arguments = parse_arguments()
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    is_first = os.environ.get("RANK", "0") == "0"
-    console = Console(quiet=not is_first, soft_wrap=True)
+    example = "optimizer.lr=3e-4 model.num_hidden_layers=8"
+    arguments = parse_run_arguments("Pretrain a Llama-family model with DeepSpeed.", example, needs_config=False)
+    launch = read_launch()
+    console = Console(quiet=not launch.is_first, soft_wrap=True)
     yaml_path = _chosen(arguments.config, DEFAULT_CONFIG, "--config", console)
     json_path = _chosen(arguments.ds_config, DEFAULT_DS_CONFIG, "--ds_config", console)
     config = load_run_config(yaml_path, arguments.overrides)
-    if arguments.check:
-        world_size = config.hardware.world_size or world_size
-    shape = grid_shape(world_size, config.parallel)
+    planned = config.hardware.world_size if arguments.check else None
+    shape = grid_shape(planned or launch.world_size, config.parallel)
     json_config = read_ds_config(json_path)
     check_layout(config, shape, zero_stage(json_config))
     ds_config = merge_ds_config(config, json_config, shape, str(yaml_path), str(json_path))
@@ -51,36 +49,19 @@ def main() -> None:
     run_training(config, ds_config, arguments.resume, console)
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The flags; everything else about a run is ``section.key=value``."""
-    parser = CommandParser(
-        description="Pretrain a Llama-family model with DeepSpeed.",
-        epilog="section.key=value changes one key of the config: optimizer.lr=3e-4 model.num_hidden_layers=8",
-    )
-    parser.add_argument("--config", type=Path, help="YAML of the run: what is learned, from what, how long")
-    parser.add_argument("--ds_config", type=Path, help="DeepSpeed JSON: ZeRO stage, offload, buckets, monitors")
-    parser.add_argument(
-        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
-    )
-    parser.add_argument("--check", action="store_true", help="print the plan of the run and exit")
-    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    return parser.parse_args()
-
-
 def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console) -> None:
     """Look at the data and the run folder, start the ranks, train, and say what came out."""
     from megalite.data.prepare import open_training_data
     from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
     from megalite.training.run_folder import checkpoint_to_resume, run_folder
 
-    run = run_folder(config)
+    run, launch = run_folder(config), read_launch()
     checkpoint = checkpoint_to_resume(run, resume)
-    data = open_training_data(config, console, prepares=os.environ.get("LOCAL_RANK", "0") == "0")
+    data = open_training_data(config, console, prepares=launch.local_rank == 0)
     if checkpoint is None:
         start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, data.checksums)
     else:
-        if os.environ.get("RANK", "0") == "0":
+        if launch.is_first:
             verify_files(checkpoint)
         start = resumed_state(checkpoint, config, data.checksums)
         check_data_order(checkpoint, start, data.train)

@@ -7,12 +7,14 @@ from typing import Any
 from megalite.config.checks import accumulation_steps
 from megalite.config.deepspeed_keys import OWNED_BY_YAML, SECTIONS, WIRES
 from megalite.config.errors import ConfigError
+from megalite.config.explain import did_you_mean
 from megalite.config.grid import GridShape
-from megalite.config.load import did_you_mean
 from megalite.config.schema import RunConfig
 from megalite.config.text_files import read_json_object
 
 AUTO = "auto"
+MOST_TOLD = 80
+"""Characters of a value in a message."""
 
 
 def read_ds_config(path: Path) -> dict[str, Any]:
@@ -23,8 +25,8 @@ def read_ds_config(path: Path) -> dict[str, Any]:
     values = read_json_object(path, "DeepSpeed config")
     _refuse_unknown(values, path)
     stage = values.get("zero_optimization", {}).get("stage", 0)
-    if isinstance(stage, bool) or stage not in (0, 1, 2, 3):
-        raise ConfigError(f"{path}: zero_optimization.stage={stage!r}; the stages are 0, 1, 2 and 3")
+    if type(stage) is not int or stage not in (0, 1, 2, 3):
+        raise ConfigError(f"{path}: zero_optimization.stage={_told(stage)}; the stages are 0, 1, 2 and 3")
     return values
 
 
@@ -47,13 +49,13 @@ def merge_ds_config(
     if config.parallel.sequence_parallel:
         # Partitioned, DeepSpeed's stages send one tensor-parallel rank's activations for all; here each rank has its own.
         for key in ("pipe_partitioned", "grad_partitioned"):
-            facts[f"pipeline.{key}"] = ("parallel.sequence_parallel", False)
-    for dotted, (yaml_key, value) in facts.items():
+            facts[f"pipeline.{key}"] = ("parallel.sequence_parallel=true", False)
+    for dotted, (owner, value) in facts.items():
         given = _lookup(ds_config, dotted)
         if given is not None and given != AUTO and not _equal(given, value):
             raise ConfigError(
-                f"{json_path}: {dotted}={json.dumps(given)} contradicts {yaml_path}: {yaml_key} gives "
-                f'{json.dumps(value)}; the YAML owns this fact: remove the key from the JSON or write "auto"'
+                f"{json_path}: {dotted}={_told(given)} contradicts {yaml_path}: {owner}; the YAML owns this fact: remove "
+                f'the key from the JSON or write "auto"'
             )
     if ds_config.get("scheduler", AUTO) != AUTO:
         raise ConfigError(
@@ -79,23 +81,35 @@ def merge_ds_config(
 
 
 def run_facts(config: RunConfig, data_parallel_size: int) -> dict[str, tuple[str, Any]]:
-    """DeepSpeed's dotted key -> (the run's key, its value) for every fact that the YAML owns."""
-    batch, optimizer = config.batch, config.optimizer
+    """DeepSpeed's dotted key -> (what the run says, DeepSpeed's value of it) for every fact that the YAML owns."""
+    batch, optimizer, precision = config.batch, config.optimizer, config.training.precision
     accumulation = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, data_parallel_size)
+    derived = f"the batch section makes it {accumulation} on {data_parallel_size} data-parallel ranks"
+    in_fp32 = "gradients are accumulated in fp32"
     return {
-        "train_batch_size": ("batch.global_batch_size", batch.global_batch_size),
-        "train_micro_batch_size_per_gpu": ("batch.micro_batch_size", batch.micro_batch_size),
-        "gradient_accumulation_steps": (f"the batch section at {data_parallel_size} data-parallel ranks", accumulation),
-        "gradient_clipping": ("optimizer.gradient_clipping", optimizer.gradient_clipping),
-        "bf16.enabled": ("training.precision", config.training.precision == "bf16"),
-        "fp16.enabled": ("training.precision", False),
-        "optimizer.type": ("optimizer.name", "AdamW"),
-        "optimizer.params.lr": ("optimizer.lr", optimizer.lr),
-        "optimizer.params.betas": ("optimizer.betas", list(optimizer.betas)),
-        "optimizer.params.eps": ("optimizer.eps", optimizer.eps),
-        "optimizer.params.weight_decay": ("optimizer.weight_decay", optimizer.weight_decay),
-        "data_types.grad_accum_dtype": ("training.precision", "fp32"),
+        "train_batch_size": _fact("batch.global_batch_size", batch.global_batch_size),
+        "train_micro_batch_size_per_gpu": _fact("batch.micro_batch_size", batch.micro_batch_size),
+        "gradient_accumulation_steps": (derived, accumulation),
+        "gradient_clipping": _fact("optimizer.gradient_clipping", optimizer.gradient_clipping),
+        "bf16.enabled": (f"training.precision={precision}", precision == "bf16"),
+        "fp16.enabled": (f"training.precision={precision}, and there is no fp16", False),
+        "optimizer.type": (f"optimizer.name={optimizer.name}", "AdamW"),
+        "optimizer.params.lr": _fact("optimizer.lr", optimizer.lr),
+        "optimizer.params.betas": _fact("optimizer.betas", list(optimizer.betas)),
+        "optimizer.params.eps": _fact("optimizer.eps", optimizer.eps),
+        "optimizer.params.weight_decay": _fact("optimizer.weight_decay", optimizer.weight_decay),
+        "data_types.grad_accum_dtype": (in_fp32, "fp32"),
     }
+
+
+def _fact(key: str, value: Any) -> tuple[str, Any]:
+    return f"{key}={_told(value)}", value
+
+
+def _told(value: Any) -> str:
+    """In JSON's words, and short."""
+    text = json.dumps(value)
+    return text if len(text) <= MOST_TOLD else text[:MOST_TOLD] + "..."
 
 
 def _refuse_unknown(values: dict[str, Any], path: Path) -> None:
@@ -108,7 +122,7 @@ def _refuse_unknown(values: dict[str, Any], path: Path) -> None:
         if inside is None:
             continue
         if not isinstance(inside, dict):
-            raise ConfigError(f"{path}: '{section}' is {json.dumps(inside)}, not a section")
+            raise ConfigError(f"{path}: '{section}' is {_told(inside)}, not a section")
         for key in inside:
             if key not in known:
                 dotted = f"{section}.{key}"

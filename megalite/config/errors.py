@@ -97,8 +97,15 @@ def _report(error: Exception) -> str:
 
 
 def _leave(line: str, code: int) -> NoReturn:
-    if os.environ.get("RANK", "0") == "0":
-        print(f"megalite: error: {line}", file=sys.stderr, flush=True)
-    else:
+    if _is_a_further_rank():
         time.sleep(SECONDS_FOR_RANK_0)
+    else:
+        print(f"megalite: error: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code) from None
+
+
+def _is_a_further_rank() -> bool:
+    """Whether another process tells the mistake; an environment that makes no sense is itself one, and is told."""
+    rank, world_size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    numbers = all(text.isascii() and text.isdecimal() and len(text) < 10 for text in (rank, world_size))
+    return numbers and 0 < int(rank) < int(world_size)

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
+from megalite.config.bounds import Layers, Positions, Vocabulary, Width
 from megalite.config.section import Section
 
 
@@ -16,7 +17,7 @@ class RopeParameters(Section):
     factor: float | None = Field(default=None, ge=1.0)
     low_freq_factor: PositiveFloat | None = None
     high_freq_factor: PositiveFloat | None = None
-    original_max_position_embeddings: PositiveInt | None = None
+    original_max_position_embeddings: Positions | None = None
 
     @model_validator(mode="after")
     def _scaling_is_complete(self) -> "RopeParameters":
@@ -36,18 +37,18 @@ class RopeParameters(Section):
 class ModelConfig(Section):
     """A Llama-family decoder: RoPE, RMSNorm before each block, grouped-query attention, SwiGLU."""
 
-    vocab_size: PositiveInt
+    vocab_size: Vocabulary
     """V, the rows of the embedding; at least the tokenizer's size (a multiple of 64 or 128 is faster)."""
-    hidden_size: PositiveInt
-    intermediate_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
-    num_key_value_heads: PositiveInt | None = None
+    hidden_size: Width
+    intermediate_size: Width
+    num_hidden_layers: Layers
+    num_attention_heads: Width
+    num_key_value_heads: Width | None = None
     """K; fewer than N is grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245). Default N."""
-    head_dim: PositiveInt | None = None
+    head_dim: Width | None = None
     """D; default hidden_size / num_attention_heads."""
     hidden_act: Literal["silu"] = "silu"
-    max_position_embeddings: PositiveInt = 2048
+    max_position_embeddings: Positions = 2048
     initializer_range: PositiveFloat = 0.02
     rms_norm_eps: PositiveFloat = 1e-5
     tie_word_embeddings: bool = False

@@ -12,11 +12,22 @@ from pydantic import (
     PositiveInt,
 )
 
+from megalite.config.bounds import MOST_SOURCES, Layers, Positions, Processes, Ranks, Samples, Seconds, Seed, Steps
 from megalite.config.model import ModelConfig
 from megalite.config.section import Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _not_vanishing(weight: float) -> float:
+    if 0 < weight < LEAST_WEIGHT:
+        raise ValueError(f"so small a share would never be read; write 0, or at least {LEAST_WEIGHT:g}")
+    return weight
+
+
+LEAST_WEIGHT = 1e-9
+Weight = Annotated[float, Field(ge=0.0, le=1e9), AfterValidator(_not_vanishing)]
 
 
 class RunSection(Section):
@@ -25,7 +36,7 @@ class RunSection(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's folder is ``output_dir/name``."""
     output_dir: str = "runs"
-    seed: int = Field(default=1234, ge=0)
+    seed: Seed = 1234
     """Initial weights, order of the data; a run is a function of the config and this number."""
 
 
@@ -50,7 +61,7 @@ def _as_sources(value: object) -> object:
     return value
 
 
-Sources = Annotated[tuple[DataSource, ...], BeforeValidator(_as_sources)]
+Sources = Annotated[tuple[DataSource, ...], Field(max_length=MOST_SOURCES), BeforeValidator(_as_sources)]
 
 
 def _fraction_or_steps(begin: float) -> float:
@@ -62,7 +73,7 @@ def _fraction_or_steps(begin: float) -> float:
 class DataStage(Section):
     """Other weights from some point of the run on; every source goes on where it stopped."""
 
-    begin: Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_fraction_or_steps)]
+    begin: Annotated[float, Field(gt=0.0), AfterValidator(_fraction_or_steps)]
     """Below 1 a fraction of ``training.steps``, rounded to a step; from 1 on the number of steps done before it."""
     weights: dict[str, Weight]
     """Prefix -> share of the tokens, relative to the others; a source that is not named is not read."""
@@ -75,7 +86,7 @@ class DataPreparation(Section):
     """The corpus recipe of ``tools/prepare_corpus.py``."""
     corpus_dir: str
     """Where the clean shards go (``train-*.jsonl.zst``, ``valid-*.jsonl.zst``)."""
-    workers: PositiveInt = 1
+    workers: Processes = 1
 
 
 class DataSection(Section):
@@ -83,7 +94,7 @@ class DataSection(Section):
 
     train: Sources
     """A prefix, or a list of prefixes, or a list of ``{prefix, weight}``."""
-    stages: tuple[DataStage, ...] = ()
+    stages: Annotated[tuple[DataStage, ...], Field(max_length=MOST_SOURCES)] = ()
     """Later weights, in the order of their beginnings: for annealing, a mix of cleaner data at the end of the run."""
     max_epochs: PositiveFloat = 4.0
     """A run that reads a source more often is refused: up to 4 epochs are nearly as good as new data, then the worth of
@@ -92,7 +103,7 @@ class DataSection(Section):
     """A prefix; validation reads it in order."""
     tokenizer: str
     """A folder that ``AutoTokenizer`` loads; it travels with every export."""
-    sequence_length: PositiveInt
+    sequence_length: Positions
     """S, tokens in a training sample."""
     mask_documents: bool = False
     """Tokens attend within their own document only, and positions restart with each document of a sample."""
@@ -102,9 +113,9 @@ class DataSection(Section):
 class BatchSection(Section):
     """Batch sizes in samples of S tokens; accumulation and data-parallel size follow from them."""
 
-    micro_batch_size: PositiveInt
+    micro_batch_size: Samples
     """B, samples in one forward pass of one rank."""
-    global_batch_size: PositiveInt
+    global_batch_size: Samples
     """Samples in one optimizer step over all ranks."""
 
 
@@ -114,8 +125,9 @@ class OptimizerSection(Section):
     name: Literal["adamw"] = "adamw"
     lr: PositiveFloat
     """Peak learning rate, reached at the end of the warm-up."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
-    eps: PositiveFloat = 1e-8
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: Annotated[float, Field(ge=1e-37)] = 1e-8
+    """Smaller numbers are 0 in fp32, and weights without a gradient would become NaN."""
     weight_decay: NonNegativeFloat = 0.1
     gradient_clipping: NonNegativeFloat = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
@@ -135,29 +147,29 @@ class ScheduleSection(Section):
 class TrainingSection(Section):
     """How long, and in which arithmetic."""
 
-    steps: PositiveInt
+    steps: Steps
     """Optimizer steps of the whole run."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """bf16: products in bfloat16, master weights, moments and gradient accumulation in fp32."""
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
     """What the backward pass computes again instead of keeping it: nothing, the attention product (Korthikanti et al. 2022,
     arXiv:2205.05198, section 5), or each decoder layer (Chen et al. 2016, arXiv:1604.06174)."""
-    timeout_seconds: PositiveInt = 1800
+    timeout_seconds: Seconds = 1800
     """A job in which nothing moves for so long, because a rank hangs, is ended with that rank's name."""
 
 
 class ParallelSection(Section):
     """Sizes of the mesh's axes; the data axis takes what is left of the world."""
 
-    tensor_parallel_size: PositiveInt = 1
+    tensor_parallel_size: Ranks = 1
     """t, ranks that share every layer's matrices."""
     sequence_parallel: bool = False
     """Split activations between the matrices along the sequence too, over the tensor-parallel ranks."""
-    pipeline_parallel_size: PositiveInt = 1
+    pipeline_parallel_size: Ranks = 1
     """p, stages of consecutive layers."""
-    pipeline_split: tuple[PositiveInt, ...] | None = None
+    pipeline_split: Annotated[tuple[Layers, ...], Field(max_length=2**12)] | None = None
     """Decoder layers of each stage; null balances the stages by parameters."""
-    context_parallel_size: PositiveInt = 1
+    context_parallel_size: Ranks = 1
     """c, ranks that share every sample's sequence (Ulysses: heads are exchanged for tokens around the attention)."""
 
 
@@ -189,7 +201,7 @@ class HardwareSection(Section):
 
     peak_tflops: PositiveFloat | None = None
     """Dense TFLOP/s of one device at this precision; null is measured by a matrix product when training starts."""
-    world_size: PositiveInt | None = None
+    world_size: Ranks | None = None
     """Devices that ``--check`` plans for; null is the number of ranks it is started with."""
     expected_mfu: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
     """Model FLOPs utilisation that ``--check`` reckons with."""

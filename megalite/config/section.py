@@ -1,5 +1,6 @@
-"""The base of every config section: frozen, nothing unknown, numbers as YAML writes them."""
+"""The base of every config section: frozen, nothing unknown, numbers as YAML writes them, none of them infinite."""
 
+import reprlib
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -7,12 +8,13 @@ from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
-    """A frozen group of keys. Unknown keys are errors; a bool never passes as a number.
+    """A frozen group of keys. Unknown keys are errors; a bool never passes as a number, nor do ``.inf`` and ``.nan``.
 
-    YAML 1.1 reads ``3e-4`` as a string, so number fields take numeric strings (pydantic's lax mode does).
+    YAML 1.1 reads ``3e-4`` as a string, so number fields take numeric strings (pydantic's lax mode does). A section whose
+    keys are all commented out is read as null by YAML; here it is a section without keys.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -26,3 +28,27 @@ class Section(BaseModel):
                         text = f"{key}={str(value).lower()}: this is not a value of the key; write the value itself"
                         raise PydanticCustomError("bool_as_number", "{text}", {"text": text})
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_an_empty_section(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: {} if value is None and cls._is_section(key) else value for key, value in values.items()}
+
+    @classmethod
+    def _is_section(cls, key: Any) -> bool:
+        field = cls.model_fields.get(key)
+        kind = None if field is None else field.annotation
+        return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def shown(value: Any) -> str:
+    """A value from a file, as a message shows it: in YAML's words, and short however large it is."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxstring, _SHORT.maxother = 2, 3, 80, 80

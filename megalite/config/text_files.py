@@ -15,6 +15,8 @@ from megalite.config.errors import ConfigError
 
 MAX_BYTES = 64 * 2**20
 """Of one file. The largest that are read here are a tokenizer's ``tokenizer.json``."""
+MAX_YAML_BYTES = 2**20
+"""Of one YAML file: PyYAML reads some 100,000 bytes a second."""
 MAX_NODES = 1_000_000
 """Values of one YAML file, every use of an alias counted."""
 MAX_DEPTH = 64
@@ -28,7 +30,7 @@ def read_yaml_file(path: Path, what: str = "config file") -> Any:
 
     Raises: FileNotFoundError; ConfigError; OSError.
     """
-    return parse_yaml(_read(path, what), str(path))
+    return parse_yaml(_read(path, what, MAX_YAML_BYTES), str(path))
 
 
 def parse_yaml(text: str, source: str) -> Any:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
-from megalite.config.load import validate
+from megalite.config.explain import validate
 from megalite.config.section import Section
 from megalite.corpus.contamination import Contamination, examine
 from megalite.corpus.eval_index import EvalIndex

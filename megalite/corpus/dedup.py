@@ -9,7 +9,7 @@ from rich.console import Console
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
-from megalite.config.load import validate
+from megalite.config.explain import validate
 from megalite.corpus.dedup_run import DedupRun, Outcome
 from megalite.corpus.dedup_scan import Keep, Plan
 from megalite.corpus.dump_index import NAME, DumpIndex, known_parts

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from megalite.config.errors import DataError
-from megalite.config.load import validate
+from megalite.config.explain import validate
 from megalite.config.section import Section
 from megalite.corpus.lsh_index import RECORD, SUFFIXES, Part
 from megalite.corpus.minhash import Bands

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from megalite.config.load import did_you_mean
+from megalite.config.explain import did_you_mean
 from megalite.config.section import Section
 
 

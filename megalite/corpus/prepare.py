@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.config.load import read_yaml, validate
+from megalite.config.explain import validate
+from megalite.config.load import read_yaml
 from megalite.corpus.decontaminate import eval_index
 from megalite.corpus.dedup import share_of
 from megalite.corpus.dump_index import known_parts

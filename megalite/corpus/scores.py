@@ -13,7 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
-from megalite.config.load import did_you_mean, read_yaml, validate
+from megalite.config.explain import did_you_mean, validate
+from megalite.config.load import read_yaml
 from megalite.corpus.clean_text import clean_text
 from megalite.corpus.filters import FilterChain, Verdict
 from megalite.corpus.ledger import EXCERPT, Ledger

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.config.load import read_yaml, validate
+from megalite.config.explain import validate
+from megalite.config.load import read_yaml
 from megalite.corpus.plant.ray_pool import RayPool
 from megalite.corpus.plant.slurm_scripts import scripts_folder_of
 from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.launch import read_launch
 from megalite.evaluation.comparison import Comparison
 from megalite.evaluation.evaluation_folder import EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
@@ -55,7 +56,7 @@ def main() -> None:
             file=sys.stderr,
         )
     settle_network(arguments.models, arguments.tasks, arguments.data, given_files(arguments.data_file))
-    ranks = Ranks.launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Ranks()
+    ranks = Ranks.launched() if read_launch().world_size > 1 else Ranks()
     with ExitStack() as stack:
         folder = arguments.output
         if folder is None or folder.suffix == ".json":

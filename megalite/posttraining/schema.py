@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from megalite.config.bounds import Positions, Steps, Width
 from megalite.config.schema import (
     BatchSection,
     CheckpointSection,
@@ -28,7 +29,7 @@ class StartSection(Section):
 class LoraSection(Section):
     """Low-rank adapters instead of all weights (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
 
-    rank: PositiveInt = 16
+    rank: Width = 16
     alpha: PositiveFloat = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
@@ -55,7 +56,7 @@ class RowsSection(Section):
     """Our name of a column -> its name in the files, where it is not recognised by itself."""
     chat_template: str | None = None
     """A Jinja file; null takes the tokenizer's own."""
-    sequence_length: PositiveInt
+    sequence_length: Positions
     """Tokens in a sample at most."""
     too_long: Literal["drop", "refuse"] = "drop"
     """Longer samples: left out and counted, or an error. Cutting would teach answers without an end."""
@@ -79,9 +80,9 @@ class ChatRowsSection(RowsSection):
 class TuningSection(Section):
     """How long, and in which arithmetic."""
 
-    steps: PositiveInt | None = None
+    steps: Steps | None = None
     """Optimizer steps; or give ``epochs``."""
-    epochs: PositiveFloat | None = None
+    epochs: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
     precision: Literal["fp32", "bf16"] = "bf16"
     checkpoint_activations: bool = False
 
@@ -116,9 +117,9 @@ class PreferenceSection(Section):
     """kto."""
     reward: Literal["final_number", "exact_match"] = "final_number"
     """grpo: what an answer is checked by; see ``megalite.posttraining.rewards``."""
-    generations: Annotated[int, Field(ge=2)] = 8
+    generations: Annotated[int, Field(ge=2, le=4096)] = 8
     """grpo: answers drawn for a prompt; the advantage is relative to their mean."""
-    max_new_tokens: PositiveInt = 256
+    max_new_tokens: Positions = 256
     """grpo."""
     temperature: PositiveFloat = 1.0
     """grpo."""

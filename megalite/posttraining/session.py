@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from megalite.config.launch import read_launch
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.export import export_model
 from megalite.posttraining.run_state import write_run_files
@@ -21,7 +22,7 @@ from megalite.training.ranks import end_ranks, start_ranks
 
 def is_first_rank() -> bool:
     """Whether this process speaks and writes for all."""
-    return os.environ.get("RANK", "0") == "0"
+    return read_launch().is_first
 
 
 def run_session(

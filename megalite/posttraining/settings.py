@@ -1,19 +1,19 @@
 """The two config files of a post-training run, read, merged and checked against the launcher."""
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast
 
 from megalite.config.checks import accumulation_steps
-from megalite.config.command_line import CommandParser
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import ConfigError
+from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
-from megalite.config.load import apply_overrides, read_yaml, validate
+from megalite.config.launch import read_launch
+from megalite.config.load import apply_overrides, read_yaml
+from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import ParallelSection, RunConfig
 from megalite.posttraining.schema import TuningRun
 
@@ -45,21 +45,9 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
 
     Raises: ConfigError, FileNotFoundError.
     """
-    parser = CommandParser(
-        description=description,
-        epilog="section.key=value changes one key of the config: optimizer.lr=1e-5 training.epochs=2",
-    )
-    parser.add_argument("--config", type=Path, required=True, help="YAML of the run: model, rows, batch, lr, how long")
-    parser.add_argument(
-        "--ds_config", type=Path, help="DeepSpeed JSON: ZeRO stage, offload; without it, plain data parallelism"
-    )
-    parser.add_argument(
-        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
-    )
-    parser.add_argument("--check", action="store_true", help="read and check everything, show samples, and exit")
-    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    given = parser.parse_args(arguments)
+    given = parse_run_arguments(description, "optimizer.lr=1e-5 training.epochs=2", True, arguments)
+    assert given.config is not None
+    launch = read_launch()
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
         raise ConfigError(
             "accelerate launch was given DeepSpeed settings of its own; leave --use_deepspeed out and name the JSON with "
@@ -75,7 +63,7 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
         str(given.ds_config),
         given.resume,
         given.check,
-        int(os.environ.get("WORLD_SIZE", "1")),
+        launch.world_size,
     )
     _ = settings.accumulation_steps  # refuses a batch that does not divide
     return settings

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import Field, PositiveFloat
 
 from megalite.config.errors import ConfigError
-from megalite.config.load import read_yaml, validate
+from megalite.config.explain import validate
+from megalite.config.load import read_yaml
 from megalite.config.section import Section
 from megalite.corpus.readers import expand_inputs
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError
-from megalite.config.load import read_yaml, validate
+from megalite.config.explain import validate
+from megalite.config.load import read_yaml
 from megalite.config.model import ModelConfig
 from megalite.config.parameters import total_parameters
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megalite.config.launch import read_launch
+
 RECORD_BYTES = 512
 
 
@@ -38,7 +40,7 @@ class Progress:
     def __init__(self) -> None:
         """Nothing is written before ``publish``."""
         self.step, self.phase, self.micro_batch, self.moves = 0, "start", 0, 0
-        self._rank = int(os.environ.get("RANK", "0"))
+        self._rank = read_launch().rank
         self._file: int | None = None
 
     def publish(self, folder: Path) -> None:

@@ -8,6 +8,7 @@ import warnings
 import torch
 
 from megalite.config.errors import ConfigError
+from megalite.config.launch import read_launch
 from megalite.training.shared_memory import remove_stale_buffers
 
 TIMEOUT = datetime.timedelta(minutes=30)
@@ -19,21 +20,20 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
     Returns: this rank's device. Raises: ConfigError where the port of the job is taken.
     """
     remove_stale_buffers()
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE", "1"))  # torchrun, deepspeed
+    launch = read_launch()
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
         os.environ.setdefault(name, value)
-    if os.environ["WORLD_SIZE"] == "1":
+    if launch.world_size == 1:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", "0")
     deepspeed = quiet_deepspeed()
     if deepspeed.accelerator.get_accelerator().device_name() == "cuda":  # DS_ACCELERATOR=cpu turns it off
-        device = torch.device("cuda", local_rank)
+        device = torch.device("cuda", launch.local_rank)
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
         if "OMP_NUM_THREADS" not in os.environ:  # ranks that share the cores must not each take all of them
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // launch.local_size))
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
         deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)

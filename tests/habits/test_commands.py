@@ -17,7 +17,8 @@ import pytest
 
 from megalite.cli import VERBS
 from megalite.config.command_line import CommandParser
-from megalite.config.load import apply_overrides, load_run_config, read_yaml, validate
+from megalite.config.explain import validate
+from megalite.config.load import apply_overrides, load_run_config, read_yaml
 from megalite.config.schema import RunConfig
 from megalite.posttraining.schema import PreferenceRun, SftRun
 

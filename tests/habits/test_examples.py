@@ -13,9 +13,10 @@ from rich.console import Console
 
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import ConfigError
+from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
 from megalite.config.layout import check_layout
-from megalite.config.load import load_run_config, read_yaml, validate
+from megalite.config.load import load_run_config, read_yaml
 from megalite.config.schema import RunConfig
 from megalite.corpus.recipe import Recipe
 from megalite.evaluation.benchmarks import BENCHMARKS, TASK_FILES, split_of

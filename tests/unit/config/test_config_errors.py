@@ -20,6 +20,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(error: Exception, capsys: p
 
 def test_only_rank_0_tells_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr("megalite.config.errors.SECONDS_FOR_RANK_0", 0)
 
     @one_line_errors

@@ -267,7 +267,7 @@ def test_verdicts_equal_datatroves_where_it_is_installed(shared_data: Path) -> N
 
 
 def test_a_recipe_says_which_filters_in_which_order() -> None:
-    from megalite.config.load import validate
+    from megalite.config.explain import validate
     from megalite.corpus.recipe import Recipe
 
     sources = [{"kind": "files", "paths": ["x"]}]

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from megalite.config.checks import check_run
 from megalite.config.errors import ConfigError
+from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
-from megalite.config.load import validate
 from megalite.config.mix import MixStage, mix_stages
 from megalite.config.schema import RunConfig
 from megalite.data.blend import BlendedDataset, MixOrder
