@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import re
 import sys
 import tempfile
 import time
@@ -15,6 +16,8 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 SECONDS_FOR_RANK_0 = 5
+ENDLESS_WORD = re.compile(r"\S{200,}")
+"""A value that was echoed whole would hide the rest of its message."""
 P = ParamSpec("P")
 
 
@@ -100,7 +103,8 @@ def _leave(line: str, code: int) -> NoReturn:
     if _is_a_further_rank():
         time.sleep(SECONDS_FOR_RANK_0)
     else:
-        print(f"megalite: error: {line}", file=sys.stderr, flush=True)
+        short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", line)
+        print(f"megalite: error: {short}", file=sys.stderr, flush=True)
     raise SystemExit(code) from None
 
 
