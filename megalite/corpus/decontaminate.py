@@ -33,7 +33,7 @@ from megalite.files.whole_folder import check_output, whole_folder
 from megalite.files.work_folder import PLAN, forget, is_finished, whole_file, work_folder, work_folder_of
 
 LISTING = "contaminated.jsonl"
-WRITTEN = ("kept-*.jsonl.zst", LISTING, "ledger.json", PLAN)
+WRITTEN = (PLAN, "kept-*.jsonl.zst", LISTING, "ledger.json")
 
 
 class Plan(Section):
@@ -92,9 +92,9 @@ def decontaminate(
     work = work_folder_of(output)
     if is_finished(output, content) and not overwrite:
         console.print(f"{output}: is finished already, nothing to do", highlight=False)
-        forget(work, content)
+        forget(work)
         return
-    check_output(output, WRITTEN, overwrite)
+    check_output(output, WRITTEN, overwrite, [file.path for file in (*plan.inputs.files, *files)])
     index = eval_index(plan.against, plan.rule)
     with work_folder(work, content) as folder:
         written = _write_units(plan, folder, workers, console)

@@ -22,7 +22,7 @@ from megalite.corpus.unit_books import gather, merge_ledgers
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.files.work_folder import PLAN, forget, is_finished, work_folder, work_folder_of
 
-WRITTEN = ("kept-*.jsonl.zst", "removed.jsonl", "ledger.json", PLAN, NAME, *(f"index-*{suffix}" for suffix in SUFFIXES))
+WRITTEN = (PLAN, "kept-*.jsonl.zst", "removed.jsonl", "ledger.json", NAME, *(f"index-*{suffix}" for suffix in SUFFIXES))
 FAIR_CHANCE = 0.99
 """Of finding a pair at the threshold; below it the user is told."""
 PROCESS_MB = 128
@@ -110,9 +110,9 @@ def deduplicate(
     work = work_folder_of(output)
     if is_finished(output, content) and not overwrite:
         console.print(f"{output}: is finished already, nothing to do", highlight=False)
-        forget(work, content)
+        forget(work)
         return
-    check_output(output, WRITTEN, overwrite)
+    check_output(output, WRITTEN, overwrite, [*(file.path for file in plan.inputs.files), *against])
     if (chance := bands.chance(bands.threshold)) < FAIR_CHANCE:
         told = (
             f"--bands {bands.bands} --rows {bands.rows} find a pair at {bands.threshold} with a chance of {chance:.1%}"

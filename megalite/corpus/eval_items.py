@@ -32,6 +32,8 @@ def find_eval_files(patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         matches = [Path(pattern)] if Path(pattern).is_file() else sorted(map(Path, glob(pattern, recursive=True)))  # noqa: PTH207
+        if Path(pattern).is_dir():
+            raise DataError(f"{pattern}: is a folder; name its files, for example '{pattern.rstrip('/')}/*.jsonl'")
         if not matches:
             raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern with * in it")
         found.update(dict.fromkeys(matches))

@@ -22,13 +22,17 @@ from megalite.corpus.plant.publish import RECIPE, WRITTEN, recipe_json, total_le
 from megalite.corpus.plant.slurm_scripts import SUBMIT, refuse_submitted, scripts_folder_of, submit, write_scripts
 from megalite.corpus.plant.steps import open_job
 from megalite.corpus.recipe import Recipe
+from megalite.corpus.sources import files_read
 from megalite.corpus.worker_pool import WorkerPool
+from megalite.files.own_folder import is_ours
+from megalite.files.place import refuse_inputs
 from megalite.files.whole_folder import check_output
 from megalite.files.work_folder import PLAN, forget, held_folder, work_folder, work_folder_of
 
 TOKENS_WRITTEN = (
-    "tokenizer",
-    *(f"{side}.{end}" for side in ("train", "valid") for end in ("bin", "idx", "manifest.json", "partial")),
+    *(f"tokenizer/tokenizer{end}" for end in (".json", "_config.json", ".model")),
+    *(f"tokenizer/{name}" for name in ("special_tokens_map.json", "chat_template.jinja", "design_report.*")),
+    *(f"{side}.{end}" for side in ("train", "valid") for end in ("bin", "idx", "manifest.json", "partial/*")),
 )
 """What a recipe with ``tokenize`` has beside the shards."""
 
@@ -110,7 +114,7 @@ def prepare_on_slurm(
 
 
 def _tell_of_earlier(work: Path, plan: str, console: Console) -> None:
-    if (work / PLAN).is_file():
+    if is_ours(work) and (work / PLAN).is_file():
         is_same = (work / PLAN).read_text() == plan
         told = "going on with a run that was stopped" if is_same else "is of other inputs or options, starting over"
         console.print(f"{work}: {told}", highlight=False)
@@ -123,15 +127,14 @@ def is_finished(recipe: Recipe, output: Path, overwrite: bool) -> bool:
         return False
     if path.read_text() != recipe_json(recipe):
         raise DataError(f"{output}: exists and is not of this recipe; choose another --output, or give --overwrite")
-    work = work_folder_of(output)
-    if (work / PLAN).is_file():  # killed between its last two steps
-        forget(work, (work / PLAN).read_text())
+    forget(work_folder_of(output))
     return True
 
 
 def checked_plan(recipe: Recipe, output: Path, overwrite: bool) -> PlantPlan:
     """The plan, after everything that can be refused before the work. Raises: FileNotFoundError, ConfigError, DataError."""
     check_output(output, (*WRITTEN, *TOKENS_WRITTEN), overwrite)
+    refuse_inputs(output, files_read(recipe))
     plan = make_plan(recipe, output)
     FilterChain(recipe.filters)
     if recipe.dedup is not None:

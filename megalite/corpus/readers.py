@@ -82,6 +82,8 @@ def expand_inputs(patterns: Sequence[str]) -> list[Path]:
         matches = sorted(path for path in map(Path, glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
         if Path(pattern).is_file():  # a plain path may hold a [ or a *
             matches = [Path(pattern)]
+        if Path(pattern).is_dir():
+            raise DataError(f"{pattern}: is a folder; name its files, for example '{pattern.rstrip('/')}/*.jsonl'")
         if not matches:
             raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern with * in it")
         found.update(dict.fromkeys(matches))

@@ -21,7 +21,7 @@ from megalite.corpus.ledger import EXCERPT, Ledger
 from megalite.corpus.ledger_page import write_page
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.recipe import Recipe
-from megalite.corpus.sources import all_documents, check_sources
+from megalite.corpus.sources import all_documents, check_sources, files_read
 from megalite.corpus.unit_books import source_of
 from megalite.corpus.words import content_digest
 from megalite.files.whole_folder import check_output, whole_folder
@@ -38,8 +38,8 @@ def score_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool
 
     Raises: DataError, ConfigError, FileNotFoundError before the work begins.
     """
-    check_output(output, WRITTEN, overwrite)
     check_sources(recipe)
+    check_output(output, WRITTEN, overwrite, files_read(recipe))
     chain = FilterChain(recipe.filters, every_rule=True)
     report = ReadReport()
     with whole_folder(output) as partial:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.corpus.eval_items import find_eval_files
+from megalite.corpus.filter_classifier import ClassifierFilter
 from megalite.corpus.input_units import Inputs
 from megalite.corpus.installed_docs import installed_documents
 from megalite.corpus.readers import Document, OnError, ReadReport, expand_inputs, read_documents
@@ -16,6 +19,24 @@ def check_sources(recipe: Recipe) -> None:
     for source in recipe.sources:
         if isinstance(source, Files):
             expand_inputs(source.paths)
+
+
+def files_read(recipe: Recipe) -> list[Path]:
+    """Every file and folder that a recipe names as something to read. Raises: FileNotFoundError, DataError."""
+    read: list[Path] = []
+    for source in recipe.sources:
+        if isinstance(source, Files):
+            read += expand_inputs(source.paths)
+        elif isinstance(source, HubDataset):
+            read.append(Path(source.name))  # may be a folder
+    read += [Path(item.model) for item in recipe.filters if isinstance(item, ClassifierFilter)]
+    if recipe.dedup is not None:
+        read += map(Path, recipe.dedup.against)
+    if recipe.decontaminate is not None:
+        read += find_eval_files(recipe.decontaminate.against)
+    if recipe.tokenize is not None and recipe.tokenize.tokenizer is not None:
+        read.append(Path(recipe.tokenize.tokenizer))
+    return read
 
 
 def all_documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:

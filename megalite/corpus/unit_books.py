@@ -11,6 +11,7 @@ from megalite.config.errors import DataError
 from megalite.corpus.input_units import Inputs
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.readers import Document
+from megalite.files.own_folder import remove_ours
 from megalite.files.work_folder import whole_file
 
 PLAIN = ("stage", "read", "kept", "malformed", "malformed_examples", "kept_bytes")
@@ -58,7 +59,7 @@ def remember(folder: Path, number: int, listing: str, files: list[str], ledger: 
 def refuse_nothing_read(folder: Path, inputs: Inputs, read: int, examples: Sequence[str]) -> None:
     """Raises: DataError where there is no document in any input; the work folder goes."""
     if read == 0:
-        shutil.rmtree(folder)
+        remove_ours(folder)
         names = ", ".join(file.path for file in inputs.files[:3])
         malformed = f"; {examples[0]}" if examples else ""
         raise DataError(f"{names}: no document in {len(inputs.files)} file(s){malformed}; check --text_key")

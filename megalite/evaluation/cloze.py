@@ -27,14 +27,15 @@ def main() -> None:
     a = parser.parse_args()
     if a.max_items < 1:
         raise ConfigError(f"--max_items {a.max_items}: give at least 1")
-    texts = [document.text for document in read_documents(expand_inputs(a.input), a.text_key)]
+    paths = expand_inputs(a.input)
+    texts = [document.text for document in read_documents(paths, a.text_key)]
     items = make_items(texts, a.max_items)
     files = task_files(items)
     console = Console(soft_wrap=True)
     if all((a.output / name).is_file() and (a.output / name).read_text() == text for name, text in files.items()):
         console.print(f"{a.output}: is finished already, nothing to do", highlight=False)
         return
-    check_output(a.output, tuple(files), a.overwrite)
+    check_output(a.output, tuple(files), a.overwrite, paths)
     with whole_folder(a.output) as partial:
         for name, text in files.items():
             (partial / name).write_text(text)

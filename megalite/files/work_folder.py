@@ -1,23 +1,23 @@
 """The folder in which a long command keeps what it has done, so that it goes on after it was killed."""
 
 import errno
-import fcntl
 import os
-import shutil
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from megalite.config.errors import DataError
+from megalite.files.own_folder import clear, is_ours, own_folder, remove_ours
+from megalite.files.place import beside
 
-LOCK, PLAN = ".lock", "plan.json"
+PLAN = "plan.json"
 
 
 def work_folder_of(output: Path) -> Path:
     """The work folder of a command that writes ``output``: beside it, on the same disk."""
-    output = output.resolve()
-    return output.with_name(output.name + ".work")
+    return beside(output, ".work")
 
 
 def is_finished(output: Path, plan: str) -> bool:
@@ -25,45 +25,35 @@ def is_finished(output: Path, plan: str) -> bool:
     return (output / PLAN).is_file() and (output / PLAN).read_text() == plan
 
 
-def forget(folder: Path, plan: str) -> None:
-    """Remove the work folder of a run that was killed between its last two steps."""
-    if folder.exists():
-        with work_folder(folder, plan):
-            pass
+def forget(folder: Path) -> None:
+    """Remove the work folder of a run that was killed between its last two steps; one that is not ours stays."""
+    if is_ours(folder):
+        with own_folder(folder):
+            remove_ours(folder)
 
 
 @contextmanager
 def work_folder(folder: Path, plan: str) -> Iterator[Path]:
     """Hold ``folder`` for one run of ``plan``; what a killed run of the same plan has left in it is still there.
 
-    It is removed when the block ends without an error. Raises: DataError where another run holds it, or the disk is full.
+    It is removed when the block ends without an error.
+
+    Raises: DataError where the folder is the user's, another run holds it, or the disk is full.
     """
     with held_folder(folder, plan):
         yield folder
-        shutil.rmtree(folder)
+        remove_ours(folder)
 
 
 @contextmanager
 def held_folder(folder: Path, plan: str) -> Iterator[Path]:
     """As :func:`work_folder`, and the folder stays."""
-    with full_disk(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(
-                    f"{folder}: another run is at work in it; wait for it or end it, then try again"
-                ) from None
-            if not (folder / PLAN).is_file() or (folder / PLAN).read_text() != plan:
-                for path in folder.iterdir():
-                    if path.is_dir():
-                        shutil.rmtree(path)
-                    elif path.name != LOCK:
-                        path.unlink()
-                with whole_file(folder / PLAN) as file:
-                    file.write(plan.encode())
-            yield folder
+    with full_disk(folder), own_folder(folder):
+        if not is_finished(folder, plan):
+            clear(folder)
+            with whole_file(folder / PLAN) as file:
+                file.write(plan.encode())
+        yield folder
 
 
 @contextmanager
@@ -72,7 +62,7 @@ def full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise DataError(
             f"{folder}: no space left on the disk; what is done is kept: make room and run the same command again"
@@ -81,10 +71,17 @@ def full_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that has its name only when all of it is on the disk."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    """A file that has its name only when all of it is on the disk. After an error what stood there is as it was.
+
+    Until then it has a hidden name of its own beside ``path``, which no file of the user's can have.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -31,6 +31,7 @@ SHORTEST, LONGEST = 30, 400
 """Characters of an answer."""
 NOT_READ = {"test", "tests", "testing", "idlelib", "lib2to3", "_vendor", "vendored"}
 VALID_SHARE = 0.05
+ROWS, SPLITS = ("chats", "pairs", "questions"), ("train", "valid")
 ASKED = (
     "What does the Python function `{name}` in `{module}` do?",
     "Explain `{module}.{name}` in a few words.",
@@ -70,7 +71,7 @@ def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = F
     """
     if max_rows < 1:
         raise ConfigError(f"--max_rows {max_rows}: take at least 1")
-    check_output(output, ("*-train.jsonl", "*-valid.jsonl"), overwrite)
+    check_output(output, [f"{kind}-{split}.jsonl" for kind in ROWS for split in SPLITS], overwrite)
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
     # Files in an order that mixes all packages, so that reading can end as soon as there is enough.
     files = sorted({item for root in roots for item in _sources(root)}, key=lambda item: _digest(item[1]))
@@ -89,8 +90,8 @@ def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = F
     for title in ("file", "rows"):
         table.add_column(title)
     with whole_folder(output) as partial:
-        for kind, make in {"chats": chats, "pairs": pairs, "questions": questions}.items():
-            for split in ("train", "valid"):
+        for kind, make in zip(ROWS, (chats, pairs, questions), strict=True):
+            for split in SPLITS:
                 chosen = [item for item in functions if is_held_out(item) == (split == "valid")]
                 rows = make(chosen)
                 _write(partial / f"{kind}-{split}.jsonl", rows)

@@ -1,7 +1,6 @@
 """Train a vocabulary from a sample of the mix and write a folder for ``AutoTokenizer``, with a report on its design."""
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from rich.console import Console
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.model import ModelConfig
+from megalite.files.own_folder import remove_ours
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.files.work_folder import work_folder, work_folder_of
 from megalite.tokenizer.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
@@ -89,8 +89,8 @@ def train_tokenizer(
     sampling = sampling or Sampling()
     sampling.check()
     shapes = model_shapes(None, None) if shapes is None else shapes
-    check_output(output, WRITTEN, overwrite)
     sources = [each for each in inputs if isinstance(each, Source)] or sources_of([str(each) for each in inputs], None)
+    check_output(output, WRITTEN, overwrite, [path for source in sources for path in source.paths])
     special = design.special_in_order()
     with _scratch(output) as folder:
         sample = take_sample(sources, sampling, folder, console)
@@ -133,7 +133,7 @@ def _scratch(output: Path) -> Iterator[Path]:
         try:
             yield folder
         except BaseException:
-            shutil.rmtree(folder)
+            remove_ours(folder)
             raise
 
 

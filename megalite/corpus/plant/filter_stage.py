@@ -1,7 +1,5 @@
 """The first stage: sources are read, cleaned and judged by the recipe's filters."""
 
-import shutil
-
 from megalite.config.errors import DataError
 from megalite.corpus.clean_text import clean_text
 from megalite.corpus.filters import FilterChain
@@ -13,6 +11,7 @@ from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, books_path, is_written, write_books
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.unit_books import merge_ledgers, remember, source_of
+from megalite.files.own_folder import remove_ours
 
 
 def filter_stage(plan: PlantPlan) -> Stage:
@@ -55,7 +54,7 @@ def _close(job: Job, task: int) -> None:
     ledger = merge_ledgers(all_written(job, FIRST))
     ledger.stage = FIRST
     if ledger.kept == 0:
-        shutil.rmtree(job.folder)
+        remove_ours(job.folder)
         raise DataError(_why_nothing_is_left(ledger))
     write_books(job, FIRST, ledger)
 

@@ -25,7 +25,7 @@ NAME = "publish"
 RECIPE = "recipe.json"
 REMOVED, CONTAMINATED = "removed.jsonl", "contaminated.jsonl"
 WRITTEN = (
-    "train-*.jsonl.zst", "valid-*.jsonl.zst", "ledger.json", "ledger.html", RECIPE, REMOVED, CONTAMINATED, INDEX,
+    RECIPE, "train-*.jsonl.zst", "valid-*.jsonl.zst", "ledger.json", "ledger.html", REMOVED, CONTAMINATED, INDEX,
     *(f"index-*{suffix}" for suffix in SUFFIXES),
 )  # fmt: skip
 

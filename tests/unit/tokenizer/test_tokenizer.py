@@ -83,7 +83,7 @@ def test_what_cannot_be_trained_is_refused(corpus: Path, folder: Path, tmp_path:
         train_tokenizer([str(corpus)], folder, 600, QUIET)
     with pytest.raises(ConfigError, match="--reserved -1, --pad_to_multiple 1: give at least"):
         train_tokenizer([str(corpus)], tmp_path / "x", Design(600, reserved=-1), QUIET)
-    with pytest.raises(DataError, match="is a file, and a folder is to be written"):
+    with pytest.raises(DataError, match="is the input"):
         train_tokenizer([str(corpus)], corpus, 600, QUIET, overwrite=True)
     small = tmp_path / "small.txt"
     small.write_text("a b c")
