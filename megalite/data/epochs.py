@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from megalite.config.errors import ConfigError
+from megalite.config.errors import ConfigError, DataError
 from megalite.config.mix import mix_stages
 from megalite.config.schema import RunConfig
 from megalite.data.blend import MixOrder
@@ -51,8 +51,10 @@ def source_use(config: RunConfig, tokens: Mapping[str, int]) -> list[SourceUse]:
 
 
 def refuse_repetition(uses: list[SourceUse]) -> None:
-    """Raises: ConfigError with the arithmetic where a source would be read more often than allowed."""
+    """Raises: ConfigError with the arithmetic where a source would be read too often; DataError where one is empty."""
     for use in uses:
+        if use.tokens == 0:
+            raise DataError(f"{use.prefix}: holds no token; preprocess a corpus with text in it")
         if use.taken > use.most_epochs * use.tokens:
             raise ConfigError(
                 f"{use.prefix}: the run takes {use.taken:,} tokens of its {use.tokens:,}, {use.epochs:.3g} epochs, and "

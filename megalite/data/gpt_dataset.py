@@ -7,6 +7,9 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.permutation import KeyedPermutation
 
 IGNORE = -100
+LONGEST_SEQUENCE = 1 << 24
+MOST_REPEATS = 1000
+"""Of the whole corpus in one sample."""
 
 
 class GPTDataset:
@@ -22,11 +25,16 @@ class GPTDataset:
     """
 
     def __init__(self, prefix: str, sequence_length: int, seed: int) -> None:
-        """Open ``prefix``. Raises: DataError, also where the corpus is empty."""
+        """Open ``prefix``. Raises: DataError, also where the corpus is empty or far shorter than a sample."""
         self.source = IndexedDataset(prefix)
         self.tokens = self.source.num_tokens
         if self.tokens == 0:
             raise DataError(f"{prefix}: holds no token; preprocess a corpus with text in it")
+        longest = min(LONGEST_SEQUENCE, self.tokens * MOST_REPEATS)
+        if not 1 <= sequence_length <= longest:
+            raise DataError(
+                f"{prefix}: a sequence length of {sequence_length:,} is not in 1..{longest:,}, with {self.tokens:,} tokens"
+            )
         self.sequence_length, self.seed = sequence_length, seed
         self._epoch_order: tuple[int, int, KeyedPermutation] | None = None
         self._epoch_start: tuple[int, int] | None = None

@@ -5,6 +5,7 @@ n int32 lengths, n int64 byte offsets, m int64 boundaries (sequence numbers, beg
 """
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,11 +81,35 @@ def _running_starts(sizes: np.ndarray) -> Iterator[np.ndarray]:
         before = int(ends[-1])
 
 
+def index_bytes(sequences: int, boundaries: int) -> int:
+    """Size of an index file; there is one boundary more than documents."""
+    return HEADER.size + 12 * sequences + 8 * boundaries
+
+
+def file_size(path: Path) -> int:
+    """Bytes of the ``.bin`` or ``.idx`` of a prefix. Raises: FileNotFoundError, DataError that say what is wrong with it."""
+    prefix = path.with_suffix("")
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        if str(path).endswith(("/.idx", "/.bin")) or prefix.is_dir():
+            folder = prefix if prefix.is_dir() else path.parent
+            inside = sorted(folder.glob("*.idx"))
+            example = f", such as {inside[0].with_suffix('')}" if inside else ""
+            raise DataError(f"{folder}: is a folder; give the prefix of a .bin and .idx{example}") from None
+        if prefix.suffix in (".bin", ".idx"):
+            raise FileNotFoundError(f"{path}: missing; give the prefix {prefix.with_suffix('')} alone") from None
+        raise FileNotFoundError(f"{path}: missing; make it with megalite preprocess") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(
+            f"{path}: is not a regular file; give the prefix of a .bin and .idx that megalite preprocess made"
+        )
+    return status.st_size
+
+
 def read_index(path: Path) -> Index:
-    """Map an index file. Raises: FileNotFoundError; DataError with what is wrong in it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing; make it with tools/preprocess_data.py")
-    size = path.stat().st_size
+    """Map an index file. Raises: FileNotFoundError; DataError with what is wrong in it; OSError."""
+    size = file_size(path)
     if size < HEADER.size:
         raise DataError(f"{path}: {size} bytes are too few for an index; preprocess the data again")
     with path.open("rb") as file:
@@ -95,8 +120,15 @@ def read_index(path: Path) -> Index:
         raise DataError(f"{path}: index version {version}; version {VERSION} is read")
     if code not in CODES:
         raise DataError(f"{path}: dtype code {code} is unknown; the file is damaged, preprocess the data again")
-    expected = HEADER.size + 12 * sequences + 8 * boundaries
-    if size not in (expected, expected + sequences):  # multimodal files have a mode byte for each sequence
+    if not np.issubdtype(CODES[code], np.integer):
+        raise DataError(f"{path}: holds {np.dtype(CODES[code]).name} values, not token ids; give a dataset of tokens")
+    expected = index_bytes(sequences, boundaries)
+    if sequences and size == expected + sequences:
+        raise DataError(
+            f"{path}: is multimodal: it has a mode for each sequence; only datasets of text are read, build it again "
+            f"without multimodal=True"
+        )
+    if size != expected or boundaries == 0:
         raise DataError(
             f"{path}: has {size} bytes, {sequences} sequences and {boundaries} boundaries need {expected}; it is "
             f"truncated or damaged, preprocess the data again"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from megalite.config.errors import DataError
-from megalite.data.index_file import read_index
+from megalite.data.index_file import file_size, read_index
 
 
 class IndexedDataset:
@@ -22,11 +22,11 @@ class IndexedDataset:
         self.prefix = str(prefix)
         path = Path(f"{prefix}.bin")
         self.index = read_index(Path(f"{prefix}.idx"))
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"{path}: missing, though its index is there; preprocess the data again")
+        size = file_size(path)
         self.dtype = self.index.dtype
         self._file = path.open("rb", buffering=0)
-        size = path.stat().st_size
         count = len(self.index.lengths)
         end = int(self.index.offsets[-1]) + int(self.index.lengths[-1]) * self.dtype.itemsize if count else 0
         if size != end:

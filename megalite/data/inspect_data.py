@@ -17,7 +17,7 @@ from megalite.data.blend import open_blend
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.indexed import IndexedDataset
 from megalite.data.inspect_tables import print_statistics, print_views
-from megalite.data.manifest import load_manifest, manifest_path
+from megalite.data.manifest import load_manifest, manifest_path, missing_manifest, refuse_other_dataset
 from megalite.data.sample_view import SampleView, traced, view_document, view_run_sample, view_sample
 from megalite.data.statistics import dataset_statistics
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
@@ -72,6 +72,8 @@ def parse_arguments() -> argparse.Namespace:
             raise ConfigError("command line: --document and --epoch belong to a PREFIX, not to --config")
     elif arguments.prefix is None or arguments.overrides:
         raise ConfigError("command line: give one PREFIX, or --config with --step")
+    elif arguments.epoch is not None and arguments.sample is None:
+        raise ConfigError("command line: --epoch needs --sample N, counted from the epoch's first")
     elif arguments.document is not None and arguments.sample is not None:
         raise ConfigError("command line: give --document or --sample, not both")
     return arguments
@@ -118,8 +120,11 @@ def run_views(arguments: argparse.Namespace) -> list[SampleView]:
 
 
 def _statistics(prefix: str, tokenizer: LoadedTokenizer | None, as_json: bool, console: Console) -> None:
-    dataset = IndexedDataset(prefix)
-    eod_id = load_manifest(prefix).eod_id if manifest_path(prefix).exists() else None
+    dataset, eod_id = IndexedDataset(prefix), None
+    if has_manifest := manifest_path(prefix).exists():
+        manifest = load_manifest(prefix)
+        refuse_other_dataset(manifest, dataset)
+        eod_id = manifest.eod_id
     if eod_id is None and tokenizer is not None:
         eod_id = tokenizer.eos_id
     with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
@@ -131,6 +136,8 @@ def _statistics(prefix: str, tokenizer: LoadedTokenizer | None, as_json: bool, c
         _print_json(found.to_json() | {"eod_id": eod_id, "eod_tokens": ends, "vocabulary_used": used})
         return
     print_statistics(prefix, found, eod_id, tokenizer, console)
+    if not has_manifest:
+        console.print(missing_manifest(prefix), highlight=False)
 
 
 def _print_json(value: Any) -> None:

@@ -86,4 +86,4 @@ def _heading(part: Part) -> str:
             heading += f", first {part.origin.first_place}"
         if part.origin.is_same is not None:
             heading += ", the same ids" if part.origin.is_same else ", WHOSE TEXT NOW GIVES OTHER IDS"
-    return heading
+    return heading if part.untraced is None else f"{heading}, not traced: {part.untraced}"

@@ -1,23 +1,38 @@
 """``PREFIX.manifest.json``: what an indexed dataset was made of, and checksums of its files."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
+import numpy as np
 import xxhash
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from megalite.config.errors import DataError
+from megalite.config.errors import ConfigError, DataError
+from megalite.config.text_files import read_json_object
+from megalite.data.index_file import CODES, file_size, index_bytes
 
-FORMAT = "megalite-indexed-3"
+FORMAT = "megalite-indexed-4"
+READ_FORMATS = ("megalite-indexed-3", FORMAT)
+"""Version 3 had no ``folder``, and the sources' paths as the command named them."""
+LARGEST_MANIFEST = 1 << 28
+"""Bytes: a million sources or pieces."""
+DTYPES = tuple(np.dtype(kind).name for kind in CODES.values() if np.issubdtype(kind, np.integer))
+CLOSED = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 62)]
 
 
 @dataclass(frozen=True)
 class FileFacts:
     """Size and checksum of one file."""
 
-    bytes: int
-    checksum: str
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
+    bytes: Count
+    checksum: Annotated[str, Field(pattern="^xxh3_128:[0-9a-f]{32}$")]
     """``xxh3_128:`` and its hex digits: it finds damage forty times as fast as sha256, and no more is asked of it."""
 
 
@@ -25,25 +40,29 @@ class FileFacts:
 class Source:
     """One input file."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
     path: str
-    """As the command named it."""
-    bytes: int
-    documents: int
-    malformed: int
-    empty: int
+    """Absolute."""
+    bytes: Count
+    documents: Count
+    malformed: Count
+    empty: Count
 
 
 @dataclass(frozen=True)
 class SourcePiece:
     """A part of an input file whose documents stand together, in its order; the fields of ``readers.Piece``, and:"""
 
-    source: int
-    """The number of the file in ``sources``."""
-    start: int
-    end: int | None
-    size: int
-    before: int
-    documents: int
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
+    source: Count | None
+    """The number of the file in ``sources``; None where it is not known, see ``megalite.data.adopt``."""
+    start: Count
+    end: Count | None
+    size: Count
+    before: Count
+    documents: Count
     """That were written; those of the pieces before them come first."""
 
 
@@ -51,24 +70,26 @@ class SourcePiece:
 class Manifest:
     """Facts that are written last: a dataset without its manifest is not finished."""
 
-    documents: int
-    sequences: int
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
+    documents: Count
+    sequences: Count
     """As many as documents, or more where each sentence is one."""
-    tokens: int
-    text_bytes: int
+    tokens: Count
+    text_bytes: Count
     """UTF-8 bytes of the documents' text; with ``tokens`` this turns a loss into bits per byte."""
     dtype: str
-    vocab_size: int
+    vocab_size: Annotated[Count, Field(ge=1, lt=1 << 31)]
     tokenizer_fingerprint: str
-    eod_id: int | None
+    eod_id: Count | None
     """The token appended to every document; None where none was."""
     text_key: str
     keys: tuple[str, ...]
     """All that the command read, into a dataset each; a record without a string under one of them was malformed."""
     level: Literal["document", "sentence"]
-    malformed: int
+    malformed: Count
     """Lines or rows that were skipped because nothing could be read from them."""
-    empty: int
+    empty: Count
     """Records without a token under any key, left out."""
     plan: str
     """Digest of inputs and options; the same command recognises its own finished work by it."""
@@ -77,6 +98,8 @@ class Manifest:
     """Where the documents came from, in their order."""
     bin: FileFacts
     idx: FileFacts
+    folder: str = ""
+    """Absolute, where the manifest was written; where it has moved, the sources may have moved with it."""
     format: str = FORMAT
 
     def to_json(self) -> str:
@@ -95,22 +118,106 @@ def existing_output(prefix: str | Path) -> list[Path]:
 
 
 def load_manifest(prefix: str | Path) -> Manifest:
-    """Read it. Raises: FileNotFoundError, DataError."""
+    """Read it. Raises: FileNotFoundError; DataError where it is damaged or its numbers cannot be."""
     path = manifest_path(prefix)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: missing; preprocess the data with tools/preprocess_data.py, which writes it when all is done"
-        )
+    if not path.exists():
+        raise FileNotFoundError(missing_manifest(prefix))
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        if values.get("format") != FORMAT:
-            raise DataError(f"{path}: format {values.get('format')!r}; {FORMAT!r} is read")
-        values["sources"] = tuple(Source(**source) for source in values["sources"])
-        values["keys"] = tuple(values["keys"])
-        values["pieces"] = tuple(SourcePiece(**piece) for piece in values["pieces"])
-        return Manifest(**values | {name: FileFacts(**values[name]) for name in ("bin", "idx")})
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}); preprocess the data again") from None
+        values = read_json_object(path, "manifest", LARGEST_MANIFEST)
+    except ConfigError as error:
+        raise DataError(f"{error}; preprocess the data again") from None
+    if values.get("format") not in READ_FORMATS:
+        raise DataError(f"{path}: format {_short(values.get('format'))}; {FORMAT!r} is read; preprocess the data again")
+    try:
+        manifest = TypeAdapter(Manifest).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "it"
+        raise DataError(
+            f"{path}: damaged: {key}: {first['msg']}, not {_short(first['input'])}; preprocess the data again"
+        ) from None
+    for wrong in _contradictions(manifest):
+        raise DataError(f"{path}: damaged: {wrong}; preprocess the data again")
+    return manifest
+
+
+def missing_manifest(prefix: str | Path) -> str:
+    """The message where there is no manifest: what to do depends on what is there."""
+    path = manifest_path(prefix)
+    if Path(f"{prefix}.bin").is_file() and Path(f"{prefix}.idx").is_file():
+        return (
+            f"{path}: missing, though {prefix}.bin and .idx are there; if another program made them, check them and "
+            f"write it with megalite adopt {prefix} --tokenizer DIR"
+        )
+    return f"{path}: missing; preprocess the data with megalite preprocess, which writes it when all is done"
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What cannot be, whatever the files hold."""
+    if manifest.dtype not in DTYPES:
+        yield f"dtype is {_short(manifest.dtype)}, not one of {', '.join(DTYPES)}"
+        return
+    if manifest.eod_id is not None and manifest.eod_id >= manifest.vocab_size:
+        yield f"eod_id={manifest.eod_id} is not in a vocabulary of {manifest.vocab_size}"
+    if manifest.tokens and not manifest.text_bytes:
+        yield f"{manifest.tokens} tokens of 0 bytes of text"
+    sizes = {
+        ".bin": (manifest.bin.bytes, manifest.tokens * np.dtype(manifest.dtype).itemsize),
+        ".idx": (manifest.idx.bytes, index_bytes(manifest.sequences, manifest.documents + 1)),
+    }
+    for suffix, (told, counted) in sizes.items():
+        if told != counted:
+            yield f"the {suffix} has {told} bytes, and its counts give {counted}"
+    owned: Counter[int] = Counter()
+    for piece in manifest.pieces:
+        if piece.source is not None:
+            if piece.source >= len(manifest.sources):
+                yield f"a piece is of source {piece.source}, and there are {len(manifest.sources)}"
+                return
+            owned[piece.source] += piece.documents
+    for number, source in enumerate(manifest.sources):
+        if owned[number] != source.documents:
+            yield f"source {number} has {source.documents} documents, and its pieces {owned[number]}"
+    if (found := sum(piece.documents for piece in manifest.pieces)) != manifest.documents:
+        yield f"documents={manifest.documents}, and its pieces have {found}"
+    for name in ("malformed", "empty"):
+        if (found := sum(getattr(source, name) for source in manifest.sources)) != getattr(manifest, name):
+            yield f"{name}={getattr(manifest, name)}, and its sources have {found}"
+
+
+class Counted(Protocol):
+    """What an opened dataset says of itself."""
+
+    prefix: str
+    dtype: np.dtype
+    num_tokens: int
+
+    def __len__(self) -> int:
+        """Sequences."""
+
+    @property
+    def num_documents(self) -> int:
+        """Documents."""
+
+
+def refuse_other_dataset(manifest: Manifest, dataset: Counted) -> None:
+    """Raises: DataError where the manifest describes other files than those that were opened."""
+    for name, told, found in (
+        ("documents", manifest.documents, dataset.num_documents),
+        ("sequences", manifest.sequences, len(dataset)),
+        ("tokens", manifest.tokens, dataset.num_tokens),
+        ("dtype", manifest.dtype, dataset.dtype.name),
+    ):
+        if told != found:
+            raise DataError(
+                f"{dataset.prefix}: the manifest says {name}={told}, the files {found}; they do not belong together, "
+                f"preprocess the data again"
+            )
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -127,8 +234,6 @@ def verify_manifest(prefix: str | Path) -> Manifest:
     manifest = load_manifest(prefix)
     for suffix, expected in ((".bin", manifest.bin), (".idx", manifest.idx)):
         path = Path(f"{prefix}{suffix}")
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: missing; preprocess the data again")
-        if file_facts(path) != expected:
+        if file_size(path) != expected.bytes or file_facts(path) != expected:
             raise DataError(f"{path}: differs from its checksum in {manifest_path(prefix)}; preprocess the data again")
     return manifest

@@ -12,10 +12,18 @@ from rich.progress import track
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
-from megalite.data.index_file import read_index
-from megalite.data.manifest import Manifest, SourcePiece, existing_output, manifest_path, verify_manifest
+from megalite.data.indexed import IndexedDataset
+from megalite.data.manifest import (
+    Manifest,
+    SourcePiece,
+    existing_output,
+    manifest_path,
+    refuse_other_dataset,
+    verify_manifest,
+)
 from megalite.data.preprocess_join import Joined, concatenate, publish
 from megalite.data.shard import Stretch
+from megalite.data.trace import source_path
 
 MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key", "keys", "level")
 COPIED_DOCUMENTS = 1 << 20
@@ -46,7 +54,10 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
     killed_while_renaming = folder.exists() and not manifest_path(prefix).exists()
     if (existing := existing_output(prefix)) and not overwrite and not killed_while_renaming:
         raise DataError(f"{existing[-1]}: exists; choose another --output_prefix or give --overwrite")
+    datasets = [IndexedDataset(name) for name in inputs]
     manifests = [verify_manifest(name) for name in track(inputs, "verifying", disable=not Console().is_terminal)]
+    for manifest, dataset in zip(manifests, datasets, strict=True):
+        refuse_other_dataset(manifest, dataset)
     first = manifests[0]
     for name, manifest in zip(inputs, manifests, strict=True):
         for key in MUST_AGREE:
@@ -58,7 +69,7 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
     tokens = [Path(f"{name}.bin") for name in inputs]
     concatenate([Stretch(path, 0, path.stat().st_size) for path in tokens], joined.ids)
     with joined.lengths.open("wb") as lengths, joined.sequences.open("wb") as sequences:
-        for index in (read_index(Path(f"{name}.idx")) for name in inputs):
+        for index in (dataset.index for dataset in datasets):
             lengths.write(index.lengths.data)
             for start in range(0, len(index.boundaries) - 1, COPIED_DOCUMENTS):
                 boundaries = index.boundaries[start : start + COPIED_DOCUMENTS + 1]
@@ -67,7 +78,11 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
         key: sum(getattr(manifest, key) for manifest in manifests)
         for key in ("documents", "sequences", "tokens", "text_bytes", "malformed", "empty")
     }
-    facts["sources"] = tuple(source for manifest in manifests for source in manifest.sources)
+    facts["sources"] = tuple(
+        replace(source, path=str(source_path(name, manifest, source)))
+        for name, manifest in zip(inputs, manifests, strict=True)
+        for source in manifest.sources
+    )
     facts["pieces"] = tuple(_pieces(manifests))
     facts["plan"] = hashlib.sha256("".join(manifest.plan for manifest in manifests).encode()).hexdigest()
     merged = publish(prefix, joined, np.dtype(first.dtype), facts)
@@ -80,5 +95,5 @@ def _pieces(manifests: Sequence[Manifest]) -> Iterator[SourcePiece]:
     files = 0
     for manifest in manifests:
         for piece in manifest.pieces:
-            yield replace(piece, source=files + piece.source)
+            yield piece if piece.source is None else replace(piece, source=files + piece.source)
         files += len(manifest.sources)

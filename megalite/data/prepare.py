@@ -16,7 +16,7 @@ from megalite.corpus.recipe import Tokenize, TrainTokenizer
 from megalite.data.blend import BlendedDataset, open_blend
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
-from megalite.data.manifest import Manifest, load_manifest
+from megalite.data.manifest import Manifest, load_manifest, missing_manifest, refuse_other_dataset
 from megalite.data.prepare_corpus import tokenize_corpus
 from megalite.tokenizer.load import load_tokenizer
 
@@ -55,9 +55,7 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
     missing = [path for path in _needed_files(config) if not path.exists()]
     if missing:
         if data.prepare is None:
-            raise FileNotFoundError(
-                f"{missing[0]}: missing; make it with tools/preprocess_data.py, or name a recipe in data.prepare"
-            )
+            raise FileNotFoundError(_how_to_make(missing[0]))
         if prepares:
             _prepare_once(config, data.prepare, console)
         while any(not path.exists() for path in missing):
@@ -67,23 +65,27 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
         _check_fit(prefix, manifest, config)
     uses = source_use(config, {prefix: manifest.tokens for prefix, manifest in manifests.items()})
     for use in uses:
-        console.print(f"{use.prefix}: {use}", highlight=False)
+        if use.tokens:
+            console.print(f"{use.prefix}: {use}", highlight=False)
     refuse_repetition(uses)
     train = open_blend(config)
     for dataset in train.datasets:
-        if (described := manifests[dataset.source.prefix].tokens) != dataset.tokens:
-            raise DataError(
-                f"{dataset.source.prefix}: the manifest describes {described} tokens, the files hold {dataset.tokens}; they "
-                f"do not belong together, preprocess the data again"
-            )
+        refuse_other_dataset(manifests[dataset.source.prefix], dataset.source)
     valid = None
     if data.valid is not None:
         manifest = load_manifest(data.valid)
         _check_fit(data.valid, manifest, config)
-        valid = ValidationData(
-            SequentialDataset(data.valid, data.sequence_length), manifest.text_bytes / manifest.tokens
-        )
+        held_out = SequentialDataset(data.valid, data.sequence_length)
+        refuse_other_dataset(manifest, held_out.source)
+        valid = ValidationData(held_out, manifest.text_bytes / manifest.tokens)
     return TrainingData(train, valid, {prefix: manifest.bin.checksum for prefix, manifest in manifests.items()})
+
+
+def _how_to_make(path: Path) -> str:
+    """The message for a missing file of ``_needed_files``."""
+    if path.name.endswith(".manifest.json"):
+        return missing_manifest(str(path).removesuffix(".manifest.json"))
+    return f"{path}: missing; make it with megalite preprocess, or name a recipe in data.prepare"
 
 
 def _needed_files(config: RunConfig) -> list[Path]:

@@ -70,7 +70,8 @@ def publish(prefix: Path, joined: Joined, dtype: np.dtype, facts: dict[str, Any]
     with index.open("wb") as file:
         write_index(file, dtype, _mapped(joined.lengths), _mapped(joined.sequences))
         _sync(file.fileno())
-    manifest = Manifest(**facts, bin=file_facts(joined.ids), idx=file_facts(index))
+    folder = str(prefix.parent.resolve())
+    manifest = Manifest(**facts, bin=file_facts(joined.ids), idx=file_facts(index), folder=folder)
     partial = joined.ids.with_suffix(".manifest")
     with partial.open("w") as file:
         file.write(manifest.to_json())
@@ -121,7 +122,7 @@ def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
         own = [result for unit, result in zip(plan.units, results, strict=True) if unit.path == item.path]
         sources.append(
             Source(
-                path=item.path,
+                path=os.path.abspath(item.path),  # noqa: PTH100 (links stay as they were named)
                 bytes=item.bytes,
                 documents=sum(result.documents for result in own),
                 malformed=sum(result.malformed for result in own),

@@ -8,7 +8,7 @@ from megalite.data.blend import BlendedDataset
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import manifest_path
-from megalite.data.trace import Origin, trace_documents
+from megalite.data.trace import Origin, UntraceableError, trace_documents
 from megalite.tokenizer.load import LoadedTokenizer
 
 
@@ -25,7 +25,9 @@ class Part:
     text: str | None
     """With special tokens visible; None without a tokenizer."""
     origin: Origin | None = None
-    """None where it was not asked for or the dataset has no manifest."""
+    """None where it was not asked for or is not known."""
+    untraced: str | None = None
+    """Why the origin is not known."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,40 @@ def view_run_sample(dataset: BlendedDataset, sample: int, tokenizer: LoadedToken
 def traced(
     views: Sequence[SampleView], datasets: Sequence[IndexedDataset], tokenizer: LoadedTokenizer | None
 ) -> list[SampleView]:
-    """The same with the origin of every document; datasets without a manifest, which others made, are left as they are.
+    """The same with the origin of every document, or with the reason why it is not known.
 
-    Raises: FileNotFoundError or DataError where a source is gone or has changed.
+    Datasets without a manifest, which others made, are left as they are.
+
+    Raises: DataError where the manifest does not fit, or another tokenizer made the dataset.
     """
-    origins: dict[str, dict[int, Origin]] = {}
+    found: dict[str, dict[int, Origin | str]] = {}
     for dataset in datasets:
         numbers = {part.document for view in views if view.prefix == dataset.prefix for part in view.parts}
-        if numbers and manifest_path(dataset.prefix).exists():
-            origins[dataset.prefix] = trace_documents(dataset, numbers, tokenizer)
+        found[dataset.prefix] = _origins(dataset, sorted(numbers), tokenizer)
     return [
-        replace(
-            view,
-            parts=tuple(replace(part, origin=origins.get(view.prefix, {}).get(part.document)) for part in view.parts),
-        )
+        replace(view, parts=tuple(_with_origin(part, found[view.prefix].get(part.document)) for part in view.parts))
         for view in views
     ]
+
+
+def _origins(
+    dataset: IndexedDataset, numbers: Sequence[int], tokenizer: LoadedTokenizer | None
+) -> dict[int, Origin | str]:
+    if not manifest_path(dataset.prefix).exists():
+        return {}
+    try:
+        return {**trace_documents(dataset, numbers, tokenizer)}
+    except UntraceableError as error:
+        if len(numbers) == 1:
+            return {numbers[0]: str(error)}
+    origins: dict[int, Origin | str] = {}
+    for number in numbers:  # the others may still be there
+        origins |= _origins(dataset, [number], tokenizer)
+    return origins
+
+
+def _with_origin(part: Part, found: Origin | str | None) -> Part:
+    return replace(part, untraced=found) if isinstance(found, str) else replace(part, origin=found)
 
 
 def _parts(dataset: IndexedDataset, start: int, count: int, tokenizer: LoadedTokenizer | None) -> tuple[Part, ...]:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 
 CHUNK = 1 << 22
 MOST_FREQUENT = 20
+MOST_IDS = 1 << 27
+"""Sixty times the largest vocabularies; the counts of so many take a gigabyte."""
 PERCENTILES = (5, 50, 95)
 
 
@@ -69,6 +72,10 @@ def dataset_statistics(dataset: IndexedDataset, advance: Callable[[int], object]
     counts = np.zeros(0, dtype=np.int64)
     for start in range(0, dataset.num_tokens, CHUNK):
         tokens = dataset.read(start, min(CHUNK, dataset.num_tokens - start))
+        smallest, largest = int(tokens.min()), int(tokens.max())
+        if smallest < 0 or largest >= MOST_IDS:
+            wrong = smallest if smallest < 0 else largest
+            raise DataError(f"{dataset.prefix}.bin: id {wrong} is in no vocabulary; the file does not hold token ids")
         found = np.bincount(tokens, minlength=len(counts))
         found[: len(counts)] += counts
         counts = found

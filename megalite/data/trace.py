@@ -1,5 +1,6 @@
 """From a document's number in an indexed dataset back to the file and line that it was read from."""
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ from pathlib import Path
 from megalite.config.errors import DataError
 from megalite.corpus.readers import Document, Piece, ReadReport, read_piece
 from megalite.data.indexed import IndexedDataset
-from megalite.data.manifest import Manifest, SourcePiece, load_manifest
+from megalite.data.manifest import Manifest, Source, SourcePiece, load_manifest, manifest_path, refuse_other_dataset
 from megalite.tokenizer.load import LoadedTokenizer
+
+
+class UntraceableError(DataError):
+    """Where a document came from cannot be shown: its source is gone, has changed, or was never known."""
 
 
 @dataclass(frozen=True)
@@ -36,53 +41,67 @@ def trace_documents(
     Args:
         tokenizer: the one that made the dataset; encodes what is found and compares it with the dataset.
 
-    Raises: FileNotFoundError where manifest or source are gone; DataError where the source has changed since.
+    Raises: UntraceableError where a source is gone or has changed since; FileNotFoundError without a manifest; DataError.
     """
     manifest = load_manifest(dataset.prefix)
     if tokenizer is not None and tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         raise DataError(f"{dataset.prefix}: was made with another tokenizer; give the one that it was made with")
+    refuse_other_dataset(manifest, dataset)
     firsts = list(accumulate((piece.documents for piece in manifest.pieces), initial=0))
-    if firsts[-1] != dataset.num_documents:
-        raise DataError(
-            f"{dataset.prefix}.manifest.json: tells of {firsts[-1]} documents, the index holds {dataset.num_documents}; "
-            f"they do not belong together, preprocess the data again"
-        )
     wanted: dict[int, list[int]] = {}
     for number in sorted(set(numbers)):
         wanted.setdefault(bisect_right(firsts, number) - 1, []).append(number)
     found: dict[int, Origin] = {}
     for place, inside in wanted.items():
         piece = manifest.pieces[place]
-        written = _written(manifest, piece, tokenizer)
+        if piece.source is None:
+            raise UntraceableError(
+                f"{dataset.prefix}: document {inside[0]:,} was adopted from another program's files, which do not name "
+                f"their sources"
+            )
+        source = manifest.sources[piece.source]
+        path = source_path(dataset.prefix, manifest, source)
+        written = _written(manifest, piece, source, path, tokenizer)
         position = firsts[place]
         for number in inside:
             document = next(islice(written, number - position, None), None)
             if document is None:
-                raise DataError(
-                    f"{manifest.sources[piece.source].path}: holds fewer documents than when {dataset.prefix} was made "
-                    f"from it; it has changed since"
+                raise UntraceableError(
+                    f"{path}: holds fewer documents than when {dataset.prefix} was made from it; it has changed since"
                 )
             position = number + 1
             found[number] = _origin(dataset, number, document, manifest, tokenizer)
     return found
 
 
-def _written(manifest: Manifest, piece: SourcePiece, tokenizer: LoadedTokenizer | None) -> Iterator[Document]:
-    """The documents of a piece that went into the dataset: all but those without a token under any key."""
-    source = manifest.sources[piece.source]
+def source_path(prefix: str | Path, manifest: Manifest, source: Source) -> Path:
+    """Where a source is: at its own path, or where it is now if it has moved together with the manifest."""
     path = Path(source.path)
+    if not path.is_file() and manifest.folder:
+        moved = manifest_path(prefix).parent.resolve() / os.path.relpath(path, manifest.folder)
+        if moved.is_file():
+            return Path(os.path.normpath(moved))
+    return path
+
+
+def _written(
+    manifest: Manifest, piece: SourcePiece, source: Source, path: Path, tokenizer: LoadedTokenizer | None
+) -> Iterator[Document]:
+    """The documents of a piece that went into the dataset: all but those without a token under any key."""
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UntraceableError(
             f"{path}: the source is gone, its documents cannot be traced; bring it back to this path"
         )
     if (size := path.stat().st_size) != source.bytes:
-        raise DataError(f"{path}: has {size} bytes, it had {source.bytes} when the data was made; it has changed since")
+        raise UntraceableError(
+            f"{path}: has {size} bytes, it had {source.bytes} when the data was made; it has changed since"
+        )
     records = _records(manifest, Piece(path, piece.start, piece.end, piece.size, piece.before))
     if not source.empty:
         yield from (document for document, _ in records)
         return
     if tokenizer is None:
-        raise DataError(
+        raise UntraceableError(
             f"{path}: {source.empty} of its documents gave no token; give --tokenizer, to find out again which they were"
         )
     for document, others in records:

@@ -27,7 +27,7 @@ from megalite.data.merge import merge
 from megalite.data.preprocess import preprocess
 from megalite.data.preprocess_plan import Level
 from megalite.data.statistics import dataset_statistics
-from megalite.data.trace import trace_documents
+from megalite.data.trace import UntraceableError, trace_documents
 from megalite.tokenizer.load import load_tokenizer
 
 QUIET = Console(quiet=True)
@@ -221,7 +221,7 @@ def test_sources_that_are_gone_or_have_changed_are_told(
     with pytest.raises(DataError, match=r"first\.jsonl: has \d+ bytes, it had \d+"):
         trace_documents(dataset, [5], tokenizer)
     sources[0].unlink()
-    with pytest.raises(FileNotFoundError, match=r"first\.jsonl: the source is gone"):
+    with pytest.raises(UntraceableError, match=r"first\.jsonl: the source is gone"):
         trace_documents(dataset, [5], tokenizer)
 
 
@@ -371,3 +371,47 @@ def test_a_step_outside_the_run_is_refused(
         assert message in capsys.readouterr().err
     inspect(monkeypatch, "--config", run_yaml, "--step", 11, "--json", "--no_trace", "training.steps=20")
     assert len(json.loads(capsys.readouterr().out)) == 8
+
+
+def headings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    inspect(monkeypatch, *arguments)
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("──")]
+
+
+def test_the_trace_works_from_any_folder_and_after_a_move(
+    corpus: Path,
+    word_tokenizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project / "raw", elsewhere):
+        folder.mkdir(parents=True)
+    lines = [line for line in corpus.read_text().splitlines(keepends=True) if json.loads(line)["text"]]
+    (project / "raw" / "corpus.jsonl").write_text("".join(lines))
+    monkeypatch.chdir(project)
+    preprocess(["raw/corpus.jsonl"], word_tokenizer, Path("data"), QUIET)
+    for folder, prefix in ((project, "data"), (elsewhere, "../project/data"), (project / "raw", str(project / "data"))):
+        monkeypatch.chdir(folder)
+        (line,) = headings(monkeypatch, capsys, prefix, "--document", "7")
+        assert line.endswith(f"{project / 'raw' / 'corpus.jsonl'}:8")
+    # The dataset alone has moved: its sources are where they were.
+    for suffix in (".bin", ".idx", ".manifest.json"):
+        (project / f"data{suffix}").rename(elsewhere / f"data{suffix}")
+    merge([str(elsewhere / "data")] * 2, elsewhere / "both")
+    (line,) = headings(monkeypatch, capsys, str(elsewhere / "data"), "--document", "7")
+    assert line.endswith(f"{project / 'raw' / 'corpus.jsonl'}:8")
+    # All of it has moved together, and what is known is shown; the dataset that was moved before was made elsewhere.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    for folder in (project, elsewhere):
+        folder.rename(tmp_path / "new" / folder.name)
+    for number in ("7", str(len(lines) + 7)):
+        (line,) = headings(monkeypatch, capsys, "new/elsewhere/both", "--document", number)
+        assert line.endswith(f"{tmp_path / 'new' / 'project' / 'raw' / 'corpus.jsonl'}:8")
+    # The source is gone.
+    (tmp_path / "new" / "project" / "raw" / "corpus.jsonl").unlink()
+    found = headings(monkeypatch, capsys, "new/elsewhere/both", "--sample", "3", "--sequence_length", "64")
+    assert len(found) > 1
+    assert all("corpus.jsonl: the source is gone" in line for line in found)
