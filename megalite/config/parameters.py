@@ -20,6 +20,11 @@ def mlp_weights(model: ModelConfig) -> int:
     return 3 * model.hidden_size * model.intermediate_size
 
 
+def head_weights(model: ModelConfig) -> int:
+    """``V*H``, tied or not."""
+    return model.vocab_size * model.hidden_size
+
+
 def total_parameters(model: ModelConfig) -> int:
     """Everything that is trained; a tied head counts once."""
     embeddings = model.vocab_size * model.hidden_size * (1 if model.tie_word_embeddings else 2)
@@ -29,7 +34,7 @@ def total_parameters(model: ModelConfig) -> int:
 def matmul_parameters(model: ModelConfig) -> int:
     """Weights that multiply every token: the layers' matrices and the head, not the embedding table's look-up."""
     per_layer = attention_weights(model) + mlp_weights(model)
-    return model.num_hidden_layers * per_layer + model.vocab_size * model.hidden_size
+    return model.num_hidden_layers * per_layer + head_weights(model)
 
 
 def _layer_biases(model: ModelConfig) -> int:

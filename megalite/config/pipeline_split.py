@@ -1,8 +1,10 @@
 """Which layers of the list each pipeline stage holds: pure arithmetic."""
 
+from itertools import accumulate
+
 from megalite.config.errors import ConfigError
 from megalite.config.model import ModelConfig
-from megalite.config.parameters import layer_parameters
+from megalite.config.parameters import attention_weights, head_weights, mlp_weights
 from megalite.config.schema import ParallelSection
 
 
@@ -11,46 +13,46 @@ def stage_bounds(model: ModelConfig, parallel: ParallelSection) -> list[int]:
 
     Raises: ConfigError where there are fewer layers than stages, or an explicit split does not add up.
     """
+    *inner, _ = accumulate(stage_layers(model, parallel), initial=1)  # the embedding goes with the first stage
+    return [0, *inner[1:], model.num_hidden_layers + 3]  # norm and head with the last
+
+
+def stage_layers(model: ModelConfig, parallel: ParallelSection) -> list[int]:
+    """Decoder layers of every stage: ``parallel.pipeline_split``, or as equal in work as whole layers allow.
+
+    Every stage has at least one. It then holds matrices and norms, and so the same optimizer groups as all others:
+    DeepSpeed's ZeRO optimizer sums the gradient norm over the stages once for each of its groups, and a stage with fewer
+    groups would leave the others waiting.
+
+    Raises: as ``stage_bounds``.
+    """
     stages, layers, split = parallel.pipeline_parallel_size, model.num_hidden_layers, parallel.pipeline_split
+    if stages > layers:
+        raise ConfigError(
+            f"parallel.pipeline_parallel_size={stages} is more than model.num_hidden_layers={layers}; every stage "
+            f"needs a decoder layer"
+        )
     if split is None:
-        if stages > layers:
-            raise ConfigError(
-                f"parallel.pipeline_parallel_size={stages} is more than model.num_hidden_layers={layers}; every stage "
-                f"needs a decoder layer"
-            )
-        return _balanced(_layer_weights(model), stages)
-    if len(split) != stages or sum(split) != layers:
+        return _balanced(model, stages)
+    if len(split) != stages or sum(split) != layers or 0 in split:
         raise ConfigError(
             f"parallel.pipeline_split={list(split)} is {len(split)} stages of {' + '.join(map(str, split))} = {sum(split)} "
             f"layers; parallel.pipeline_parallel_size={stages} and model.num_hidden_layers={layers} ask for {stages} "
-            f"stages that add up to {layers}"
+            f"stages of at least one layer that add up to {layers}"
         )
-    bounds = [0, 1]  # the embedding goes with the first stage, norm and head with the last
-    for count in split:
-        bounds.append(bounds[-1] + count)
-    return [0, *bounds[2:-1], layers + 3]
+    return list(split)
 
 
-def _layer_weights(model: ModelConfig) -> list[int]:
-    """Parameters of every entry of the list; a tied head counts, its stage holds a copy."""
-    table = model.vocab_size * model.hidden_size
-    return [table, *[layer_parameters(model)] * model.num_hidden_layers, model.hidden_size, table]
+def _balanced(model: ModelConfig, stages: int) -> list[int]:
+    """Layers are dealt out one by one to the stage with the least work.
 
-
-def _balanced(weights: list[int], parts: int) -> list[int]:
-    """Bounds of consecutive non-empty parts whose heaviest is as light as possible.
-
-    Dynamic programming over (part, end): the linear partition problem (Skiena, The Algorithm Design Manual, 10.7).
+    Work is the weights that multiply a token: a layer's matrices, and V*H more on the last stage for the head; an embedding
+    is looked up, which costs nothing. Of equal stages the later one takes the layer: the earlier hold more activations.
+    Layers cost the same, so this makes the busiest stage as light as any split can.
     """
-    sums = [0]
-    for weight in weights:
-        sums.append(sums[-1] + weight)
-    count = len(weights)
-    # best[end] = (heaviest part, bounds) of cutting weights[:end] into the parts so far
-    best = {end: (sums[end], [0, end]) for end in range(1, count + 1)}
-    for part in range(2, parts + 1):
-        best = {
-            end: min((max(best[cut][0], sums[end] - sums[cut]), [*best[cut][1], end]) for cut in range(part - 1, end))
-            for end in range(part, count + 1)
-        }
-    return best[count][1]
+    layer, head = attention_weights(model) + mlp_weights(model), head_weights(model)
+    counts = [1] * stages
+    for _ in range(model.num_hidden_layers - stages):
+        work = [count * layer + (head if stage == stages - 1 else 0) for stage, count in enumerate(counts)]
+        counts[min(reversed(range(stages)), key=work.__getitem__)] += 1
+    return counts

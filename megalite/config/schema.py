@@ -167,8 +167,8 @@ class ParallelSection(Section):
     """Split activations between the matrices along the sequence too, over the tensor-parallel ranks."""
     pipeline_parallel_size: Ranks = 1
     """p, stages of consecutive layers."""
-    pipeline_split: Annotated[tuple[Layers, ...], Field(max_length=2**12)] | None = None
-    """Decoder layers of each stage; null balances the stages by parameters."""
+    pipeline_split: Annotated[tuple[NonNegativeInt, ...], Field(max_length=2**12)] | None = None
+    """Decoder layers of each stage, at least one; null balances the stages by the work of layers and head."""
     context_parallel_size: Ranks = 1
     """c, ranks that share every sample's sequence (Ulysses: heads are exchanged for tokens around the attention)."""
 

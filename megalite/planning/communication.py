@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 from megalite.config.checks import accumulation_steps
 from megalite.config.grid import GridShape
-from megalite.config.pipeline_split import stage_bounds
+from megalite.config.pipeline_split import stage_layers
 from megalite.config.schema import RunConfig
 from megalite.planning.memory import device_parameters, device_table
 
@@ -52,16 +51,15 @@ def wire_bytes(config: RunConfig, shape: GridShape, zero_stage: int) -> WireByte
     7), where layers are not kept for lack of need.
     """
     parameters = device_parameters(config.model, config.parallel)
-    bounds = stage_bounds(config.model, config.parallel) if shape.pipe > 1 else [0, config.model.num_hidden_layers + 3]
     stages = [
-        _of_stage(config, shape, zero_stage, number, parameters[number], end - start)
-        for number, (start, end) in enumerate(pairwise(bounds))
+        _of_stage(config, shape, zero_stage, number, parameters[number], layers)
+        for number, layers in enumerate(stage_layers(config.model, config.parallel))
     ]
     return max(stages, key=lambda sent: sent.total)
 
 
 def _of_stage(
-    config: RunConfig, shape: GridShape, zero_stage: int, stage: int, parameters: int, entries: int
+    config: RunConfig, shape: GridShape, zero_stage: int, stage: int, parameters: int, layers: int
 ) -> WireBytes:
     model, batch, (p, _, c, t) = config.model, config.batch, shape
     micro_batches = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, shape.data)
@@ -69,7 +67,6 @@ def _of_stage(
     tokens = batch.micro_batch_size * config.data.sequence_length // c
     hidden = tokens * model.hidden_size * size
     first, last = stage == 0, stage == p - 1
-    layers = entries - first - 2 * last
     recomputes, sequence_parallel = (
         config.training.activation_checkpointing == "full",
         config.parallel.sequence_parallel,

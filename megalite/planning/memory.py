@@ -1,10 +1,9 @@
 """Bytes of model state on one device, by ZeRO stage (Rajbhandari et al. 2020, arXiv:1910.02054, figure 1)."""
 
-from itertools import pairwise
 from typing import NamedTuple
 
 from megalite.config.model import ModelConfig
-from megalite.config.pipeline_split import stage_bounds
+from megalite.config.pipeline_split import stage_layers
 from megalite.config.schema import ParallelSection
 
 
@@ -37,10 +36,12 @@ def device_parameters(model: ModelConfig, parallel: ParallelSection) -> list[int
         layer += queries + 2 * keys + hidden
     if model.mlp_bias:
         layer += 2 * model.intermediate_size // t + hidden
-    entries = [table, *[layer] * model.num_hidden_layers, hidden, table]
-    if parallel.pipeline_parallel_size == 1:
-        return [sum(entries) - (table if model.tie_word_embeddings else 0)]
-    return [sum(entries[start:end]) for start, end in pairwise(stage_bounds(model, parallel))]
+    stages = [layers * layer for layers in stage_layers(model, parallel)]
+    stages[0] += table
+    stages[-1] += hidden
+    if len(stages) > 1 or not model.tie_word_embeddings:  # between two stages a tied table has two copies
+        stages[-1] += table
+    return stages
 
 
 def model_state_bytes(parameters: int, precision: str, zero_stage: int, replicas: int) -> ModelState:

@@ -1,7 +1,6 @@
 """A run told in numbers before it starts: what ``pretrain.py --check`` prints."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +8,7 @@ from rich.table import Table
 from megalite.config.checks import accumulation_steps
 from megalite.config.grid import GridShape
 from megalite.config.parameters import total_parameters
-from megalite.config.pipeline_split import stage_bounds
+from megalite.config.pipeline_split import stage_layers
 from megalite.config.schema import RunConfig
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.manifest import load_manifest, manifest_path
@@ -24,7 +23,7 @@ class Plan:
 
     shape: GridShape
     stages: list[int] | None
-    """Bounds of the pipeline stages in the list of layers; None without a pipeline."""
+    """Decoder layers of the pipeline stages; None without a pipeline."""
     parameters: int
     accumulation_steps: int
     tokens_per_step: int
@@ -49,7 +48,7 @@ def make_plan(config: RunConfig, shape: GridShape, zero_stage: int) -> Plan:
     parameters = total_parameters(config.model)
     return Plan(
         shape=shape,
-        stages=stage_bounds(config.model, config.parallel) if shape.pipe > 1 else None,
+        stages=stage_layers(config.model, config.parallel) if shape.pipe > 1 else None,
         parameters=parameters,
         accumulation_steps=accumulation_steps(batch.micro_batch_size, batch.global_batch_size, shape.data),
         tokens_per_step=tokens_per_step,
@@ -81,11 +80,7 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     )
     table.add_row("devices", _devices(config, plan))
     if plan.stages is not None:
-        counts = [end - start for start, end in pairwise(plan.stages)]
-        table.add_row(
-            "stages",
-            f"{' + '.join(map(str, counts))} of embedding, {config.model.num_hidden_layers} layers, norm, head",
-        )
+        table.add_row("stages", f"embedding, {' + '.join(map(str, plan.stages))} layers, norm and head")
     for line in _data(config):
         table.add_row("data", line)
     schedule, optimizer = config.schedule, config.optimizer
