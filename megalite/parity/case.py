@@ -12,14 +12,23 @@ from torch import Tensor
 from megalite.config.errors import ConfigError
 from megalite.config.grid import GridShape, grid_shape
 from megalite.config.layout import check_layout
+from megalite.config.parameters import layer_parameters
 from megalite.config.schema import RunConfig
 from megalite.parallel.cross_entropy import IGNORE
 
-FEATURES = ("sp", "documents", "selective", "full", "untied", "bf16")
+FEATURES = ("sp", "documents", "selective", "full", "untied", "vocabulary", "bf16")
+"""``vocabulary`` is a large one: its head weighs LARGE_HEAD decoder layers."""
+LARGE_HEAD = 5
+PEAK_LR, WARMUP_STEPS, DECAYED_STEPS, MIN_LR_RATIO = 1e-3, 2, 6, 0.1
+"""The rate of every step differs from its neighbours', and moves the weights by as much as they can go."""
+WEIGHT_DECAY = 1.0
+"""A few steps of it are as much as what the gradients do, where a run's own are lost among their rounding differences."""
+CLIPPING = 0.1
+"""Below the gradient norm of any fresh model, so that every step is clipped."""
 LEAST_EPS = 1e-5
 """Adam divides a gradient by its own size; this keeps it from making whole steps of rounding differences near zero."""
 ACCUMULATED, PIPELINED = 2, 4
-"""Micro-batches that a rank runs in a step, without and with a pipeline."""
+"""Micro-batches that a rank runs in a step, without and with a pipeline, where its share of the batch divides."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,17 @@ class Case:
     def parse(cls, text: str) -> "Case":
         """From words: ``p2 d2 c2 t2 zero1`` and any of FEATURES. Raises: ConfigError."""
         axes = {"p": "pipe", "d": "data", "c": "context", "t": "tensor", "zero": "zero_stage"}
-        case = cls()
-        for word in text.split():
-            found = re.fullmatch(r"(zero|[pdct])(\d+)", word)
+        case, seen, words = cls(), set(), text.split()
+        if not words:
+            raise ConfigError(f"layout '{text}' is empty; one process is 'd1 zero0'")
+        for word in words:
+            found = re.fullmatch(r"(zero|[pdct])(\d{1,6})", word)
+            kind = found[1] if found else word
+            if kind in seen:
+                raise ConfigError(
+                    f"layout '{text}': '{kind}' stands twice in it; quote each layout: 'p2 zero1' 'p3 zero1'"
+                )
+            seen.add(kind)
             if found:
                 case = replace(case, **{axes[found[1]]: int(found[2])})
             elif word in FEATURES:
@@ -69,8 +86,10 @@ class Case:
         return self.shape.world_size
 
     def config(self, base: RunConfig) -> RunConfig:
-        """``base`` under this layout, its batch in a few micro-batches. Raises: ConfigError where the layout cannot be."""
-        micro_batches = self.data * (PIPELINED if self.pipe > 1 else ACCUMULATED)
+        """``base`` under this layout, its batch in a few micro-batches; rates and decay are those of all cases.
+
+        Raises: ConfigError where the layout cannot be.
+        """
         changes: dict[str, Any] = {
             "parallel": {
                 "pipeline_parallel_size": self.pipe,
@@ -78,22 +97,48 @@ class Case:
                 "tensor_parallel_size": self.tensor,
                 "sequence_parallel": "sp" in self.features,
             },
-            "batch": {"micro_batch_size": max(1, base.batch.global_batch_size // micro_batches)},
-            "optimizer": {"eps": max(LEAST_EPS, base.optimizer.eps)},
+            "batch": {"micro_batch_size": self._micro_batch_size(base.batch.global_batch_size)},
+            "optimizer": {
+                "lr": PEAK_LR,
+                "weight_decay": WEIGHT_DECAY,
+                "gradient_clipping": CLIPPING,
+                "eps": max(LEAST_EPS, base.optimizer.eps),
+            },
+            "schedule": {"warmup_steps": WARMUP_STEPS, "decay": "linear", "min_lr_ratio": MIN_LR_RATIO},
             "data": {"mask_documents": "documents" in self.features},
             "training": {
                 "activation_checkpointing": next((f for f in ("selective", "full") if f in self.features), "none"),
                 "precision": "bf16" if "bf16" in self.features else "fp32",
+                "steps": DECAYED_STEPS,
             },
+            "model": {},
         }
         if "untied" in self.features:
-            changes["model"] = {"tie_word_embeddings": False}
+            changes["model"]["tie_word_embeddings"] = False
+        if "vocabulary" in self.features:
+            rows = LARGE_HEAD * layer_parameters(base.model) // base.model.hidden_size
+            changes["model"]["vocab_size"] = max(base.model.vocab_size, rows | 1)  # odd: no tensor axis divides it
         values = base.model_dump()
         for section, keys in changes.items():
             values[section].update(keys)
         config = RunConfig.model_validate(values)
         check_layout(config, grid_shape(self.world_size, config.parallel), self.zero_stage)
         return config
+
+    def check_batch(self, base: RunConfig) -> None:
+        """Raises: ConfigError where the data ranks cannot share the global batch."""
+        samples = base.batch.global_batch_size
+        if samples % self.data:
+            fitting = max(self.data, samples // self.data * self.data)
+            raise ConfigError(
+                f"batch.global_batch_size={samples} does not divide by {self.data} data-parallel ranks; "
+                f"use {fitting} or {fitting + self.data}"
+            )
+
+    def _micro_batch_size(self, global_batch_size: int) -> int:
+        share = global_batch_size // self.data
+        most = max(1, share // (PIPELINED if self.pipe > 1 else ACCUMULATED))
+        return next(size for size in range(most, 0, -1) if size == 1 or share % size == 0)
 
 
 def fits(case: Case, base: RunConfig) -> bool:
@@ -106,10 +151,10 @@ def fits(case: Case, base: RunConfig) -> bool:
 
 
 def allowed_cases(base: RunConfig, most_ranks: int) -> Iterator[Case]:
-    """Every layout of 1, 2, 4 ... ``most_ranks`` ranks that the config's checks let through, with and without sp."""
+    """Every layout that the config's checks let through: any number of stages, 1, 2, 4 ... on other axes, also with sp."""
     sizes = [2**power for power in range(most_ranks.bit_length()) if 2**power <= most_ranks]
-    for pipe, data, context, tensor in itertools.product(sizes, repeat=4):
-        if pipe * data * context * tensor > most_ranks or base.batch.global_batch_size % data:
+    for pipe, data, context, tensor in itertools.product(range(1, most_ranks + 1), sizes, sizes, sizes):
+        if pipe * data * context * tensor > most_ranks:
             continue
         for stage, sequence_parallel in itertools.product(range(4), (False, True)):
             case = Case(pipe, data, context, tensor, stage, frozenset({"sp"} if sequence_parallel else ()))

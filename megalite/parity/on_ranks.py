@@ -1,6 +1,7 @@
 """A case on the ranks of its layout: train, and let every rank compare all that it holds with the reference."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,20 @@ class Errors:
     norm: float
     """Relative, the largest over the steps."""
     weight: float
-    """Largest absolute difference of any weight after the last step."""
+    """Largest over all tensors after the last step: root mean square difference by the sum of the learning rates, which is
+    as far as Adam can move a weight."""
     worst_gradient: str = ""
     """Name of the tensor with the largest gradient error."""
+    tensors: frozenset[str] = frozenset()
+    """Names of all that was compared."""
 
     def worst(self, other: "Errors") -> "Errors":
         """The larger of each."""
-        further = max(self, other, key=lambda errors: errors.gradient)
-        pairs = {key: max(getattr(self, key), getattr(other, key)) for key in ("loss", "gradient", "norm", "weight")}
-        return Errors(**pairs, worst_gradient=further.worst_gradient)
+        further = max(self, other, key=lambda errors: _nan_first(errors.gradient))
+        pairs = {
+            key: largest([getattr(self, key), getattr(other, key)]) for key in ("loss", "gradient", "norm", "weight")
+        }
+        return Errors(**pairs, worst_gradient=further.worst_gradient, tensors=self.tensors | other.tensors)
 
 
 def compare_on_rank(
@@ -64,14 +70,22 @@ def compare_on_rank(
         if step == 0:
             gradients = {name: _first_gradient(engine, p, result) for name, p in engine.named_parameters}
     weights = {name: gather_full(get_master_weight(p), p, mesh) for name, p in engine.named_parameters}
-    worst = max(gradients, key=lambda name: _distance(gradients[name], expected.gradients[name]))
+    distances = {name: _distance(gradient, expected.gradients[name]) for name, gradient in gradients.items()}
+    worst = max(distances, key=lambda name: _nan_first(distances[name]))
     return Errors(
-        loss=max(abs(got - wanted) for got, wanted in zip(losses, expected.losses, strict=True)),
-        gradient=_distance(gradients[worst], expected.gradients[worst]),
-        norm=max(abs(got - wanted) / wanted for got, wanted in zip(norms, expected.norms, strict=True)),
-        weight=max(float((weight.cpu() - expected.weights[name]).abs().max()) for name, weight in weights.items()),
+        loss=largest(abs(got - wanted) for got, wanted in zip(losses, expected.losses, strict=True)),
+        gradient=distances[worst],
+        norm=largest(abs(got - wanted) / wanted for got, wanted in zip(norms, expected.norms, strict=True)),
+        weight=largest(_rms(weight.cpu() - expected.weights[name]) for name, weight in weights.items())
+        / sum(expected.rates),
         worst_gradient=worst,
+        tensors=frozenset(weights),
     )
+
+
+def largest(values: Iterable[float]) -> float:
+    """NaN where one is NaN, which ``max`` may lose. Raises: ValueError where there is nothing to compare."""
+    return max(values, key=_nan_first)
 
 
 def engine_of(base: RunConfig, case: Case, **zero: Any) -> tuple[Engine, dict[str, Any]]:
@@ -96,6 +110,14 @@ def _first_gradient(engine: Engine, parameter: nn.Parameter, result: StepResult)
     moment = gather_full(get_moment(engine.deepspeed, parameter, "exp_avg"), parameter, engine.mesh)
     clipped = max(1.0, result.grad_norm / settings.gradient_clipping) if settings.gradient_clipping else 1.0
     return moment.cpu() / (1 - settings.betas[0]) * clipped
+
+
+def _nan_first(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _rms(difference: Tensor) -> float:
+    return float(difference.double().square().mean().sqrt())
 
 
 def _distance(got: Tensor, wanted: Tensor) -> float:

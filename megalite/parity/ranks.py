@@ -26,10 +26,14 @@ class RankError(AssertionError):
     """A rank raised, died, or did not answer in time."""
 
 
+class RankTimeoutError(RankError):
+    """Some ranks did not answer in time."""
+
+
 def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout_seconds: float = 120) -> list[Any]:
     """``function(*args)`` on every rank of a fresh process group; the results in rank order.
 
-    Raises: RankError with the rank and its traceback, or naming the ranks that were stuck.
+    Raises: RankError with the rank and its traceback; RankTimeoutError naming the ranks that were stuck.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
@@ -69,7 +73,7 @@ def _collect(pipes: list[Any], timeout_seconds: float) -> list[Any]:
         waiting = {pipe: rank for rank, pipe in enumerate(pipes) if rank not in results}
         ready = multiprocessing.connection.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise RankError(f"no answer within {timeout_seconds} s from ranks {sorted(waiting.values())}")
+            raise RankTimeoutError(f"no answer within {timeout_seconds} s from ranks {sorted(waiting.values())}")
         for pipe in ready:
             rank = waiting[pipe]
             try:

@@ -15,8 +15,7 @@ from megalite.model.causal_lm import CausalLM
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.cross_entropy import IGNORE
 from megalite.parallel.mesh import Mesh
-from megalite.parity.case import step_data
-from megalite.training.schedule import learning_rate
+from megalite.parity.case import DECAYED_STEPS, MIN_LR_RATIO, PEAK_LR, WARMUP_STEPS, step_data
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Trace:
     """Mean over counted tokens, of every step."""
     norms: list[float]
     """Global gradient norm before clipping, of every step."""
+    rates: list[float]
+    """Learning rate of every step."""
     gradients: dict[str, Tensor]
     """Of the first step, by transformers name."""
     weights: dict[str, Tensor]
@@ -34,7 +35,7 @@ class Trace:
 
     def write(self, folder: Path) -> None:
         """Into an existing folder."""
-        numbers = {key: value for key, value in asdict(self).items() if key in ("losses", "norms")}
+        numbers = {key: value for key, value in asdict(self).items() if key in ("losses", "norms", "rates")}
         (folder / "trace.json").write_text(json.dumps(numbers))
         save_file(self.gradients, folder / "gradients.safetensors")
         save_file(self.weights, folder / "weights.safetensors")
@@ -53,11 +54,12 @@ def train_plainly(config: RunConfig, steps: int) -> Trace:
     optimizer = torch.optim.AdamW(
         _groups(model, config), lr=1.0, betas=config.optimizer.betas, eps=config.optimizer.eps
     )
-    trace = Trace([], [], {}, {})
+    trace = Trace([], [], [], {}, {})
     for step in range(steps):
         batch = step_data(config, step)
+        rate = PEAK_LR * _share_of_peak(step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config.schedule, config.optimizer.lr, step, config.training.steps)
+            group["lr"] = rate
         logits = model(batch["input_ids"], batch.get("positions"))
         loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORE)
         loss.backward()
@@ -72,8 +74,15 @@ def train_plainly(config: RunConfig, steps: int) -> Trace:
         optimizer.zero_grad()
         trace.losses.append(loss.item())
         trace.norms.append(float(norm))
+        trace.rates.append(rate)
     trace.weights.update((name, parameter.detach().clone()) for name, parameter in named_hf_parameters(model))
     return trace
+
+
+def _share_of_peak(step: int) -> float:
+    """Warm-up and linear decay of the cases, written out again so that a mistake in the schedule shows."""
+    decayed = (step - WARMUP_STEPS) / (DECAYED_STEPS - 1 - WARMUP_STEPS)
+    return min((step + 1) / (WARMUP_STEPS + 1), max(MIN_LR_RATIO, 1 - (1 - MIN_LR_RATIO) * decayed))
 
 
 def _groups(model: CausalLM, config: RunConfig) -> list[dict[str, object]]:

@@ -10,10 +10,8 @@ import pytest
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
 from megalite.parity.case import PIPELINED, Case
-from megalite.parity.matrix import DEFAULT_CONFIG, NAMED, REFERENCE_FEATURES, out_of_tolerance, run_case
-from megalite.parity.reference import train_plainly
-
-STEPS = 2
+from megalite.parity.matrix import DEFAULT_CONFIG, NAMED, STEPS
+from megalite.parity.verdict import REFERENCE_FEATURES, make_reference, out_of_tolerance, run_case
 
 
 def no_all_reduce_of_the_input_gradient() -> None:
@@ -139,6 +137,76 @@ def attention_across_documents() -> None:
     )
 
 
+def no_weight_decay() -> None:
+    _with_groups(lambda groups: [group | {"weight_decay": 0.0} for group in groups])
+
+
+def decay_on_norms_and_biases() -> None:
+    _with_groups(lambda groups: [group | {"weight_decay": groups[0]["weight_decay"]} for group in groups])
+
+
+def decay_on_biases() -> None:
+    from megalite.training import optimizer
+
+    optimizer.is_norm_or_bias = lambda name: name.endswith("norm.weight")
+
+
+def betas_swapped() -> None:
+    _with_groups(lambda groups: [group | {"betas": group["betas"][::-1]} for group in groups])
+
+
+def weights_that_never_move() -> None:
+    from megalite.training.engine import Engine
+
+    plain = Engine.train_step
+    Engine.train_step = lambda self, micro_batches, lr: plain(self, micro_batches, 0.0)
+
+
+def the_rate_of_the_step_before() -> None:
+    from megalite.training.engine import Engine
+
+    plain, rates = Engine.train_step, [0.0]
+
+    def late(self: Any, micro_batches: Any, lr: float) -> Any:
+        rates.append(lr)
+        return plain(self, micro_batches, rates[-2])
+
+    Engine.train_step = late
+
+
+def a_schedule_one_step_early() -> None:
+    from megalite.parity import on_ranks
+
+    plain = on_ranks.learning_rate
+    on_ranks.learning_rate = lambda schedule, peak, step, total: plain(schedule, peak, step + 1, total)
+
+
+def no_clipping() -> None:
+    from megalite.training import engine, gradient_norm
+
+    gradient_norm.GradientClipping._scale = lambda self, gradients: None
+    plain = engine.Engine.build_model
+
+    def build(self: Any, ds_config: Any, dtype: Any) -> Any:
+        ds_config["gradient_clipping"] = 0.0
+        return plain(self, ds_config, dtype)
+
+    engine.Engine.build_model = build
+
+
+def _with_groups(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    from megalite.training import engine
+
+    plain = engine.build_optimizer
+
+    def changed(named: Any, config: Any) -> Any:
+        optimizer = plain(named, config)
+        optimizer.param_groups[:] = change(optimizer.param_groups)
+        return optimizer
+
+    engine.build_optimizer = changed
+
+
 MUTANTS = [
     (no_all_reduce_of_the_input_gradient, "t2 zero1"),
     (no_all_reduce_of_the_partial_outputs, "t2 zero0"),
@@ -157,6 +225,21 @@ MUTANTS = [
 ]
 
 
+OPTIMIZER_MUTANTS = [
+    (no_weight_decay, "d1 zero0"),
+    (no_weight_decay, "d2 zero3"),
+    (decay_on_norms_and_biases, "d2 zero1"),
+    (decay_on_biases, "d1 zero0"),
+    (betas_swapped, "d2 zero1"),
+    (weights_that_never_move, "d1 zero0"),
+    (the_rate_of_the_step_before, "d1 zero0"),
+    (the_rate_of_the_step_before, "d2 zero3"),
+    (a_schedule_one_step_early, "d1 zero0"),
+    (no_clipping, "d1 zero0"),
+    (no_clipping, "d2 zero1"),
+]
+
+
 @pytest.fixture(scope="module")
 def base() -> RunConfig:
     return load_run_config(DEFAULT_CONFIG, [])
@@ -166,9 +249,7 @@ def base() -> RunConfig:
 def reference(base: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case], Path]]:
     @functools.cache
     def made(features: frozenset[str]) -> Path:
-        folder = tmp_path_factory.mktemp("reference")
-        train_plainly(Case(features=features).config(base), STEPS).write(folder)
-        return folder
+        return make_reference(base, STEPS, tmp_path_factory.mktemp("reference"), features)
 
     yield lambda case: made(case.features & REFERENCE_FEATURES)
 
@@ -185,3 +266,35 @@ def test_the_matrix_passes_without_a_mutant_on(layout: str, base: RunConfig, ref
     case = Case.parse(layout)
     errors = run_case(base, case, STEPS, reference(case), timeout_seconds=120)
     assert not out_of_tolerance(case, errors)
+
+
+LONG_RUN = [
+    "optimizer.lr=1e-6",
+    "optimizer.weight_decay=1e-3",
+    "optimizer.gradient_clipping=0",
+    "schedule.warmup_steps=5000",
+    "training.steps=1000000",
+    "model.initializer_range=0.02",
+]
+"""In its first steps such a run moves its weights by less than rounding does."""
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Path]:
+    config = load_run_config(DEFAULT_CONFIG, LONG_RUN)
+    return config, make_reference(config, STEPS, tmp_path_factory.mktemp("long"), frozenset())
+
+
+@pytest.mark.parametrize(("mutant", "layout"), OPTIMIZER_MUTANTS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_config_with_a_long_warm_up_and_a_small_rate_shows_a_wrong_optimizer(
+    mutant: Callable[[], None], layout: str, long_run: tuple[RunConfig, Path]
+) -> None:
+    case = Case.parse(layout)
+    errors = run_case(long_run[0], case, STEPS, long_run[1], timeout_seconds=120, sabotage=mutant)
+    assert out_of_tolerance(case, errors)
+
+
+@pytest.mark.parametrize("layout", ["d1 zero0", "d2 zero1", "d2 zero3", "p4 d2 zero1"])
+def test_a_config_with_a_long_warm_up_passes_without_a_mutant(layout: str, long_run: tuple[RunConfig, Path]) -> None:
+    case = Case.parse(layout)
+    assert not out_of_tolerance(case, run_case(long_run[0], case, STEPS, long_run[1], timeout_seconds=120))
