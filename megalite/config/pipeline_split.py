@@ -1,5 +1,6 @@
 """Which layers of the list each pipeline stage holds: pure arithmetic."""
 
+import heapq
 from itertools import accumulate
 
 from megalite.config.errors import ConfigError
@@ -52,7 +53,10 @@ def _balanced(model: ModelConfig, stages: int) -> list[int]:
     """
     layer, head = attention_weights(model) + mlp_weights(model), head_weights(model)
     counts = [1] * stages
+    work = [(layer + (head if stage == stages - 1 else 0), -stage) for stage in range(stages)]
+    heapq.heapify(work)
     for _ in range(model.num_hidden_layers - stages):
-        work = [count * layer + (head if stage == stages - 1 else 0) for stage, count in enumerate(counts)]
-        counts[min(reversed(range(stages)), key=work.__getitem__)] += 1
+        least, stage = work[0]
+        counts[-stage] += 1
+        heapq.heapreplace(work, (least + layer, stage))
     return counts

@@ -12,7 +12,7 @@ from pydantic import (
     PositiveInt,
 )
 
-from megalite.config.bounds import MOST_SOURCES, Layers, Positions, Processes, Ranks, Samples, Seconds, Seed, Steps
+from megalite.config.bounds import MOST_SOURCES, Positions, Processes, Ranks, Samples, Seconds, Seed, Steps
 from megalite.config.model import ModelConfig
 from megalite.config.section import Section
 
