@@ -22,6 +22,7 @@ from megalite.corpus.readers import OnError, ReadReport
 from megalite.corpus.unit_books import (
     Written,
     gather,
+    language_of,
     merge_ledgers,
     refuse_nothing_read,
     remember,
@@ -152,12 +153,14 @@ def write_unit(plan: Plan, folder: Path, number: int) -> Written:
         for document, entry in examine(documents, index, plan.rule):
             ledger.read += 1
             if entry is None:
-                ledger.keep(source_of(document), document.text)
+                ledger.keep(source_of(document), document.text, language=language_of(document))
                 shards.write(document)
                 continue
             place = f"{document.path}:{document.line}"
             name = entry["items"][0]["path"].rpartition("/")[2]
-            ledger.drop(f"contaminated by {name}", source_of(document), place, entry["matched"])
+            ledger.drop(
+                f"contaminated by {name}", source_of(document), place, entry["matched"], language=language_of(document)
+            )
             flagged.write(json_line(entry))
     ledger.malformed, ledger.malformed_examples = report.malformed, report.examples
     return remember(folder, number, listing, shards.names, ledger)

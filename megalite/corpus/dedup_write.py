@@ -14,7 +14,7 @@ from megalite.corpus.kept_shards import KeptShards, json_line
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.lsh_index import CHUNK, SUFFIXES, LshIndex, Part, PartWriter
 from megalite.corpus.readers import Document, ReadReport
-from megalite.corpus.unit_books import Written, remember, remembered, source_of
+from megalite.corpus.unit_books import Written, language_of, remember, remembered, source_of
 from megalite.files.work_folder import whole_file
 
 SHINGLES_HELD = 1 << 20
@@ -42,10 +42,11 @@ def write_unit(
             elif loss is not None:
                 entry = _entry(index, document, loss)
             else:
-                ledger.keep(source_of(document), document.text)
+                ledger.keep(source_of(document), document.text, language=language_of(document))
                 shards.write(document)
                 continue
-            ledger.drop(entry["rule"], source_of(document), f"{document.path}:{document.line}", document.text)
+            place = f"{document.path}:{document.line}"
+            ledger.drop(entry["rule"], source_of(document), place, document.text, language=language_of(document))
             losses.write(json_line(entry))
     ledger.malformed, ledger.malformed_examples = report.malformed, report.examples
     files = shards.names

@@ -7,11 +7,20 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
+from megalite.corpus.languages import ENGLISH, language
+from megalite.corpus.punctuation import LINE_END, SENTENCE_END
 from megalite.corpus.rule import Filter, Rule
 from megalite.corpus.words import Text
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 LINE_ENDS = (".", "?", "!", '"', "'")
+"""In English, and only these, as the paper has it."""
+CLOSING = "\"'”’“»«›‹」』"
+"""Quotation marks that end a sentence somewhere: German ends with “, Danish with «."""
+ALL_LINE_ENDS = (*sorted(LINE_END), *CLOSING)
+SENTENCE = re.compile(f"[{re.escape(''.join(sorted(SENTENCE_END)))}]+[{CLOSING}]*(?=\\s|$)")
+RUN_ON_SENTENCE = re.compile(f"[{re.escape(''.join(sorted(SENTENCE_END)))}]+")
+"""Where no space follows the mark."""
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 
@@ -30,7 +39,11 @@ class Lines:
 
 
 class C4Quality(Filter):
-    """Lines without a final mark, short lines, and lines on scripts and policies go; null turns a rule off."""
+    """Lines without a final mark, short lines, and lines on scripts and policies go; null turns a rule off.
+
+    In other languages than English a line may end in any mark that ends a sentence, and words are counted only where there
+    are spaces between them. Policies are looked for in English.
+    """
 
     kind: Literal["c4_quality"]
     remove_citations: bool = True
@@ -54,7 +67,14 @@ class C4Quality(Filter):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("lorem_ipsum", "max_lorem_ipsum", "above", lambda text, own: own.lines(text).lorem_ipsum, "count"),
         Rule("curly_bracket", "max_curly_brackets", "above", lambda t, own: own.lines(t).curly_brackets, "count"),
-        Rule("few_sentences", "min_sentences", "below", lambda text, own: own.lines(text).sentences, "count"),
+        Rule(
+            "few_sentences",
+            "min_sentences",
+            "below",
+            lambda text, own: own.lines(text).sentences,
+            "count",
+            "sentence marks",
+        ),
     )
 
     def edit(self, text: Text) -> Text:
@@ -62,7 +82,7 @@ class C4Quality(Filter):
         lines = self.lines(text)
         if not lines.taken_out and "\n".join(lines.kept) == text.text:
             return text
-        return Text("\n".join(lines.kept).strip(), text.table, text.edits + Counter(c4_line=lines.taken_out))
+        return text.edited("\n".join(lines.kept).strip(), Counter(c4_line=lines.taken_out))
 
     def lines(self, text: Text) -> Lines:
         """Sort the lines; done once for a text."""
@@ -70,7 +90,10 @@ class C4Quality(Filter):
 
     def _sort_lines(self, text: Text) -> Lines:
         kept: list[str] = []
-        longest = -1 if self.longest_word is None else self.longest_word
+        facts = language(text.language)
+        longest = -1 if self.longest_word is None or not facts.has_spaces else self.longest_word
+        shortest = 0 if self.min_words_per_line is None or not facts.has_spaces else self.min_words_per_line
+        ends = LINE_ENDS if text.language == ENGLISH else ALL_LINE_ENDS if facts.has_sentence_marks else ("",)
         sentences = lorem_ipsum = curly_brackets = filled = 0
         for line in map(str.strip, text.text.splitlines()):
             words = line.split()
@@ -79,9 +102,9 @@ class C4Quality(Filter):
                 continue
             if self.remove_citations and "[" in line:
                 line = CITATION.sub("", line)
-            if self.need_line_end and (not line.endswith(LINE_ENDS) or line.endswith("...")):
+            if self.need_line_end and (not line.endswith(ends) or line.endswith("...")):
                 continue
-            if self.min_words_per_line is not None and len(words) < self.min_words_per_line:
+            if len(words) < shortest:
                 continue
             lower = line.lower()
             # A line that makes the whole document go is counted and never left out, in the order of the original rules.
@@ -91,9 +114,17 @@ class C4Quality(Filter):
             curly_brackets += "{" in line
             if self.remove_policies and any(phrase in lower for phrase in POLICY):
                 continue
-            sentences += text.table.sentences(line)
+            sentences += _sentences(line, text)
             kept.append(line)
         return Lines(kept, sentences, lorem_ipsum, curly_brackets, filled - len(kept))
+
+
+def _sentences(line: str, text: Text) -> int:
+    """English is counted as NLTK's and spaCy's users know it; elsewhere marks are, and a line has one at least."""
+    if text.language == ENGLISH:
+        return text.table.sentences(line)
+    pattern = SENTENCE if language(text.language).has_spaces else RUN_ON_SENTENCE
+    return max(bool(line.strip()), len(pattern.findall(line)))
 
 
 class C4Paragraphs(Filter):
@@ -112,5 +143,6 @@ class C4Paragraphs(Filter):
             "below",
             lambda text, own: sum(len(line) >= own.long_line for line in text.text.split("\n")),
             "count",
+            "spaces",
         ),
     )

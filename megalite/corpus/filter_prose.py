@@ -1,12 +1,13 @@
 """Rules for prose of any kind, wider than the papers': documentation and technical text pass."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from megalite.corpus.filter_gopher import STOP_WORDS
 from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.stop_words import StopWords, check_stop_words, count_stop_words
 from megalite.corpus.words import Text
 
 
@@ -15,13 +16,16 @@ def _pieces_per_word(text: Text, limits: "ProseFilter") -> float:
     return (text.real_words + marks) / max(1, text.real_words)
 
 
-def _lettered_words(text: Text, limits: "ProseFilter") -> float:
-    return int((text.table.has_letter[text.numbers] & ~text.is_symbol).sum()) / max(1, text.real_words)
+def _word_length(text: Text, limits: "ProseFilter") -> float:
+    return text.relative_word_length
 
 
 def _stop_words(text: Text, limits: "ProseFilter") -> float:
-    written = [form for word in limits.stop_words for form in (word, word.title(), word.upper())]
-    return len({word.lower() for word in text.found(written)})
+    return count_stop_words(text, limits.stop_words, any_case=True)
+
+
+def _lettered_words(text: Text, limits: "ProseFilter") -> float:
+    return int((text.table.has_letter[text.numbers] & ~text.is_symbol).sum()) / max(1, text.real_words)
 
 
 def _duplicate_lines(text: Text, limits: "ProseFilter") -> float:
@@ -42,12 +46,13 @@ class ProseFilter(Filter):
     max_words: NonNegativeInt | None = 100_000
     """Gopher: 100,000."""
     min_mean_word_length: PositiveFloat | None = 3.0
-    """Gopher: 3."""
+    """Gopher: 3. In another language, as many more or fewer characters as its words have on average."""
     max_mean_word_length: PositiveFloat | None = 10.0
     """Gopher: 10."""
     min_stop_words: NonNegativeInt | None = 2
     """Different stop words; Gopher: 2."""
-    stop_words: tuple[str, ...] = STOP_WORDS
+    stop_words: StopWords = None
+    """By default those of the document's language; a list is for all languages, a mapping for those that it names."""
     max_token_to_word_ratio: PositiveFloat | None = 4.0
     """Pieces of text (words, numbers, single marks) for each word: tables, dumps and markup have many marks."""
     min_alphabetic_words: float | None = Field(default=0.6, ge=0.0, le=1.0)
@@ -58,13 +63,18 @@ class ProseFilter(Filter):
     """Share of characters in such lines; Gopher: 0.2."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("few_words", "min_words", "below", lambda text, _: text.real_words, "count"),
-        Rule("many_words", "max_words", "above", lambda text, _: text.real_words, "count"),
-        Rule("short_words", "min_mean_word_length", "below", lambda text, _: text.mean_word_length, "count"),
-        Rule("long_words", "max_mean_word_length", "above", lambda text, _: text.mean_word_length, "count"),
-        Rule("few_stop_words", "min_stop_words", "below", _stop_words, "count"),
-        Rule("token_to_word_ratio", "max_token_to_word_ratio", "above", _pieces_per_word, "count"),
-        Rule("not_alphabetic", "min_alphabetic_words", "below", _lettered_words),
+        Rule("few_words", "min_words", "below", lambda text, _: text.real_words, "count", "spaces"),
+        Rule("many_words", "max_words", "above", lambda text, _: text.real_words, "count", "spaces"),
+        Rule("short_words", "min_mean_word_length", "below", _word_length, "count", "word lengths"),
+        Rule("long_words", "max_mean_word_length", "above", _word_length, "count", "word lengths"),
+        Rule("few_stop_words", "min_stop_words", "below", _stop_words, "count", "spaces"),
+        Rule("token_to_word_ratio", "max_token_to_word_ratio", "above", _pieces_per_word, "count", "spaces"),
+        Rule("not_alphabetic", "min_alphabetic_words", "below", _lettered_words, basis="spaces"),
         Rule("duplicate_lines", "max_duplicate_lines", "above", _duplicate_lines),
         Rule("duplicate_line_characters", "max_duplicate_line_characters", "above", _duplicate_line_characters),
     )
+
+    def check(self, languages: Sequence[str]) -> None:
+        """Raises: ConfigError."""
+        if self.min_stop_words:
+            check_stop_words(self.kind, self.stop_words, languages)

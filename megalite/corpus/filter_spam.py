@@ -1,6 +1,7 @@
 """Signs of spam and of pages made for search engines: shouting, links, calls to act, one word over and over."""
 
 import re
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -30,6 +31,10 @@ def _per_word(count: int, text: Text) -> float:
     return count / max(SHORT, text.real_words)
 
 
+def _matches(pattern: re.Pattern[str]) -> Callable[[Text, "SpamFilter"], float]:
+    return lambda text, _: _per_word(len(pattern.findall(text.text)), text)
+
+
 def _capital_words(text: Text, limits: "SpamFilter") -> float:
     long = [word for word in text.words if len(word) > 3 and word.isalpha()]
     return sum(map(str.isupper, long)) / max(SHORT // 2, len(long))
@@ -46,7 +51,7 @@ class SpamFilter(Filter):
 
     kind: Literal["spam"]
     max_offers_per_word: NonNegativeFloat | None = 0.02
-    """Phrases of advertisement and fraud: click here, act now, risk-free ..."""
+    """English phrases of advertisement and fraud: click here, act now, risk-free ..."""
     max_links_per_word: NonNegativeFloat | None = 0.1
     max_money_per_word: NonNegativeFloat | None = 0.05
     """Sums of money."""
@@ -58,15 +63,16 @@ class SpamFilter(Filter):
 
     PREFIX: ClassVar[str] = "spam_"
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("offers", "max_offers_per_word", "above", lambda text, _: _per_word(len(OFFERS.findall(text.text)), text)),
-        Rule("links", "max_links_per_word", "above", lambda text, _: _per_word(len(LINK.findall(text.text)), text)),
-        Rule("money", "max_money_per_word", "above", lambda text, _: _per_word(len(MONEY.findall(text.text)), text)),
+        Rule("offers", "max_offers_per_word", "above", _matches(OFFERS), basis="English"),
+        Rule("links", "max_links_per_word", "above", _matches(LINK), basis="spaces"),
+        Rule("money", "max_money_per_word", "above", _matches(MONEY), basis="spaces"),
         Rule(
             "exclamation_marks",
             "max_exclamation_marks_per_word",
             "above",
             lambda text, _: _per_word(text.text.count("!"), text),
+            basis="spaces",
         ),
         Rule("capital_words", "max_capital_words", "above", _capital_words),
-        Rule("top_word", "max_top_word", "above", _top_word),
+        Rule("top_word", "max_top_word", "above", _top_word, basis="spaces"),
     )

@@ -1,5 +1,6 @@
 """How many tokens a tokenizer needs for a word: dumps, keys, other scripts and other languages need many."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -7,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveFloat
 
 from megalite.config.errors import ConfigError
+from megalite.corpus.languages import ENGLISH
 from megalite.corpus.rule import Filter, Rule
 from megalite.corpus.words import Text
 
@@ -34,15 +36,15 @@ class TokensPerWord(Filter):
     """English prose is at 1.2 to 1.6 with a vocabulary made of such text."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("few_tokens_per_word", "min_ratio", "below", lambda t, own: own.ratio(t), "count"),
-        Rule("many_tokens_per_word", "max_ratio", "above", lambda t, own: own.ratio(t), "count"),
+        Rule("few_tokens_per_word", "min_ratio", "below", lambda t, own: own.ratio(t), "count", "spaces"),
+        Rule("many_tokens_per_word", "max_ratio", "above", lambda t, own: own.ratio(t), "count", "spaces"),
     )
 
     def ratio(self, text: Text) -> float:
         """Tokens for each word that is not a mark."""
         return text.once(id(self), lambda: _tokens_per_word(text, self))
 
-    def check(self) -> None:
+    def check(self, languages: Sequence[str]) -> None:
         """Raises: FileNotFoundError, ConfigError."""
         if not Path(self.tokenizer).is_file():
             raise FileNotFoundError(f"{self.tokenizer}: no such file; name a tokenizer.json under tokens_per_word")
@@ -50,3 +52,10 @@ class TokensPerWord(Filter):
             _tokenizer(self.tokenizer)
         except Exception as error:  # the library raises bare Exception for a file it cannot read
             raise ConfigError(f"{self.tokenizer}: not a tokenizer.json: {error}") from None
+
+    def notices(self, languages: Sequence[str]) -> list[str]:
+        """Where the default bound, which is for English, judges other languages."""
+        if "max_ratio" in self.model_fields_set or list(languages) == [ENGLISH]:
+            return []
+        others = ", ".join(code for code in languages if code != ENGLISH)
+        return [f"tokens_per_word: max_ratio {self.max_ratio} is for English; look at {others} with --dry_run"]

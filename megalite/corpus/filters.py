@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
+from rich.console import Console
 
 from megalite.config.errors import ConfigError
 from megalite.corpus.filter_c4 import C4Paragraphs, C4Quality
@@ -20,6 +21,7 @@ from megalite.corpus.filter_language import LanguageFilter
 from megalite.corpus.filter_prose import ProseFilter
 from megalite.corpus.filter_spam import SpamFilter
 from megalite.corpus.filter_tokens import TokensPerWord
+from megalite.corpus.languages import ENGLISH
 from megalite.corpus.personal_data import PersonalDataFilter
 from megalite.corpus.rule import Filter, Rule
 from megalite.corpus.words import Text, WordTable
@@ -52,6 +54,8 @@ class Verdict:
     """What was changed in the text, by kind."""
     reasons: list[str]
     """Rules that drop the document, in order; empty if it is kept."""
+    language: str = ENGLISH
+    """Code of the language it was judged as."""
 
     @property
     def reason(self) -> str | None:
@@ -67,10 +71,17 @@ class FilterChain:
 
         Raises: ConfigError where two rules have one name, or a filter cannot work; FileNotFoundError.
         """
+        filters = list(filters)
         self._table = WordTable()
+        kept = [item.keep for item in filters if isinstance(item, LanguageFilter)]
+        self.languages: tuple[str, ...] = kept[0] if kept else (ENGLISH,)
+        """Codes of those that are kept; each document is judged as of one of them."""
         self._steps: list[tuple[Filter, list[tuple[str, Rule, float]]]] = []
+        self._notices: list[str] = []
+        self._silent: dict[str, frozenset[str]] = {}
         for item in filters:
-            item.check()
+            item.check(self.languages)
+            self._notices += item.notices(self.languages)
             limits = [(rule, getattr(item, rule.key)) for rule in item.RULES]
             rules = [
                 (item.prefix + rule.name, rule, math.nan if limit is None else float(limit))
@@ -84,26 +95,47 @@ class FilterChain:
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(f"filters: rule '{min(twice)}' stands twice; take one of the two filters out")
 
+    def notices(self) -> list[str]:
+        """What the rules cannot judge of the languages that are kept, a line each."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for name, rule, limit in self.rules:
+            missing = tuple(code for code in self.languages if not rule.holds_for(code))
+            if missing and not math.isnan(limit):
+                found.setdefault(missing, []).append(name)
+        return self._notices + [
+            f"filters: documents in {', '.join(missing)} are not judged by {', '.join(names)}, which mean nothing there"
+            for missing, names in found.items()
+        ]
+
     def judge(self, document: str, ask_all: bool = True) -> Verdict:
         """The verdict. ``ask_all=False`` stops at the first reason: cheaper, but overlaps of rules stay unseen."""
         self._table.make_room()
-        text = Text(document, self._table)
+        text = Text(document, self._table, self.languages)
+        language = text.language
+        silent = self._silent_in(language)
         scores: list[float] = []
         reasons: list[str] = []
         for item, rules in self._steps:
             dropped = False
             for name, rule, limit in rules:
-                score = rule.score(text, item)
+                score = math.nan if name in silent else rule.score(text, item)
                 scores.append(score)
                 if _crosses(score, rule, limit):
                     reasons.append(name)
                     dropped = True
                     if not ask_all:
                         scores += [math.nan] * (len(self.rules) - len(scores))
-                        return Verdict(text.text, scores, text.edits, reasons)
+                        return Verdict(text.text, scores, text.edits, reasons, language)
             if not dropped:
                 text = item.edit(text)
-        return Verdict(text.text, scores, text.edits, reasons)
+        return Verdict(text.text, scores, text.edits, reasons, language)
+
+    def _silent_in(self, language: str) -> frozenset[str]:
+        """The rules that do not judge documents in a language."""
+        if language not in self._silent:
+            names = frozenset(name for name, rule, _ in self.rules if not rule.holds_for(language))
+            self._silent[language] = names
+        return self._silent[language]
 
     def reasons(self, scores: Sequence[float]) -> list[str]:
         """The reasons of a document of which only the numbers are known."""
@@ -115,6 +147,12 @@ class FilterChain:
 def _crosses(score: float, rule: Rule, limit: float) -> bool:
     """False where either is NaN."""
     return score < limit if rule.drops == "below" else score > limit
+
+
+def tell(chain: FilterChain, console: Console) -> None:
+    """Print what the filters cannot judge."""
+    for notice in chain.notices():
+        console.print(notice, highlight=False, markup=False)
 
 
 def reason_to_drop(text: str, filters: Sequence[Filter]) -> str | None:

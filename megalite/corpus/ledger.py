@@ -20,6 +20,7 @@ EXCERPT = 300
 MOST_SOURCES = 1000
 """Sources counted by name; those met later are counted together."""
 OTHER_SOURCES = "(other sources)"
+LANGUAGES_PRINTED = 12
 SHARE_BINS = 50
 COUNT_BINS_PER_DOUBLING = 4
 
@@ -39,6 +40,9 @@ class Ledger:
     dropped_bytes: Counter[str] = field(default_factory=Counter)
     kept_by_source: Counter[str] = field(default_factory=Counter)
     dropped_by_source: dict[str, Counter[str]] = field(default_factory=dict)
+    kept_by_language: Counter[str] = field(default_factory=Counter)
+    """By the language that the filters judged a document as, where they know several."""
+    dropped_by_language: dict[str, Counter[str]] = field(default_factory=dict)
     fired: Counter[str] = field(default_factory=Counter)
     """Documents by every rule that would drop them."""
     alone: Counter[str] = field(default_factory=Counter)
@@ -50,13 +54,24 @@ class Ledger:
     _victims: dict[str, list[tuple[int, int, dict[str, Any]]]] = field(default_factory=dict)
     _sources: set[str] = field(default_factory=set)
 
-    def keep(self, source: str, text: str, size: int | None = None) -> None:
+    def keep(self, source: str, text: str, size: int | None = None, language: str | None = None) -> None:
         """Count a document that goes on. ``size`` is its bytes where ``text`` is only its beginning."""
         self.kept += 1
         self.kept_bytes += _bytes(text) if size is None else size
         self.kept_by_source[self._source(source)] += 1
+        if language is not None:
+            self.kept_by_language[language] += 1
 
-    def drop(self, rule: str, source: str, place: str, text: str, size: int | None = None, **more: Any) -> None:
+    def drop(
+        self,
+        rule: str,
+        source: str,
+        place: str,
+        text: str,
+        size: int | None = None,
+        language: str | None = None,
+        **more: Any,
+    ) -> None:
         """Count a document that does not go on, and maybe keep its beginning: each has the same chance to be a victim.
 
         ``more`` is kept with the victim (its score, its twin).
@@ -64,6 +79,8 @@ class Ledger:
         self.dropped[rule] += 1
         self.dropped_bytes[rule] += _bytes(text) if size is None else size
         self.dropped_by_source.setdefault(self._source(source), Counter())[rule] += 1
+        if language is not None:
+            self.dropped_by_language.setdefault(language, Counter())[rule] += 1
         lot = int.from_bytes(hashlib.blake2b(f"{rule} {place}".encode("utf-8", "replace"), digest_size=6).digest())
         sample = self._victims.setdefault(rule, [])
         if len(sample) < VICTIMS_KEPT or lot < sample[-1][0]:
@@ -90,12 +107,14 @@ class Ledger:
         self.malformed += other.malformed
         self.malformed_examples = (self.malformed_examples + other.malformed_examples)[:VICTIMS_KEPT]
         self.kept_bytes += other.kept_bytes
-        for name in ("dropped", "dropped_bytes", "fired", "alone", "overlaps", "edited"):
+        for name in ("dropped", "dropped_bytes", "kept_by_language", "fired", "alone", "overlaps", "edited"):
             getattr(self, name).update(getattr(other, name))
         for source, count in other.kept_by_source.items():
             self.kept_by_source[self._source(source)] += count
         for source, counts in other.dropped_by_source.items():
             self.dropped_by_source.setdefault(self._source(source), Counter()).update(counts)
+        for language, counts in other.dropped_by_language.items():
+            self.dropped_by_language.setdefault(language, Counter()).update(counts)
         for rule, bars in other.histograms.items():
             self.histograms.setdefault(rule, Counter()).update(bars)
         for rule, sample in other._victims.items():
@@ -114,7 +133,8 @@ class Ledger:
             )
         total = Ledger(stage="corpus")
         total.merge(self)
-        total.kept, total.kept_bytes, total.kept_by_source = 0, 0, Counter()
+        total.kept, total.kept_bytes = 0, 0
+        total.kept_by_source, total.kept_by_language = Counter(), Counter()
         total.merge(later)
         total.read = self.read
         return total
@@ -141,6 +161,8 @@ class Ledger:
             "dropped_bytes": dict(self.dropped_bytes.most_common()),
             "kept_by_source": dict(sorted(self.kept_by_source.items())),
             "dropped_by_source": {name: dict(counts) for name, counts in sorted(self.dropped_by_source.items())},
+            "kept_by_language": dict(sorted(self.kept_by_language.items())),
+            "dropped_by_language": {name: dict(counts) for name, counts in sorted(self.dropped_by_language.items())},
             "edited": dict(self.edited.most_common()),
             "rules": {
                 name: {
@@ -173,8 +195,21 @@ class Ledger:
         table.add_row("malformed", f"{self.malformed:,}", "", "", "")
         table.add_row("kept text", f"{self.kept_bytes / 1e6:.1f} MB", "", "", "")
         console.print(table)
+        self._print_languages(console)
         for place in self.malformed_examples[:3]:
             console.print(f"malformed: {place}", highlight=False, markup=False)
+
+    def _print_languages(self, console: Console) -> None:
+        lost = self.dropped_by_language
+        codes = self.kept_by_language.keys() | lost.keys()
+        read = {code: self.kept_by_language[code] + lost.get(code, Counter()).total() for code in codes}
+        table = Table("language", "documents", "kept", "share", "dropped most by")
+        for code in sorted(read, key=lambda code: (-read[code], code))[:LANGUAGES_PRINTED]:
+            kept, most = self.kept_by_language[code], lost.get(code, Counter()).most_common(3)
+            told = ", ".join(f"{rule} {count:,}" for rule, count in most)
+            table.add_row(code, f"{read[code]:,}", f"{kept:,}", f"{kept / read[code]:.1%}", told)
+        if read:
+            console.print(table)
 
     def _source(self, source: str) -> str:
         if source not in self._sources:

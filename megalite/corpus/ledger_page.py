@@ -46,7 +46,10 @@ def ledger_page(stages: Sequence[dict[str, Any]]) -> str:
     for stage in stages:
         name = escape(stage["stage"])
         body += [part for part in (_rules(stage, name), _overlaps(stage, name)) if part]
-    body += ["<h2>Sources</h2>", _sources(stages), *_edits(stages), "<h2>Victims</h2>", *map(_victims, stages)]
+    body += ["<h2>Sources</h2>", _by("source", stages)]
+    if any(stage["kept_by_language"] or stage["dropped_by_language"] for stage in stages):
+        body += ["<h2>Languages</h2>", _by("language", stages)]
+    body += [*_edits(stages), "<h2>Victims</h2>", *map(_victims, stages)]
     malformed = [place for stage in stages for place in stage["malformed_examples"]]
     if malformed:
         body += ["<h2>Malformed</h2>", f"<pre>{escape(chr(10).join(malformed))}</pre>"]
@@ -168,11 +171,12 @@ def _overlaps(stage: dict[str, Any], name: str) -> str:
     return f"<h2>Overlaps in {name}</h2><p class=note>{note}</p><div class=wide><table><tr>{head}</tr>{lines}</table></div>"
 
 
-def _sources(stages: Sequence[dict[str, Any]]) -> str:
-    kept: dict[str, int] = stages[-1]["kept_by_source"]
+def _by(what: str, stages: Sequence[dict[str, Any]]) -> str:
+    """Kept and dropped by ``source`` or by ``language``."""
+    kept: dict[str, int] = stages[-1][f"kept_by_{what}"]
     dropped: dict[str, Counter[str]] = {}
     for stage in stages:
-        for source, counts in stage["dropped_by_source"].items():
+        for source, counts in stage[f"dropped_by_{what}"].items():
             dropped.setdefault(source, Counter()).update(counts)
     totals = {source: kept.get(source, 0) + dropped.get(source, Counter()).total() for source in {*kept, *dropped}}
     rows = []
@@ -190,7 +194,7 @@ def _sources(stages: Sequence[dict[str, Any]]) -> str:
             ]
         )
     note = f"<p class=note>The {MOST_ROWS} largest of {len(totals):,}.</p>" if len(totals) > MOST_ROWS else ""
-    return note + _table(("source", "documents", "kept", "", "most frequent reasons"), rows)
+    return note + _table((what, "documents", "kept", "", "most frequent reasons"), rows)
 
 
 def _edits(stages: Sequence[dict[str, Any]]) -> list[str]:

@@ -134,13 +134,15 @@ class PersonalDataFilter(Filter):
     """Address lists and directories are above 0.1."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule("personal_data", "max_masked_per_word", "above", lambda text, own: own.masked_per_word(text)),
+        Rule(
+            "personal_data", "max_masked_per_word", "above", lambda text, own: own.masked_per_word(text), basis="spaces"
+        ),
     )
 
     def edit(self, text: Text) -> Text:
         """The text with stand-ins."""
         masked, found = self._masked(text)
-        return Text(masked, text.table, text.edits + found) if found else text
+        return text.edited(masked, found) if found else text
 
     def masked_per_word(self, text: Text) -> float:
         """Masked places for each word."""

@@ -13,7 +13,7 @@ from megalite.config.load import read_yaml
 from megalite.corpus.decontaminate import eval_index
 from megalite.corpus.dedup import share_of
 from megalite.corpus.dump_index import known_parts
-from megalite.corpus.filters import FilterChain
+from megalite.corpus.filters import FilterChain, tell
 from megalite.corpus.plant.decontaminate_stage import rule_of
 from megalite.corpus.plant.dedup_stage import bands_of
 from megalite.corpus.plant.engine import Pool, run_stages
@@ -69,6 +69,7 @@ def prepare_corpus(
         return
     refuse_submitted(scripts_folder_of(output))
     plan = checked_plan(recipe, output, overwrite)
+    tell(FilterChain(recipe.filters), console)
     _tell_of_earlier(work_folder_of(output), plan_json(plan), console)
     share = share_of(MEMORY_MB * workers if memory_mb is None else memory_mb, workers)
     with work_folder(work_folder_of(output), plan_json(plan)) as folder:

@@ -1,11 +1,14 @@
 """What a filter is: named numbers of a document, each with a threshold, and maybe a change to its text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from megalite.corpus.languages import ENGLISH, language
 from megalite.corpus.listed_section import ListedSection
 from megalite.corpus.words import Text
+
+Basis = Literal["any language", "spaces", "sentence marks", "word lengths", "English"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,17 @@ class Rule:
     """The number, from the document and the filter; the same whatever the thresholds are."""
     scale: Literal["share", "count"] = "share"
     """How a histogram shows it: shares on a line from 0 to 1, counts by their logarithm."""
+    basis: Basis = "any language"
+    """What a language must have for the number to mean something; documents in others are not judged by the rule."""
+
+    def holds_for(self, code: str) -> bool:
+        """Whether the rule can judge documents in the language with this code."""
+        facts = language(code)
+        if self.basis == "sentence marks":
+            return facts.has_sentence_marks
+        if self.basis == "word lengths":
+            return facts.has_spaces and facts.word_length is not None
+        return self.basis == "any language" or (facts.has_spaces if self.basis == "spaces" else code == ENGLISH)
 
 
 class Filter(ListedSection):
@@ -35,8 +49,18 @@ class Filter(ListedSection):
         """The prefix of this filter's rules."""
         return self.PREFIX
 
-    def check(self) -> None:
-        """Find out before the work begins what would fail in it. Raises: ConfigError, FileNotFoundError."""
+    def check(self, languages: Sequence[str]) -> None:
+        """Find out before the work begins what would fail in it.
+
+        Args:
+            languages: codes of those that the recipe keeps.
+
+        Raises: ConfigError, DataError, FileNotFoundError.
+        """
+
+    def notices(self, languages: Sequence[str]) -> list[str]:
+        """What a user who keeps these languages should know of the filter, a line each."""
+        return []
 
     def edit(self, text: Text) -> Text:
         """The text as it goes on if the filter keeps it."""

@@ -16,13 +16,13 @@ from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.explain import did_you_mean, validate
 from megalite.config.load import read_yaml
 from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import FilterChain, Verdict
+from megalite.corpus.filters import FilterChain, Verdict, tell
 from megalite.corpus.ledger import EXCERPT, Ledger
 from megalite.corpus.ledger_page import write_page
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.recipe import Recipe
 from megalite.corpus.sources import all_documents, check_sources, files_read
-from megalite.corpus.unit_books import source_of
+from megalite.corpus.unit_books import LANGUAGE_KEY, source_of
 from megalite.corpus.words import content_digest
 from megalite.files.whole_folder import check_output, whole_folder
 
@@ -41,6 +41,7 @@ def score_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool
     check_sources(recipe)
     check_output(output, WRITTEN, overwrite, files_read(recipe))
     chain = FilterChain(recipe.filters, every_rule=True)
+    tell(chain, console)
     report = ReadReport()
     with whole_folder(output) as partial:
         with ExitStack() as stack:
@@ -54,6 +55,7 @@ def score_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool
                 verdict = chain.judge(text)
                 row = {
                     "source": source_of(document),
+                    LANGUAGE_KEY: verdict.language if len(chain.languages) > 1 else None,
                     "place": f"{document.path}:{document.line}",
                     "bytes": len(verdict.text.encode("utf-8", "replace")),
                     "digest": content_digest(verdict.text),
@@ -108,9 +110,11 @@ def recount(folder: Path, recipe: Recipe) -> Ledger:
                 else:
                     seen[row["digest"]] = row["place"]
             if reason is None:
-                ledger.keep(row["source"], row["excerpt"], row["bytes"])
+                ledger.keep(row["source"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY])
             else:
-                ledger.drop(reason, row["source"], row["place"], row["excerpt"], row["bytes"], **twin)
+                ledger.drop(
+                    reason, row["source"], row["place"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY], **twin
+                )
         metadata = file.schema_arrow.metadata or file.metadata.metadata
         ledger.malformed = int(metadata[b"malformed"])
         ledger.malformed_examples = metadata[b"malformed_examples"].decode().splitlines()
@@ -123,7 +127,13 @@ def _rows(file: parquet.ParquetFile) -> Iterator[dict[str, Any]]:
 
 
 def _schema(chain: FilterChain) -> pa.Schema:
-    facts = [("source", pa.string()), ("place", pa.string()), ("bytes", pa.int64()), ("digest", pa.binary(16))]
+    facts = [
+        ("source", pa.string()),
+        ("place", pa.string()),
+        ("bytes", pa.int64()),
+        ("digest", pa.binary(16)),
+        (LANGUAGE_KEY, pa.string()),
+    ]
     return pa.schema([*facts, ("excerpt", pa.string()), *((name, pa.float64()) for name, _, _ in chain.rules)])
 
 

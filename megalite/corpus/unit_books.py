@@ -15,8 +15,10 @@ from megalite.files.own_folder import remove_ours
 from megalite.files.work_folder import whole_file
 
 PLAIN = ("stage", "read", "kept", "malformed", "malformed_examples", "kept_bytes")
-COUNTED = ("dropped", "dropped_bytes", "kept_by_source", "fired", "alone", "edited")
-BY_NAME = ("dropped_by_source", "histograms")
+COUNTED = ("dropped", "dropped_bytes", "kept_by_source", "kept_by_language", "fired", "alone", "edited")
+LANGUAGE_KEY = "detected_language"
+LONGEST_CODE = 3
+BY_NAME = ("dropped_by_source", "dropped_by_language", "histograms")
 
 
 class Written(NamedTuple):
@@ -70,6 +72,12 @@ def source_of(document: Document) -> str:
     return str(document.meta.get("source") or document.path.rpartition("/")[2])
 
 
+def language_of(document: Document) -> str | None:
+    """The language that the filters of a recipe judged a document as, where they know several."""
+    code = document.meta.get(LANGUAGE_KEY)
+    return code if isinstance(code, str) and len(code) <= LONGEST_CODE else None
+
+
 def gather(folder: Path, partial: Path, written: Sequence[Written], listing: str) -> None:
     """Move all files to ``partial``, the listings joined to one of this name."""
     with (partial / listing).open("wb") as together:
@@ -103,7 +111,8 @@ def restored(values: dict[str, Any], read_before: int = 0) -> Ledger:
     ledger = Ledger(**{name: values[name] for name in PLAIN})
     for name in COUNTED:
         setattr(ledger, name, Counter(values[name]))
-    ledger.dropped_by_source = {source: Counter(counts) for source, counts in values["dropped_by_source"].items()}
+    for name in ("dropped_by_source", "dropped_by_language"):
+        setattr(ledger, name, {key: Counter(counts) for key, counts in values[name].items()})
     ledger.histograms = {
         rule: Counter({int(bar): count for bar, count in bars.items()}) for rule, bars in values["histograms"].items()
     }

@@ -1,6 +1,7 @@
 """A document's words, split once and shared by all filters: numbers of words in a table that remembers their nature."""
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from megalite.corpus.language_model import SAMPLE, languages_of
+from megalite.corpus.languages import ENGLISH, language
 from megalite.corpus.ngrams import NgramCharacters, Numbers, ngram_characters
 from megalite.corpus.punctuation import SENTENCE_END, SYMBOLS
 from megalite.corpus.split_words import word_rules
@@ -131,12 +134,37 @@ def _kind(word: str) -> str:
 class Text:
     """A document's text with what the filters share, each made at the first use."""
 
-    def __init__(self, text: str, table: WordTable, edits: Counter[str] | None = None) -> None:
-        """``table`` must not be cleared while this is in use; ``edits`` counts what was changed in the text so far."""
+    def __init__(self, text: str, table: WordTable, languages: Sequence[str] = (ENGLISH,)) -> None:
+        """``table`` must not be cleared while this is in use; ``languages`` are those that the recipe keeps."""
         self.text = text
         self.table = table
-        self.edits = edits or Counter()
+        self.edits: Counter[str] = Counter()
+        """What was changed in the text so far."""
+        self._languages = languages
         self._made: dict[Any, Any] = {}
+
+    def edited(self, text: str, edits: Counter[str]) -> "Text":
+        """The document with another text, by these changes; its language stays."""
+        after = Text(text, self.table, (self.language,))
+        after.edits = self.edits + edits
+        return after
+
+    @cached_property
+    def language(self) -> str:
+        """The code of the document's language: the likeliest of those that the recipe keeps, if it is one of these.
+
+        A recipe that keeps one language does not ask: all documents are judged as of this one.
+        """
+        if len(self._languages) == 1:
+            return self._languages[0]
+        found = self.languages_in(SAMPLE)
+        kept = {code: found[code] for code in self._languages if code in found}
+        likely = kept if sum(kept.values()) >= 0.5 else found or dict.fromkeys(self._languages, 0.0)
+        return max(likely, key=likely.__getitem__)
+
+    def languages_in(self, sample: int) -> dict[str, float]:
+        """Likely languages and their probabilities, as :func:`languages_of` gives them."""
+        return self.once(("languages", sample), lambda: languages_of(self.text, sample))
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -170,6 +198,12 @@ class Text:
         if not self.real_words:
             return 0.0
         return int(self.lengths[~self.is_symbol].sum()) / self.real_words
+
+    @cached_property
+    def relative_word_length(self) -> float:
+        """The mean word length, scaled as if the language had words of English length; NaN where that is not known."""
+        relative = language(self.language).word_length
+        return math.nan if relative is None else self.mean_word_length / relative
 
     @cached_property
     def lettered_share(self) -> float:

@@ -187,6 +187,6 @@ def _is_text(text: str) -> bool:
 
 
 def _language(text: str) -> str:
-    from megalite.corpus.filter_language import languages_of
+    from megalite.corpus.language_model import languages_of
 
     return next(iter(languages_of(text)), "unknown")

@@ -9,7 +9,7 @@ from megalite.corpus.plant.kept_units import FIRST, closing_step, kept_units, un
 from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, has_file, is_written
 from megalite.corpus.readers import ReadReport
-from megalite.corpus.unit_books import remember, source_of
+from megalite.corpus.unit_books import language_of, remember, source_of
 from megalite.files.work_folder import whole_file
 
 NAME = "exact"
@@ -38,16 +38,17 @@ def _write(job: Job, number: int) -> None:
         for position, (_, document) in enumerate(kept_units(job, FIRST).documents(number, report)):
             ledger.read += 1
             if position not in twins:
-                ledger.keep(source_of(document), document.text)
+                ledger.keep(source_of(document), document.text, language=language_of(document))
                 shards.write(document)
                 continue
-            unit, twin = twins[position]
-            number_of_path, line = place_of(job.folder / FIRST, unit, twin)
+            unit, position_of_twin = twins[position]
+            number_of_path, line = place_of(job.folder / FIRST, unit, position_of_twin)
             path = unit_paths(job.folder, unit)[number_of_path]
             entry = {"path": document.path, "line": document.line, "rule": "exact_duplicate"}
             losses.write(json_line(entry | {"jaccard": 1.0, "kept_path": path, "kept_line": line}))
             place = f"{document.path}:{document.line}"
-            ledger.drop("exact_duplicate", source_of(document), place, document.text, twin=f"{path}:{line}")
+            language, twin = language_of(document), f"{path}:{line}"
+            ledger.drop("exact_duplicate", source_of(document), place, document.text, language=language, twin=twin)
     remember(folder, number, listing, shards.names, ledger)
 
 

@@ -10,7 +10,7 @@ from megalite.corpus.plant.kept_units import FIRST, all_written, write_unit_path
 from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, books_path, is_written, write_books
 from megalite.corpus.readers import ReadReport
-from megalite.corpus.unit_books import merge_ledgers, remember, source_of
+from megalite.corpus.unit_books import LANGUAGE_KEY, merge_ledgers, remember, source_of
 from megalite.files.own_folder import remove_ours
 
 
@@ -34,12 +34,14 @@ def _filter_unit(job: Job, number: int) -> None:
             source, place = source_of(document), f"{document.path}:{document.line}"
             verdict = chain.judge(clean_text(document.text))
             ledger.judge(verdict, chain)
+            language = verdict.language if len(chain.languages) > 1 else None
             if verdict.reason is not None:
-                ledger.drop(verdict.reason, source, place, verdict.text)
+                ledger.drop(verdict.reason, source, place, verdict.text, language=language)
                 continue
-            ledger.keep(source, verdict.text)
+            ledger.keep(source, verdict.text, language=language)
             ledger.edited.update(verdict.edits)
-            shards.write(document._replace(text=verdict.text, meta=document.meta | {"place": place}))
+            more = {"place": place} | ({} if language is None else {LANGUAGE_KEY: language})
+            shards.write(document._replace(text=verdict.text, meta=document.meta | more))
             path = paths.setdefault(document.path, len(paths))
             if digests is not None:
                 digests.add(verdict.text, path, document.line)

@@ -141,6 +141,7 @@ def _close(job: Job, before: str) -> None:
         folders = [job.folder / NAME / f"sorted-{task:03d}" for task in _tasks(job.plan, side)]
         counts.append(sum(json.loads((folder / BOOKS).read_text())["documents"] for folder in folders))
     ledger = Ledger(NAME, sum(counts), sum(counts), kept_bytes=kept.kept_bytes, kept_by_source=kept.kept_by_source)
+    ledger.kept_by_language = kept.kept_by_language
     kept.then(ledger)
     write_books(job, NAME, ledger)
     remove(job.folder / before, "kept-*")

@@ -11,11 +11,12 @@ from megalite.corpus.filter_c4 import C4Paragraphs, C4Quality
 from megalite.corpus.filter_classifier import ClassifierFilter
 from megalite.corpus.filter_fineweb import FineWebQuality
 from megalite.corpus.filter_gopher import GopherQuality, GopherRepetition
-from megalite.corpus.filter_language import LanguageFilter, known_languages, languages_of
+from megalite.corpus.filter_language import LanguageFilter
 from megalite.corpus.filter_prose import ProseFilter
 from megalite.corpus.filter_spam import SpamFilter
 from megalite.corpus.filter_tokens import TokensPerWord
 from megalite.corpus.filters import FilterChain, reason_to_drop
+from megalite.corpus.language_model import known_languages, languages_of
 from megalite.corpus.personal_data import PersonalDataFilter, mask
 from megalite.corpus.readers import read_documents
 from megalite.corpus.rule import Filter

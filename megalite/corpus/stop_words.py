@@ -1,0 +1,43 @@
+"""How many different stop words of its language a document has: ordinary text has some, lists and dumps have none."""
+
+import math
+from collections.abc import Sequence
+
+from megalite.config.errors import ConfigError
+from megalite.corpus.languages import language
+from megalite.corpus.words import Text
+
+StopWords = tuple[str, ...] | dict[str, tuple[str, ...]] | None
+"""Words for all languages; or words by language, the others as in the table; or None for the table."""
+
+
+def stop_words_of(chosen: StopWords, code: str) -> tuple[str, ...]:
+    """The stop words of a language; none where nobody knows them."""
+    if isinstance(chosen, tuple):
+        return chosen
+    return (chosen or {}).get(code) or language(code).stop_words
+
+
+def count_stop_words(text: Text, chosen: StopWords, any_case: bool) -> float:
+    """Different stop words in the document; NaN where those of its language are not known.
+
+    Args:
+        any_case: count ``The`` and ``THE`` as well.
+    """
+    words = stop_words_of(chosen, text.language)
+    if not words:
+        return math.nan
+    if not any_case:
+        return len(text.found(words))
+    written = [form for word in words for form in (word, word.title(), word.upper())]
+    return len({word.lower() for word in text.found(written)})
+
+
+def check_stop_words(kind: str, chosen: StopWords, languages: Sequence[str]) -> None:
+    """Raises: ConfigError where a language has no stop words, so that the rule could not judge its documents."""
+    for code in languages:
+        if language(code).has_spaces and not stop_words_of(chosen, code):
+            raise ConfigError(
+                f"filters: {kind}: no stop words are known for '{code}', which the recipe keeps; give some under "
+                f"stop_words: {{{code}: [...]}}, or min_stop_words: null"
+            )
