@@ -57,7 +57,8 @@ def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | Non
 
     run, launch = run_folder(config), read_launch()
     checkpoint = checkpoint_to_resume(run, resume)
-    data = open_training_data(config, console, prepares=launch.local_rank == 0)
+    verified = run / "verified_data.json" if launch.is_first else None
+    data = open_training_data(config, console, launch.local_rank == 0, verified)
     if checkpoint is None:
         start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, data.checksums)
     else:

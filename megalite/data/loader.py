@@ -9,6 +9,7 @@ from torch import Tensor
 from megalite.data.blend import BlendedDataset
 from megalite.data.fingerprint import MODULUS, sample_fingerprint
 from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.verification import Verification
 
 Batch = dict[str, Tensor]
 
@@ -29,10 +30,16 @@ class BatchLoader:
         data_rank: int,
         data_size: int,
         mask_documents: bool = False,
+        verification: Verification | None = None,
     ) -> None:
-        """``global_batch_size`` divides by ``micro_batch_size * data_size`` (the config has seen to it)."""
+        """``global_batch_size`` divides by ``micro_batch_size * data_size`` (the config has seen to it).
+
+        Args:
+            verification: of the dataset's files; what it finds ends the run at the next step.
+        """
         self.dataset = dataset
         self.micro_batch_size, self.global_batch_size = micro_batch_size, global_batch_size
+        self._verification = verification
         self._rank, self._ranks, self._mask_documents = data_rank, data_size, mask_documents
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
         self._ahead: tuple[int, Future[tuple[list[Batch], int]]] | None = None
@@ -40,7 +47,12 @@ class BatchLoader:
         """Of all samples that this rank has been given (see ``megalite.data.fingerprint``)."""
 
     def step_batches(self, consumed_samples: int) -> list[Batch]:
-        """All micro-batches of this rank for the optimizer step that begins at ``consumed_samples``."""
+        """All micro-batches of this rank for the optimizer step that begins at ``consumed_samples``.
+
+        Raises: DataError where a file was found to differ from its checksum.
+        """
+        if self._verification is not None:
+            self._verification.raise_if_damaged()
         if self._ahead is not None and self._ahead[0] == consumed_samples:
             batches, fingerprint = self._ahead[1].result()
         else:

@@ -18,6 +18,7 @@ from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.manifest import Manifest, load_manifest, missing_manifest, refuse_other_dataset
 from megalite.data.prepare_corpus import tokenize_corpus
+from megalite.data.verification import Verification
 from megalite.tokenizer.load import load_tokenizer
 
 SUFFIXES = (".bin", ".idx", ".manifest.json")
@@ -39,14 +40,19 @@ class TrainingData:
     valid: ValidationData | None
     checksums: dict[str, str]
     """Training prefix -> checksum of its ``.bin``."""
+    verification: Verification | None = None
+    """Of all files, on one rank."""
 
 
-def open_training_data(config: RunConfig, console: Console, prepares: bool = True) -> TrainingData:
+def open_training_data(
+    config: RunConfig, console: Console, prepares: bool = True, verified: Path | None = None
+) -> TrainingData:
     """Open the datasets of ``config.data``, after making them by ``data.prepare`` where they are missing.
 
     Args:
         prepares: whether this process makes missing data; the other ranks of a machine wait for the one that does. (If it
             fails, the launcher ends them.)
+        verified: keeps which files were compared with their checksums; given on one rank, which compares them.
 
     Raises: DataError or FileNotFoundError where a file is missing, damaged, or made with another tokenizer or for a
         larger vocabulary than the model has; ConfigError where the run would read a source too often.
@@ -78,7 +84,11 @@ def open_training_data(config: RunConfig, console: Console, prepares: bool = Tru
         held_out = SequentialDataset(data.valid, data.sequence_length)
         refuse_other_dataset(manifest, held_out.source)
         valid = ValidationData(held_out, manifest.text_bytes / manifest.tokens)
-    return TrainingData(train, valid, {prefix: manifest.bin.checksum for prefix, manifest in manifests.items()})
+    checksums = {prefix: manifest.bin.checksum for prefix, manifest in manifests.items()}
+    verification = None
+    if verified is not None:
+        verification = Verification([*manifests, *([data.valid] if data.valid is not None else [])], verified)
+    return TrainingData(train, valid, checksums, verification)
 
 
 def _how_to_make(path: Path) -> str:

@@ -59,6 +59,7 @@ def run_session(
                 mesh.data_rank,
                 mesh.data_size,
                 config.data.mask_documents,
+                data.verification,
             )
             peak = _peak_flops(config, device)
             named = "measured" if config.hardware.peak_tflops is None else "named"
