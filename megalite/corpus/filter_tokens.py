@@ -17,7 +17,9 @@ from megalite.corpus.words import Text
 def _tokenizer(path: str) -> Any:
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(path)
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def _tokens_per_word(text: Text, own: "TokensPerWord") -> float:

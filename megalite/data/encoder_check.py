@@ -3,7 +3,8 @@
 import os
 import random
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -12,37 +13,15 @@ from megalite.config.errors import DataError
 from megalite.data.encoders import ENCODERS, Encoded, Encoder, TokenizersEncoder, open_encoder
 from megalite.data.preprocess_plan import Plan
 from megalite.data.record_blocks import PieceReport, record_blocks
+from megalite.tokenizer.hard_texts import HARD_TEXTS
+from megalite.tokenizer.load import LoadedTokenizer
+from megalite.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer, differing
 
 EncoderChoice = Literal["auto", "gigatoken", "fastokens", "tokenizers"]
 SAMPLED_CHARACTERS = 300
 """Of one document; a longer one is compared by a stretch of it."""
 SAMPLED_OF_BLOCK = 2
 """Documents compared in each block of the work: few, since the reference is some fifty times as slow."""
-NASTY = (
-    "",
-    " ",
-    "\n",
-    "  leading and trailing  ",
-    "a\tb\r\n\r\n\n   c \u00a0\u2003\u3000d",
-    " " * 300 + "x" + "\n" * 300,
-    "it's I'LL we've they'd 'S 'tis rock'n'roll O\u2019Neil",
-    "1 12 123 1234 12345678901234567890 3.14 1,000,000 \u0663\u0664 \u00bd \u2167 0x1F",
-    "caf\u00e9 cafe\u0301 \u00c5\u212b na\u00efve \u1e9e \ufb01 \u0130\u0131 \u01c5",
-    "\u4f60\u597d\uff0c\u4e16\u754c\u3002\u65e5\u672c\u8a9e\u306e\u30c6\u30b9\u30c8",
-    "\ud55c\uad6d\uc5b4 \u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22",
-    "\u0645\u0631\u062d\u0628\u0627 \u202b\u05e9\u05dc\u05d5\u05dd\u202c \u0928\u092e\u0938\u094d\u0924\u0947",
-    "\U0001f600\U0001f469\u200d\U0001f469\u200d\U0001f467\U0001f1e9\U0001f1ea\U0001f44d\U0001f3fd \u2764\ufe0f",
-    "\x00\x01\x07\x08\x0b\x0c\x1b[0m\x7f\x80\x85\x9f\ufeff\ufffd\ufffe\uffff\U0010ffff",
-    "\u200b\u200c\u200d\u2028\u2029\u2060 \u0301\u0301\u0301",
-    "def f(x):\n    return x**2  # \u03c0\n\n\n\tif not a!=b: {[(<>)]}@#$%^&*_+=|~`\\/?;:\"'",
-    "https://a.example/b?c=d&e=%20#f user@example.org C:\\Users\\x <br/> &amp; --- ... ?!?!",
-    "a" * 3000,
-    "ab" * 1500 + "\u00e9" * 1500,
-    "camelCase snake_case SCREAMING_CASE x2y3z \u0410\u0411\u0412\u0433\u0434 \u0391\u03b2\u03b3",
-    "<|endoftext|><|im_start|>user\n</s> <s> [INST] <unk> <pad><|endoftext|",
-)
-
-
 SAMPLED_UNITS = 16
 TEXTS_OF_UNIT = 4
 CHARACTERS_OF_TEXT = 2000
@@ -63,20 +42,20 @@ def sample_texts(plan: Plan) -> list[str]:
     return texts
 
 
-def choose_encoder(choice: EncoderChoice, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Encoder, list[str]]:
+def choose_encoder(choice: EncoderChoice, tokenizer: Any, texts: Sequence[str]) -> tuple[Encoder, list[str]]:
     """The encoder to work with, and why ``auto`` passed over the faster ones.
 
     Args:
-        texts: real documents of the corpus; the nasty ones and the tokenizer's own special tokens are added.
+        texts: real documents of the corpus; the hard ones and the tokenizer's own special tokens are added.
 
     Raises: DataError where a named encoder is missing, refuses the tokenizer or gives other ids.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker is one core
     reference = TokenizersEncoder(tokenizer)
-    if choice == "tokenizers":
+    if choice == "tokenizers" or not isinstance(tokenizer, Tokenizer):
         return reference, []
     specials = [token.content for token in tokenizer.get_added_tokens_decoder().values()][:200]
-    sample = [*texts, *NASTY, *(f"one {token} two{token}\n{token}" for token in specials)]
+    sample = [*texts, *HARD_TEXTS, *(f"one {token} two{token}\n{token}" for token in specials)]
     expected = reference.encode(sample)
     reasons: list[str] = []
     for name in ENCODERS if choice == "auto" else (choice,):
@@ -95,6 +74,34 @@ def choose_encoder(choice: EncoderChoice, tokenizer: Tokenizer, texts: Sequence[
                 raise
             reasons.append(str(error).removeprefix("--encoder ").rsplit("; ", 1)[0])
     return reference, reasons
+
+
+def checked(path: Path, loaded: LoadedTokenizer, texts: Sequence[str]) -> str:
+    """How the tokenizer is known to give the ids of its own library, the given texts among what was compared.
+
+    Raises: DataError where a converted model gives other ids than sentencepiece for one of them.
+    """
+    sample = [*texts, *HARD_TEXTS]
+    if loaded.own is not None:
+        if wrong := differing(loaded.tokenizer, sample, [row.ids for row in loaded.own.encode_batch_fast(sample)]):
+            raise DataError(
+                f"{path}: converted from sentencepiece it gives other ids for {wrong[0][:60]!r} of the input, though it was "
+                f"equal on other texts; take the tokenizer.json that belongs to it"
+            )
+        return f"{loaded.check} and {len(texts):,} of the input"
+    beside = path / "tokenizer.model"
+    if not (path / "tokenizer.json").is_file() or not beside.is_file():
+        return loaded.check
+    try:
+        own = SentencePieceTokenizer(beside.read_bytes())
+    except (RuntimeError, OSError):
+        return f"{loaded.check}; the tokenizer.model beside it is not read"
+    own.encode_special_tokens = bool(loaded.tokenizer.encode_special_tokens)
+    wrong = differing(loaded.tokenizer, sample, [row.ids for row in own.encode_batch_fast(sample)])
+    if not wrong:
+        return f"{loaded.check}; the tokenizer.model beside it gives the same on {len(sample):,} texts"
+    said = f"{loaded.check}; the tokenizer.model beside it gives other ids for {len(wrong):,} of {len(sample):,} texts"
+    return f"{said}, such as {wrong[0][:30]!r}"
 
 
 def differing_text(

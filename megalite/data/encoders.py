@@ -1,21 +1,22 @@
-"""The encoders that can do the work: ``tokenizers`` itself, and two faster ones that must give the same ids.
+"""The encoders that can do the work: the tokenizer itself, and two faster ones that must give the same ids.
 
-Text that spells a special token (``<|endoftext|>``) becomes that token's id, as it does in Megatron-LM with a Hugging Face
-tokenizer; nothing is added in front or behind.
+Nothing is added in front or behind. Whether a special token that a text spells (``<|endoftext|>``) becomes its id, as it
+does in Megatron-LM, is said by the tokenizer's ``encode_special_tokens``; by default it is text.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from megalite.config.errors import DataError
 
-EncoderName = Literal["gigatoken", "fastokens", "tokenizers"]
+EncoderName = Literal["gigatoken", "fastokens", "tokenizers", "sentencepiece"]
 
 
 class Encoded(NamedTuple):
@@ -38,13 +39,15 @@ class Encoder(Protocol):
 
 
 class TokenizersEncoder:
-    """Hugging Face's own; what the others are measured by."""
+    """``tokenizers``, or sentencepiece behind its methods; what the others are measured by."""
 
     name: EncoderName = "tokenizers"
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         """Takes every tokenizer."""
         self._tokenizer = tokenizer
+        if not isinstance(tokenizer, Tokenizer):
+            self.name = "sentencepiece"
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """See ``Encoder``. One core only where ``TOKENIZERS_PARALLELISM`` is ``false``."""
@@ -62,7 +65,7 @@ class GigatokenEncoder:
         """Raises: ImportError; the package's own error where it refuses the tokenizer."""
         import gigatoken
 
-        self._tokenizer = gigatoken.Tokenizer.from_json(tokenizer.to_str())
+        self._tokenizer = gigatoken.Tokenizer.from_json(_as_json(tokenizer))
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """See ``Encoder``."""
@@ -103,7 +106,7 @@ class FastokensEncoder:
         """Raises: ImportError; the package's own error where it refuses the tokenizer."""
         import fastokens
 
-        self._tokenizer = fastokens.Tokenizer.from_json_str(tokenizer.to_str())
+        self._tokenizer = fastokens.Tokenizer.from_json_str(_as_json(tokenizer))
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """See ``Encoder``."""
@@ -111,15 +114,27 @@ class FastokensEncoder:
         return Encoded(np.frombuffer(ids, np.uint32), np.diff(np.frombuffer(offsets, np.uint64).astype(np.int64)))
 
 
-ENCODERS: dict[EncoderName, Callable[[Tokenizer], Encoder]] = {
+def _as_json(tokenizer: Any) -> str:
+    """A ``tokenizer.json`` for an encoder that finds every added token: without the special ones where they are text."""
+    if not isinstance(tokenizer, Tokenizer):
+        raise ValueError("a model of sentencepiece that has no tokenizer.json with the same ids")
+    if not tokenizer.encode_special_tokens:
+        return tokenizer.to_str()
+    values = json.loads(tokenizer.to_str())
+    values["added_tokens"] = [token for token in values["added_tokens"] if not token["special"]]
+    return json.dumps(values)
+
+
+ENCODERS: dict[EncoderName, Callable[[Any], Encoder]] = {
     "gigatoken": GigatokenEncoder,
     "fastokens": FastokensEncoder,
     "tokenizers": TokenizersEncoder,
+    "sentencepiece": TokenizersEncoder,
 }
 """The fastest first."""
 
 
-def open_encoder(name: EncoderName, tokenizer: Tokenizer) -> Encoder:
+def open_encoder(name: EncoderName, tokenizer: Any) -> Encoder:
     """The encoder of that name. Raises: DataError where it is not installed, or refuses the tokenizer."""
     try:
         return ENCODERS[name](tokenizer)

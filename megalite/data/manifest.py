@@ -101,6 +101,12 @@ class Manifest:
     folder: str = ""
     """Absolute, where the manifest was written; where it has moved, the sources may have moved with it."""
     format: str = FORMAT
+    parse_special_tokens: bool = True
+    """Whether text that spells a special token became that token; so it was before the manifest said it."""
+    special_spellings: Count | None = None
+    """How often the text spells one; None where nobody counted."""
+    tokenizer_check: str | None = None
+    """How the ids were found to be those of the tokenizer's own library."""
 
     def to_json(self) -> str:
         """The file's content."""

@@ -25,7 +25,16 @@ from megalite.data.preprocess_join import Joined, concatenate, publish
 from megalite.data.shard import Stretch
 from megalite.data.trace import source_path
 
-MUST_AGREE = ("dtype", "vocab_size", "tokenizer_fingerprint", "eod_id", "text_key", "keys", "level")
+MUST_AGREE = (
+    "dtype",
+    "vocab_size",
+    "tokenizer_fingerprint",
+    "eod_id",
+    "text_key",
+    "keys",
+    "level",
+    "parse_special_tokens",
+)
 COPIED_DOCUMENTS = 1 << 20
 
 
@@ -78,6 +87,10 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
         key: sum(getattr(manifest, key) for manifest in manifests)
         for key in ("documents", "sequences", "tokens", "text_bytes", "malformed", "empty")
     }
+    spellings = [manifest.special_spellings for manifest in manifests]
+    counted = [number for number in spellings if number is not None]
+    facts["special_spellings"] = sum(counted) if len(counted) == len(spellings) else None
+    facts["tokenizer_check"] = first.tokenizer_check
     facts["sources"] = tuple(
         replace(source, path=str(source_path(name, manifest, source)))
         for name, manifest in zip(inputs, manifests, strict=True)

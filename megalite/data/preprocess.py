@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.corpus.readers import OnError, expand_inputs
-from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, choose_encoder, sample_texts
+from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, checked, choose_encoder, sample_texts
 from megalite.data.encoders import Encoder
 from megalite.data.manifest import Manifest, existing_output, load_manifest
 from megalite.data.preprocess_join import join_shards
@@ -35,7 +36,7 @@ def main() -> None:
     """``tools/preprocess_data.py``."""
     parser = CommandParser(
         description="Tokenize documents into PREFIX.bin / PREFIX.idx (Megatron's format). Text that spells a special token "
-        "becomes that token."
+        "stays text."
     )
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet"
@@ -52,6 +53,9 @@ def main() -> None:
     parser.add_argument("--encoder", choices=get_args(EncoderChoice), default="auto", help="all give the same ids")
     parser.add_argument("--append_eod", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--eod_token", help="end-of-document token; by default the tokenizer's eos")
+    parser.add_argument(
+        "--parse_special_tokens", action="store_true", help="text that spells a special token becomes that token"
+    )
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what a malformed line does")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
@@ -66,6 +70,7 @@ def main() -> None:
         encoder=arguments.encoder,
         append_eod=arguments.append_eod,
         eod_token=arguments.eod_token,
+        parse_special_tokens=arguments.parse_special_tokens,
         on_error=arguments.on_error,
         overwrite=arguments.overwrite,
         console=Console(soft_wrap=True),
@@ -84,6 +89,7 @@ def preprocess(
     encoder: EncoderChoice = "auto",
     append_eod: bool = True,
     eod_token: str | None = None,
+    parse_special_tokens: bool = False,
     on_error: OnError = "skip",
     overwrite: bool = False,
 ) -> list[Manifest]:
@@ -95,22 +101,24 @@ def preprocess(
     if workers < 1:
         raise DataError(f"--workers {workers}: give at least 1")
     paths = expand_inputs(inputs)
-    tokenizer = load_tokenizer(tokenizer_path, eod_token)
+    tokenizer = load_tokenizer(tokenizer_path, eod_token, parse_special_tokens)
     if append_eod and tokenizer.eos_id is None:
         raise DataError(
             f"{tokenizer_path}: does not say which token ends a document; give --eod_token or --no-append_eod"
         )
     eod_id = tokenizer.eos_id if append_eod else None
-    plan = make_plan(paths, tokenizer_path, tokenizer, eod_id, keys, level, language, on_error)
+    plan = make_plan(
+        paths, tokenizer_path, tokenizer, eod_id, keys, level, language, on_error, eod_token, parse_special_tokens
+    )
     folder = Path(f"{prefix}.partial")
     if not overwrite and (finished := _finished(prefix, plan, folder)):
         console.print(f"{prefix}: is finished already, nothing to do", highlight=False)
         return finished
-    chosen, reasons = choose_encoder(
-        encoder, tokenizer.tokenizer, sample_texts(plan) if encoder != "tokenizers" else []
-    )
+    texts = sample_texts(plan)
+    check = checked(tokenizer_path, tokenizer, texts)
+    chosen, reasons = choose_encoder(encoder, tokenizer.tokenizer, texts)
     with _alone(folder), _disk_full_explained(folder):
-        return _run(plan, folder, prefix, inputs, workers, tokenizer, chosen, reasons, console)
+        return _run(plan, folder, prefix, inputs, workers, tokenizer, check, chosen, reasons, console)
 
 
 def _run(
@@ -120,6 +128,7 @@ def _run(
     inputs: list[str],
     workers: int,
     tokenizer: LoadedTokenizer,
+    check: str,
     encoder: Encoder,
     reasons: list[str],
     console: Console,
@@ -144,7 +153,7 @@ def _run(
             f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --keys "
             f"{' '.join(plan.keys)}" + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
         )
-    manifests = join_shards(plan, ordered, folder, prefix)
+    manifests = join_shards(plan, ordered, folder, prefix, check)
     shutil.rmtree(folder)
     console.print(_summary(prefix, plan, ordered, manifests, reasons, time.perf_counter() - began))
     return manifests
@@ -255,6 +264,10 @@ def _summary(
         table.add_row(name, f"{manifest.tokens:,} ({manifest.dtype}){share}")
         if plan.level == "sentence":
             table.add_row("", f"{manifest.sequences:,} sentences, by {plan.splitter}")
+    spelled = sum(manifest.special_spellings or 0 for manifest in manifests)
+    rule = "became those tokens" if plan.parse_special_tokens else "stayed text"
+    table.add_row("special tokens", f"{spelled:,} spelled in the text, which {rule}")
+    table.add_row("tokenizer", escape(first.tokenizer_check or ""))
     table.add_row("encoder", ", ".join(sorted({result.encoder for result in results})))
     for reason in reasons:
         table.add_row("", f"not {reason}")

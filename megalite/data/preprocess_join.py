@@ -26,7 +26,9 @@ class Joined(NamedTuple):
     """int32 sequences of each document."""
 
 
-def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path) -> list[Manifest]:
+def join_shards(
+    plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path, tokenizer_check: str | None = None
+) -> list[Manifest]:
     """Concatenate the shards of each key in the plan's order, flush, rename; each manifest comes last."""
     manifests = []
     dtype = token_dtype(plan.vocab_size)
@@ -38,7 +40,8 @@ def join_shards(plan: Plan, results: Sequence[UnitResult], folder: Path, prefix:
         joined = Joined(folder / "joined.bin", folder / "joined.lengths", folder / "joined.sequences")
         for column, whole in zip(zip(*parts, strict=True), joined, strict=True):
             concatenate(column, whole)
-        manifests.append(publish(target, joined, dtype, _facts(plan, results, key)))
+        facts = _facts(plan, results, key) | {"tokenizer_check": tokenizer_check}
+        manifests.append(publish(target, joined, dtype, facts))
     return manifests
 
 
@@ -53,6 +56,8 @@ def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any
         "vocab_size": plan.vocab_size,
         "tokenizer_fingerprint": plan.tokenizer_fingerprint,
         "eod_id": plan.eod_id,
+        "parse_special_tokens": plan.parse_special_tokens,
+        "special_spellings": sum(result.special_spellings[key] for result in results),
         "text_key": plan.keys[key],
         "keys": plan.keys,
         "level": plan.level,

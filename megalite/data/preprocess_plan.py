@@ -54,6 +54,10 @@ class Plan:
     tokenizer_fingerprint: str
     vocab_size: int
     eod_id: int | None
+    eod_token: str | None
+    """Given by the command; None takes the tokenizer's."""
+    parse_special_tokens: bool
+    """Whether text that spells a special token becomes that token."""
     keys: tuple[str, ...]
     level: Level
     language: str
@@ -85,6 +89,8 @@ def make_plan(
     level: Level,
     language: str,
     on_error: OnError,
+    eod_token: str | None = None,
+    parse_special_tokens: bool = False,
 ) -> Plan:
     """Cut large files into units of work. Raises: DataError for keys or a level that cannot be had."""
     _check_keys(paths, keys)
@@ -102,6 +108,8 @@ def make_plan(
         tokenizer_fingerprint=tokenizer.fingerprint,
         vocab_size=tokenizer.vocab_size,
         eod_id=eod_id,
+        eod_token=eod_token,
+        parse_special_tokens=parse_special_tokens,
         keys=tuple(keys),
         level=level,
         language=language,

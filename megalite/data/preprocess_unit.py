@@ -15,6 +15,7 @@ from megalite.data.preprocess_plan import Plan, Unit
 from megalite.data.record_blocks import Block, PieceReport, place_of, record_blocks
 from megalite.data.sentences import split_sentences
 from megalite.data.shard import ShardCounts, ShardWriter, is_whole
+from megalite.tokenizer.special_text import SpecialSpellings
 
 
 @dataclass
@@ -29,6 +30,8 @@ class UnitResult:
     examples: list[tuple[int, str]] = field(default_factory=list)
     """As in ``PieceReport``."""
     text_bytes: list[int] = field(default_factory=list)
+    """For each key."""
+    special_spellings: list[int] = field(default_factory=list)
     """For each key."""
     shards: list[ShardCounts] = field(default_factory=list)
     """For each key."""
@@ -45,7 +48,9 @@ def result_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.json"
 
 
-def encode_unit(plan: Plan, number: int, folder: Path, encoder: Encoder, reference: Encoder) -> UnitResult:
+def encode_unit(
+    plan: Plan, number: int, folder: Path, encoder: Encoder, reference: Encoder, spellings: SpecialSpellings
+) -> UnitResult:
     """Write the shards of one unit; its result file appears by a rename when they are on the disk.
 
     Args:
@@ -55,7 +60,8 @@ def encode_unit(plan: Plan, number: int, folder: Path, encoder: Encoder, referen
     """
     unit, dtype = plan.units[number], token_dtype(plan.vocab_size)
     report = PieceReport()
-    result = UnitResult(text_bytes=[0 for _ in plan.keys], encoder=encoder.name)
+    nothing = [0 for _ in plan.keys]
+    result = UnitResult(text_bytes=list(nothing), special_spellings=list(nothing), encoder=encoder.name)
     with ExitStack() as stack:
         writers = [stack.enter_context(ShardWriter(shard_path(folder, number, key))) for key in range(len(plan.keys))]
         for block in record_blocks(unit.piece(), plan.keys, plan.on_error, report):
@@ -72,6 +78,7 @@ def encode_unit(plan: Plan, number: int, folder: Path, encoder: Encoder, referen
                 result.text_bytes[key] += sum(
                     len(text) if text.isascii() else len(text.encode()) for text in block.texts[key]
                 )
+                result.special_spellings[key] += sum(map(spellings.count, block.texts[key]))
     result.shards = [writer.counts for writer in writers]
     result.lines, result.malformed, result.examples = report.lines, report.malformed, report.examples
     target = result_path(folder, number)
@@ -129,7 +136,8 @@ def _check(unit: Unit, block: Block, column: Column, encoder: Encoder, reference
     if wrong is not None:
         raise EncoderMismatchError(
             f"{place_of(unit.piece(), block.lines[column.owners[wrong]])}: {encoder.name} gives other ids than "
-            f"tokenizers; nothing that it made is kept, run again with --encoder tokenizers"
+            f"{reference.name}; nothing that it made is kept, "
+            + ("run again with --encoder tokenizers" if reference.name == "tokenizers" else "take another tokenizer")
         )
 
 

@@ -16,6 +16,7 @@ from megalite.data.encoders import Encoder, EncoderName, TokenizersEncoder, open
 from megalite.data.preprocess_plan import Plan
 from megalite.data.preprocess_unit import UnitResult, encode_unit, finished_result
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
+from megalite.tokenizer.special_text import SpecialSpellings, special_names
 
 
 def run_units(
@@ -29,9 +30,9 @@ def run_units(
         else:
             todo.append(number)
     if workers == 1 or len(todo) <= 1:
-        reference = _reference(encoder, tokenizer)
+        reference, spellings = _reference(encoder, tokenizer), SpecialSpellings(special_names(tokenizer.tokenizer))
         for number in todo:
-            yield number, encode_unit(plan, number, folder, encoder, reference)
+            yield number, encode_unit(plan, number, folder, encoder, reference, spellings)
         return
     with ProcessPoolExecutor(min(workers, len(todo)), **_start(plan, folder, tokenizer, encoder)) as pool:
         futures = {pool.submit(_work, number): number for number in todo}
@@ -54,14 +55,14 @@ def run_units(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_worker_state: tuple[Plan, Path, Encoder, Encoder]
+_worker_state: tuple[Plan, Path, Encoder, Encoder, SpecialSpellings]
 
 
 def _start(plan: Plan, folder: Path, tokenizer: LoadedTokenizer, encoder: Encoder) -> dict[str, Any]:
     """How workers begin: as a fork of this process, with the tokenizer loaded, or anew where a fork is not safe."""
     global _worker_state
     if threading.active_count() == 1 and "torch" not in sys.modules:
-        _worker_state = (plan, folder, encoder, _reference(encoder, tokenizer))
+        _worker_state = _state(plan, folder, encoder, tokenizer)
         return {"mp_context": multiprocessing.get_context("fork"), "initializer": _watch_parent}
     start = (plan, folder, encoder.name)
     return {"mp_context": multiprocessing.get_context("spawn"), "initializer": _start_worker, "initargs": start}
@@ -70,9 +71,15 @@ def _start(plan: Plan, folder: Path, tokenizer: LoadedTokenizer, encoder: Encode
 def _start_worker(plan: Plan, folder: Path, name: EncoderName) -> None:
     global _worker_state
     _watch_parent()
-    tokenizer = load_tokenizer(Path(plan.tokenizer))
-    encoder = open_encoder(name, tokenizer.tokenizer)
-    _worker_state = (plan, folder, encoder, _reference(encoder, tokenizer))
+    tokenizer = load_tokenizer(Path(plan.tokenizer), plan.eod_token, plan.parse_special_tokens)
+    _worker_state = _state(plan, folder, open_encoder(name, tokenizer.tokenizer), tokenizer)
+
+
+def _state(
+    plan: Plan, folder: Path, encoder: Encoder, tokenizer: LoadedTokenizer
+) -> tuple[Plan, Path, Encoder, Encoder, SpecialSpellings]:
+    spellings = SpecialSpellings(special_names(tokenizer.tokenizer))
+    return plan, folder, encoder, _reference(encoder, tokenizer), spellings
 
 
 def _watch_parent() -> None:
@@ -80,7 +87,11 @@ def _watch_parent() -> None:
 
 
 def _reference(encoder: Encoder, tokenizer: LoadedTokenizer) -> Encoder:
-    return encoder if encoder.name == "tokenizers" else TokenizersEncoder(tokenizer.tokenizer)
+    """The tokenizer's own library; the encoder itself where it is that."""
+    if tokenizer.own is not None:
+        return TokenizersEncoder(tokenizer.own)
+    is_own = encoder.name in ("tokenizers", "sentencepiece")
+    return encoder if is_own else TokenizersEncoder(tokenizer.tokenizer)
 
 
 def _end_with_parent() -> None:
@@ -91,5 +102,5 @@ def _end_with_parent() -> None:
 
 
 def _work(number: int) -> UnitResult:
-    plan, folder, encoder, reference = _worker_state
-    return encode_unit(plan, number, folder, encoder, reference)
+    plan, folder, encoder, reference, spellings = _worker_state
+    return encode_unit(plan, number, folder, encoder, reference, spellings)

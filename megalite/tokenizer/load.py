@@ -1,14 +1,17 @@
-"""A tokenizer from a folder, without importing transformers where a ``tokenizer.json`` is there."""
+"""A tokenizer from a folder, without transformers; nothing of the folder is executed, nothing is fetched."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+import tokenizers
+from tokenizers import AddedToken, Tokenizer
 
-from megalite.config.errors import DataError
+from megalite.config.errors import ConfigError, DataError
+from megalite.tokenizer.hard_texts import HARD_TEXTS
+from megalite.tokenizer.special_text import parse_special_tokens as set_rule
+from megalite.tokenizer.tokenizer_files import from_json, from_vocab_and_merges, special_tokens, token_roles
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 """Names tried where no config says which token ends a document."""
@@ -18,7 +21,8 @@ END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 class LoadedTokenizer:
     """The encoder, and what the data and the export must know of it."""
 
-    tokenizer: Tokenizer
+    tokenizer: Any
+    """A ``tokenizers.Tokenizer``, or a ``SentencePieceTokenizer`` for a model that has none with the same ids."""
     vocab_size: int
     """Number of ids, added tokens included."""
     bos_id: int | None
@@ -26,31 +30,49 @@ class LoadedTokenizer:
     pad_id: int | None
     fingerprint: str
     """sha256 over vocabulary, merges and rules; two folders with the same fingerprint give the same ids."""
+    check: str = ""
+    """How its ids are known to be those of its own library."""
+    own: Any = None
+    """sentencepiece behind the same methods, where ``tokenizer`` was converted from its model."""
 
 
-def load_tokenizer(path: Path, eos_token: str | None = None) -> LoadedTokenizer:
-    """Load a folder (or a bare ``tokenizer.json``).
+def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_tokens: bool = False) -> LoadedTokenizer:
+    """Load a folder, a bare ``tokenizer.json``, or sentencepiece's ``tokenizer.model``.
 
     Args:
         eos_token: the token that ends a document, where the folder does not say or another is wanted.
+        parse_special_tokens: whether a special token that a text spells becomes its id.
 
-    Raises: FileNotFoundError, or DataError where nothing there is a tokenizer or ``eos_token`` is not in it.
+    Raises: FileNotFoundError; DataError where nothing there is a tokenizer, it is damaged, or ``eos_token`` is not in it.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such tokenizer; make one with tools/train_tokenizer.py")
-    file = path / "tokenizer.json" if path.is_dir() else path
-    tokenizer = _from_json(file) if file.is_file() else _by_transformers(path)
-    special = _special_tokens(file.parent if file.is_file() else path)
+    folder = path if path.is_dir() else path.parent
+    try:
+        roles = token_roles(folder)
+        special = set(special_tokens(folder))
+    except ConfigError as error:
+        raise DataError(str(error)) from None
     if eos_token is not None:
-        if tokenizer.token_to_id(eos_token) is None:
-            raise DataError(f"{path}: has no token '{eos_token}'; give one of its tokens with --eod_token")
-        special["eos_token"] = eos_token
-    elif "eos_token" not in special:
+        roles["eos_token"] = eos_token
+        special.add(eos_token)
+    tokenizer, check, own = _opened(path, special, eos_token)
+    fingerprint = _fingerprint(tokenizer)
+    if eos_token is not None and tokenizer.token_to_id(eos_token) is None:
+        raise DataError(f"{path}: has no token '{eos_token}'; give one of its tokens with --eod_token")
+    if "eos_token" not in roles:
         known = [name for name in END_OF_TEXT if tokenizer.token_to_id(name) is not None]
-        special |= {"eos_token": known[0]} if known else {}
+        roles |= {"eos_token": known[0]} if known else {}
+    named = [name for name in sorted({*special, *roles.values()}) if tokenizer.token_to_id(name) is not None]
+    if isinstance(tokenizer, Tokenizer):
+        tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in named])
+    _try(tokenizer, path)
+    set_rule(tokenizer, parse_special_tokens, named, path)
+    if own is not None:
+        own.encode_special_tokens = not parse_special_tokens
 
     def id_of(role: str) -> int | None:
-        return tokenizer.token_to_id(special[role]) if role in special else None
+        return tokenizer.token_to_id(roles[role]) if role in roles else None
 
     return LoadedTokenizer(
         tokenizer=tokenizer,
@@ -58,50 +80,42 @@ def load_tokenizer(path: Path, eos_token: str | None = None) -> LoadedTokenizer:
         bos_id=id_of("bos_token"),
         eos_id=id_of("eos_token"),
         pad_id=id_of("pad_token"),
-        fingerprint=_fingerprint(tokenizer),
+        fingerprint=fingerprint,
+        check=check,
+        own=own,
     )
 
 
-def _from_json(file: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the Rust side raises plain Exception
-        raise DataError(f"{file}: not a tokenizer: {error}") from None
+def _opened(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, str, Any]:
+    """The tokenizer, how it is known to be right, and sentencepiece's own where it was converted from that."""
+    by, file = f"by tokenizers {tokenizers.__version__}", path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file() and file.suffix != ".model":
+        return from_json(file, special), f"tokenizer.json, {by}", None
+    if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
+        return from_vocab_and_merges(path, special), f"vocab.json and merges.txt, {by}", None
+    model = path / "tokenizer.model" if path.is_dir() else path
+    if model.is_file():
+        from megalite.tokenizer.sentencepiece_tokenizer import open_sentencepiece
+
+        opened, check, own = open_sentencepiece(model.read_bytes(), special - {eos_token}, model)
+        return opened, f"tokenizer.model, {check}", None if opened is own else own
+    raise DataError(f"{path}: no tokenizer.json, vocab.json + merges.txt or tokenizer.model in it")
 
 
-def _by_transformers(folder: Path) -> Tokenizer:
-    """GPT-2's ``vocab.json`` + ``merges.txt`` or a sentencepiece ``tokenizer.model``, converted."""
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        from transformers import GPT2Tokenizer
-
-        return GPT2Tokenizer.from_pretrained(folder).backend_tokenizer
-    if (folder / "tokenizer.model").is_file():
-        from transformers import LlamaTokenizer
-
-        return LlamaTokenizer.from_pretrained(folder).backend_tokenizer
-    raise DataError(f"{folder}: no tokenizer.json, vocab.json + merges.txt or tokenizer.model in it")
+def _try(tokenizer: Any, path: Path) -> None:
+    """Encode a few texts. Raises: DataError where that fails, as with a missing unknown token."""
+    for text in HARD_TEXTS:
+        try:
+            tokenizer.encode(text, add_special_tokens=False)
+        except Exception as error:  # the Rust side raises plain Exception
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path}: cannot encode {text[:20]!r}: {reason}; take another tokenizer") from None
 
 
-def _special_tokens(folder: Path) -> dict[str, str]:
-    """Role -> token, from ``special_tokens_map.json`` and ``tokenizer_config.json``."""
-    found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (folder / name).is_file():
-            try:
-                values: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise DataError(f"{folder / name}: not JSON: {error}; mend it, or remove it") from None
-            for role in ("bos_token", "eos_token", "pad_token"):
-                token = values.get(role)
-                if isinstance(token, dict):
-                    token = token.get("content")
-                if isinstance(token, str):
-                    found[role] = token
-    return found
-
-
-def _fingerprint(tokenizer: Tokenizer) -> str:
+def _fingerprint(tokenizer: Any) -> str:
     """Digest of what decides the ids; padding and truncation, which a caller may switch, are left out."""
+    if not isinstance(tokenizer, Tokenizer):
+        return hashlib.sha256(tokenizer.content).hexdigest()
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return hashlib.sha256(tokenizer.to_str().encode("utf-8", "replace")).hexdigest()

@@ -24,10 +24,12 @@ def learn_vocabularies(sample: Sample, designs: Sequence[Design]) -> list[Made]:
         merges, trainer = train_merges(sample.training, designs[0].digits_rule, most, designs[0].trainer)
         # of the same text the smaller vocabulary is the beginning of the larger one
         return [(_byte_level(merges, design), None, trainer) for design in designs]
-    from megalite.tokenizer.sentencepiece_model import convert, train_sentencepiece
+    from megalite.tokenizer.sentencepiece_tokenizer import open_sentencepiece
+    from megalite.tokenizer.sentencepiece_train import train_sentencepiece
 
     models = [train_sentencepiece(sample.training, design) for design in designs]
-    return [(convert(model), model, "sentencepiece") for model in models]
+    opened = [open_sentencepiece(model, (), "the model just trained") for model in models]
+    return [(tokenizer, model, "sentencepiece") for (tokenizer, *_), model in zip(opened, models, strict=True)]
 
 
 def _byte_level(merges: Merges, design: Design) -> Tokenizer:

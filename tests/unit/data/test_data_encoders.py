@@ -11,9 +11,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from megalite.config.errors import DataError
 from megalite.data import encoders
-from megalite.data.encoder_check import NASTY, EncoderMismatchError, choose_encoder, differing_text
+from megalite.data.encoder_check import EncoderMismatchError, choose_encoder, differing_text
 from megalite.data.encoders import Encoded, TokenizersEncoder, open_encoder
 from megalite.data.preprocess import preprocess
+from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import load_tokenizer
 
 QUIET = Console(quiet=True)
@@ -34,7 +35,7 @@ def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         show_progress=False,
     )
     english = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
-    tokenizer.train_from_iterator([english, *NASTY], trainer)
+    tokenizer.train_from_iterator([english, *HARD_TEXTS], trainer)
     tokenizer.add_special_tokens([AddedToken("<|pad|>", special=True)])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
@@ -44,7 +45,7 @@ def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def english(tmp_path: Path) -> Path:
     """1,500 documents of English, code and what is nasty."""
-    lines = (Path(__file__).parents[3] / "README.md").read_text().splitlines() + list(NASTY)
+    lines = (Path(__file__).parents[3] / "README.md").read_text().splitlines() + list(HARD_TEXTS)
     path = tmp_path / "english.jsonl"
     with path.open("w") as file:
         for number in range(1500):
@@ -61,7 +62,7 @@ def outputs(prefix: Path) -> tuple[bytes, bytes]:
 def test_a_fast_encoder_gives_the_ids_of_tokenizers(byte_tokenizer: Path, name: str) -> None:
     pytest.importorskip(name)
     tokenizer = load_tokenizer(byte_tokenizer).tokenizer
-    texts = [*NASTY, *(f"a{text}b{text}" for text in NASTY), "", ""]
+    texts = [*HARD_TEXTS, *(f"a{text}b{text}" for text in HARD_TEXTS), "", ""]
     fast = open_encoder(name, tokenizer).encode(texts)  # type: ignore[arg-type]
     rows = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     assert fast.lengths.tolist() == [len(row) for row in rows]
@@ -74,13 +75,18 @@ def test_a_fast_encoder_gives_the_ids_of_tokenizers(byte_tokenizer: Path, name: 
 
 
 @pytest.mark.parametrize("name", ["tokenizers", *FAST])
-def test_text_that_spells_a_special_token_becomes_that_token(byte_tokenizer: Path, name: str) -> None:
+def test_text_that_spells_a_special_token_is_text_unless_it_is_to_be_parsed(byte_tokenizer: Path, name: str) -> None:
     if name != "tokenizers":
         pytest.importorskip(name)
-    tokenizer = load_tokenizer(byte_tokenizer).tokenizer
-    ids = open_encoder(name, tokenizer).encode(["x<|endoftext|>y<|pad|>"]).ids.tolist()  # type: ignore[arg-type]
-    assert ids.count(tokenizer.token_to_id("<|endoftext|>")) == 1
-    assert ids[-1] == tokenizer.token_to_id("<|pad|>")
+    text = "x<|endoftext|>y<|pad|>"
+    plain = load_tokenizer(byte_tokenizer).tokenizer
+    ids = open_encoder(name, plain).encode([text]).ids.tolist()  # type: ignore[arg-type]
+    assert not {plain.token_to_id(token) for token in ("<|endoftext|>", "<|im_start|>", "<|pad|>")} & set(ids)
+    assert plain.decode(ids, skip_special_tokens=False) == text
+    parsed = load_tokenizer(byte_tokenizer, parse_special_tokens=True).tokenizer
+    ids = open_encoder(name, parsed).encode([text]).ids.tolist()  # type: ignore[arg-type]
+    assert ids.count(parsed.token_to_id("<|endoftext|>")) == 1
+    assert ids[-1] == parsed.token_to_id("<|pad|>")
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -112,7 +118,7 @@ class Liar(TokenizersEncoder):
         encoded = super().encode(texts)
         ids, ends = encoded.ids.copy(), np.cumsum(encoded.lengths)
         for number, text in enumerate(texts):
-            if "q" in text and text not in NASTY:
+            if "q" in text and text not in HARD_TEXTS:
                 ids[ends[number] - 1] ^= 1
         return Encoded(ids, encoded.lengths)
 
