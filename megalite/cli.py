@@ -15,6 +15,7 @@ VERBS = {
     "train-tokenizer": ("megalite.tokenizer.train", "clean text becomes a vocabulary that AutoTokenizer loads"),
     "preprocess": ("megalite.data.preprocess", "clean text becomes token ids in .bin/.idx"),
     "merge": ("megalite.data.merge", "several .bin/.idx become one"),
+    "adopt": ("megalite.data.adopt", "Megatron's own .bin/.idx checked, to be trained on and merged"),
     "inspect-data": (
         "megalite.data.inspect_data",
         "statistics of .bin/.idx; any training sample as text, file and line",

@@ -107,8 +107,14 @@ def file_size(path: Path) -> int:
     return status.st_size
 
 
-def read_index(path: Path) -> Index:
-    """Map an index file. Raises: FileNotFoundError; DataError with what is wrong in it; OSError."""
+def read_index(path: Path, whole: bool = False) -> Index:
+    """Map an index file.
+
+    Args:
+        whole: check every entry, however many there are.
+
+    Raises: FileNotFoundError; DataError with what is wrong in it; OSError.
+    """
     size = file_size(path)
     if size < HEADER.size:
         raise DataError(f"{path}: {size} bytes are too few for an index; preprocess the data again")
@@ -142,11 +148,11 @@ def read_index(path: Path) -> Index:
         boundaries=content[third : third + 8 * boundaries].view("<i8"),
     )
     with path.open("rb", buffering=0) as file:
-        _check(path, file, index)
+        _check(path, file, index, whole)
     return index
 
 
-def _check(path: Path, file: IO[bytes], index: Index) -> None:
+def _check(path: Path, file: IO[bytes], index: Index, whole: bool) -> None:
     """Refuse lengths, offsets and boundaries that contradict each other.
 
     All of them where there are up to a million; else 64 stretches from the first to the last entry, so that a billion
@@ -154,7 +160,7 @@ def _check(path: Path, file: IO[bytes], index: Index) -> None:
     read megabytes of a cold disk around each.
     """
     sequences, boundaries_at = len(index.lengths), HEADER.size + 12 * len(index.lengths)
-    for start, stop in _stretches(sequences):
+    for start, stop in _stretches(sequences, whole):
         lengths = _read(file, "<i4", HEADER.size, start, stop)
         offsets = _read(file, "<i8", HEADER.size + 4 * sequences, start, stop)
         expected = np.append(offsets[0] if start else 0, offsets[:-1] + lengths[:-1] * index.dtype.itemsize)
@@ -165,7 +171,7 @@ def _check(path: Path, file: IO[bytes], index: Index) -> None:
                 f"{path}: sequence {start + first} has length {lengths[first]} and begins at byte {offsets[first]}, the "
                 f"one before ends at {expected[first]}; the index is damaged, preprocess the data again"
             )
-    for start, stop in _stretches(len(index.boundaries)):
+    for start, stop in _stretches(len(index.boundaries), whole):
         boundaries = _read(file, "<i8", boundaries_at, start, stop)
         wrong = np.flatnonzero(np.diff(boundaries, prepend=boundaries[0] if start else 0) < 0)
         if len(wrong) or (start == 0 and boundaries[0] != 0):
@@ -183,9 +189,12 @@ def _read(file: IO[bytes], dtype: str, begin: int, start: int, stop: int) -> np.
     return np.frombuffer(content, dtype=dtype).astype(np.int64)
 
 
-def _stretches(count: int) -> list[tuple[int, int]]:
+def _stretches(count: int, whole: bool) -> list[tuple[int, int]]:
+    """``(start, stop)`` of entries to check; all of them overlap by one, as an entry is compared with the one before."""
     if count <= CHECKED_WHOLE:
         return [(0, count)] if count else []
+    if whole:
+        return [(max(0, start - 1), min(start + CHECKED_WHOLE, count)) for start in range(0, count, CHECKED_WHOLE)]
     length = CHECKED_WHOLE // CHECKED_PLACES
     starts = [place * (count - length) // (CHECKED_PLACES - 1) for place in range(CHECKED_PLACES)]
     return [(start, start + length) for start in starts]
