@@ -18,6 +18,8 @@ def build_optimizer(named: Iterable[tuple[str, nn.Parameter]], config: Optimizer
     decayed, kept = [], []
     for name, parameter in named:
         (kept if is_norm_or_bias(name) else decayed).append(parameter)
+    # ZeRO sums the gradient norm once a group, and DeepSpeed drops empty ones: a stage with one group would stop the others.
+    assert decayed and kept, "every pipeline stage has both groups, as it has a decoder layer"
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": kept, "weight_decay": 0.0},

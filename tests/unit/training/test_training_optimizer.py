@@ -1,0 +1,93 @@
+"""AdamW and its groups against the formulas of the paper, written out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from megalite.config.schema import OptimizerSection
+from megalite.model.build import build_model
+from megalite.model.hf_names import named_hf_parameters
+from megalite.parallel.mesh import Mesh
+from megalite.training.optimizer import build_optimizer, create_state, is_norm_or_bias
+from runs import run_config
+
+SETTINGS = OptimizerSection(lr=0.03, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)
+
+
+def adamw_by_hand(weight: Tensor, gradients: list[Tensor], decay: float) -> Tensor:
+    """Algorithm 2 of Loshchilov & Hutter 2019, in fp64."""
+    w, m, v = weight.double(), torch.zeros_like(weight).double(), torch.zeros_like(weight).double()
+    for step, gradient in enumerate(gradients, start=1):
+        m = 0.8 * m + 0.2 * gradient.double()
+        v = 0.9 * v + 0.1 * gradient.double() ** 2
+        update = (m / (1 - 0.8**step)) / ((v / (1 - 0.9**step)).sqrt() + 1e-3)
+        w = w - 0.03 * (update + decay * w)
+    return w.float()
+
+
+def parameters() -> dict[str, nn.Parameter]:
+    torch.manual_seed(0)
+    shapes = {
+        "model.layers.0.self_attn.q_proj.weight": (3, 4),
+        "model.layers.0.self_attn.q_proj.bias": (3,),
+        "model.layers.0.input_layernorm.weight": (4,),
+        "lm_head.weight": (7,),  # flat, as every parameter is under ZeRO-3
+    }
+    return {name: nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("state_first", [False, True])
+def test_three_steps_equal_the_paper_with_decay_on_matrices_only(state_first: bool) -> None:
+    named = parameters()
+    optimizer = build_optimizer(named.items(), SETTINGS)
+    if state_first:
+        create_state(optimizer)
+    gradients = {name: [torch.randn_like(p) for _ in range(3)] for name, p in named.items()}
+    decays = dict(zip(named, (0.5, 0.0, 0.0, 0.5), strict=True))
+    expected = {name: adamw_by_hand(p.detach(), gradients[name], decays[name]) for name, p in named.items()}
+    for step in range(3):
+        for name, parameter in named.items():
+            parameter.grad = gradients[name][step]
+        optimizer.step()
+    for name, parameter in named.items():
+        assert torch.allclose(parameter, expected[name], atol=1e-6), name
+
+
+def test_created_state_is_that_of_no_step() -> None:
+    named = parameters()
+    optimizer = build_optimizer(named.items(), SETTINGS)
+    create_state(optimizer)
+    assert set(optimizer.state) == set(named.values())
+    for parameter, state in optimizer.state.items():
+        assert state["step"].item() == 0
+        assert state["exp_avg"].shape == state["exp_avg_sq"].shape == parameter.shape
+        assert not state["exp_avg"].any()
+        assert not state["exp_avg_sq"].any()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_parameter_of_a_model_is_in_one_group_and_only_matrices_decay(tied: bool) -> None:
+    shape = {"tie_word_embeddings": tied, "attention_bias": True, "mlp_bias": True}
+    model = build_model(run_config(Path("unused"), model=shape).model, Mesh.single(), seed=1)
+    optimizer = build_optimizer(named_hf_parameters(model), SETTINGS)
+    decayed, kept = optimizer.param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
+    assert set(decayed["params"]) == {p for p in model.parameters() if p.ndim == 2}
+    assert set(kept["params"]) == {p for p in model.parameters() if p.ndim == 1}
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+
+
+def test_a_stage_without_one_of_the_groups_is_refused_rather_than_left_to_hang() -> None:
+    matrices = [(name, p) for name, p in parameters().items() if not is_norm_or_bias(name)]
+    vectors = [(name, p) for name, p in parameters().items() if is_norm_or_bias(name)]
+    for some in (matrices, vectors):
+        with pytest.raises(AssertionError, match="both groups"):
+            build_optimizer(some, SETTINGS)
+
+
+def test_norms_and_biases_are_known_by_name() -> None:
+    kept = ["model.norm.weight", "model.layers.3.post_attention_layernorm.weight", "model.layers.3.mlp.up_proj.bias"]
+    decayed = ["model.embed_tokens.weight", "lm_head.weight", "model.layers.3.mlp.up_proj.weight"]
+    assert [is_norm_or_bias(name) for name in kept + decayed] == [True] * 3 + [False] * 3
