@@ -56,7 +56,8 @@ def train(
 ) -> Outcome:
     """Train from ``start`` to ``training.steps``. Collective.
 
-    Raises: DivergenceError where loss or gradient norm are not finite at a logged step; the last checkpoint stands.
+    Raises: DivergenceError where the gradient norm of any step, or the loss of a logged one, is not finite; the last
+        checkpoint stands.
     """
     total, batch = config.training.steps, config.batch.global_batch_size
     consumed, outcome_validation, checkpoint, loss = start.consumed_samples, None, run, math.nan
@@ -75,7 +76,7 @@ def train(
 
         last = done == total
         saves = last or done % config.checkpoint.every_steps == 0
-        logs = saves or done % config.logging.every_steps == 0
+        logs = saves or done % config.logging.every_steps == 0 or not math.isfinite(result.grad_norm)
         validates = validation is not None and (last or done % config.validation.every_steps == 0)
         if logs:
             loss = _mean_loss(engine, result)

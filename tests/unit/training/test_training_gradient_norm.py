@@ -79,7 +79,10 @@ def test_what_every_tensor_rank_holds_counts_on_the_first_only(rank: int, own: f
     clipping = GradientClipping(given, mesh(tensor=(2, rank)), 6.5)
     clipping()
     assert float(clipping.norm) == 13.0
-    assert gradients(given) == [pytest.approx([1.5]), pytest.approx([2.0])]  # what does not count is clipped all the same
+    assert gradients(given) == [
+        pytest.approx([1.5]),
+        pytest.approx([2.0]),
+    ]  # what does not count is clipped all the same
     assert not others
     assert whole.grad is not None
 

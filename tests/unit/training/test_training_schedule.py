@@ -25,7 +25,9 @@ def test_cosine_by_hand() -> None:
 
 def test_wsd_by_hand() -> None:
     got = rates(12, warmup_steps=1, decay="wsd", decay_fraction=0.4, min_lr_ratio=0.2)
-    assert got == pytest.approx([0.5, *[1.0] * 7, 0.8, 0.6, 0.4, 0.2])  # stable to 6/10 of the way, then four steps down
+    assert got == pytest.approx(
+        [0.5, *[1.0] * 7, 0.8, 0.6, 0.4, 0.2]
+    )  # stable to 6/10 of the way, then four steps down
 
 
 def test_wsd_that_decays_all_the_way_is_linear() -> None:
