@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from rich.console import Console
@@ -91,6 +91,8 @@ class FilterChain:
             self._steps.append((item, rules))
         self.rules = [rule for _, rules in self._steps for rule in rules]
         """Name, rule and threshold of every rule that is on."""
+        self.settings = {item.prefix + item.kind: _settings(item, self.languages) for item in filters}
+        """Of every filter, what its numbers depend on beside the text; thresholds are not among it."""
         names = [name for name, _, _ in self.rules]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(f"filters: rule '{min(twice)}' stands twice; take one of the two filters out")
@@ -142,6 +144,11 @@ class FilterChain:
         return [
             name for (name, rule, limit), score in zip(self.rules, scores, strict=True) if _crosses(score, rule, limit)
         ]
+
+
+def _settings(item: Filter, languages: Sequence[str]) -> dict[str, Any]:
+    thresholds = {rule.key for rule in item.RULES}
+    return {"languages that are kept": list(languages)} | item.model_dump(mode="json", exclude=thresholds)
 
 
 def _crosses(score: float, rule: Rule, limit: float) -> bool:

@@ -8,8 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.config.explain import validate
-from megalite.config.load import read_yaml
 from megalite.corpus.decontaminate import eval_index
 from megalite.corpus.dedup import share_of
 from megalite.corpus.dump_index import known_parts
@@ -37,11 +35,6 @@ TOKENS_WRITTEN = (
 """What a recipe with ``tokenize`` has beside the shards."""
 
 MEMORY_MB = 1024
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises: ConfigError, FileNotFoundError."""
-    return validate(Recipe, read_yaml(path), str(path))
 
 
 def prepare_corpus(

@@ -1,9 +1,12 @@
 """What a corpus is made of: the YAML that ``tools/prepare_corpus.py --recipe`` takes."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from megalite.config.explain import validate
+from megalite.config.load import read_yaml
 from megalite.config.section import Section
 from megalite.corpus.contamination import Contamination
 from megalite.corpus.filter_prose import ProseFilter
@@ -145,3 +148,11 @@ class Recipe(Section):
     def text(self) -> "Recipe":
         """What decides the text of the corpus: all but tokens and machines."""
         return self.model_copy(update={"tokenize": None, "slurm": Slurm()})
+
+
+def load_recipe(path: Path, dataset: str | None = None) -> Recipe:
+    """Read a recipe; a ``dataset`` of the hub takes the place of its sources. Raises: ConfigError, FileNotFoundError."""
+    values = read_yaml(path)
+    if dataset is not None:
+        values["sources"] = [{"kind": "dataset", "name": dataset}]
+    return validate(Recipe, values, str(path))

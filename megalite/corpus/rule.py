@@ -40,6 +40,7 @@ class Rule:
 class Filter(ListedSection):
     """A filter of a recipe: its thresholds, and the rules that use them. Subclasses have ``kind`` and ``RULES``."""
 
+    kind: str
     RULES: ClassVar[tuple[Rule, ...]] = ()
     PREFIX: ClassVar[str] = ""
     """Put before the rules' names, so that a name says whose rule it is."""

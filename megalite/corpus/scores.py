@@ -1,79 +1,59 @@
-"""A dry run: every rule's number of every document is written down, and thresholds are moved afterwards at no cost."""
+"""The scores of a dry run: thresholds are moved and the documents counted again at no cost."""
 
-import math
+import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import parquet
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
-from megalite.config.explain import did_you_mean, validate
-from megalite.config.load import read_yaml
-from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import FilterChain, Verdict, tell
-from megalite.corpus.ledger import EXCERPT, Ledger
+from megalite.config.explain import did_you_mean
+from megalite.corpus.filters import FilterChain, Verdict
+from megalite.corpus.ledger import Ledger
 from megalite.corpus.ledger_page import write_page
-from megalite.corpus.readers import ReadReport
-from megalite.corpus.recipe import Recipe
-from megalite.corpus.sources import all_documents, check_sources, files_read
-from megalite.corpus.unit_books import LANGUAGE_KEY, source_of
-from megalite.corpus.words import content_digest
-from megalite.files.whole_folder import check_output, whole_folder
+from megalite.corpus.recipe import Recipe, load_recipe
+from megalite.corpus.unit_books import LANGUAGE_KEY
+from megalite.files.place import check_place
 
 ROWS_AT_ONCE = 4096
 SCORES = "scores.parquet"
 WRITTEN = (SCORES, "ledger.json", "ledger.html", "recipe.json")
-NO_THRESHOLD = math.nan
-"""Neither below nor above anything: a rule that is off still gives its number."""
+FACTS = {
+    "source": pa.string(),
+    "place": pa.string(),
+    "bytes": pa.int64(),
+    "digest": pa.binary(16),
+    LANGUAGE_KEY: pa.string(),
+    "excerpt": pa.string(),
+}
+"""Columns of ``scores.parquet`` that stand before the rules' numbers."""
 
 
-def score_corpus(recipe: Recipe, output: Path, console: Console, overwrite: bool = False) -> None:
-    """Write ``scores.parquet``, a row a document, and the ledger that the recipe's thresholds would give.
+class Notes(NamedTuple):
+    """What the metadata of ``scores.parquet`` says."""
 
-    Raises: DataError, ConfigError, FileNotFoundError before the work begins.
-    """
-    check_sources(recipe)
-    check_output(output, WRITTEN, overwrite, files_read(recipe))
-    chain = FilterChain(recipe.filters, every_rule=True)
-    tell(chain, console)
-    report = ReadReport()
-    with whole_folder(output) as partial:
-        with ExitStack() as stack:
-            writer = stack.enter_context(parquet.ParquetWriter(partial / SCORES, _schema(chain), compression="zstd"))
-            columns = (SpinnerColumn(), TextColumn("{task.completed:,} documents"), TimeElapsedColumn())
-            bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
-            task = bar.add_task("", total=None)
-            rows: list[dict[str, Any]] = []
-            for document in all_documents(recipe, report):
-                text = clean_text(document.text)
-                verdict = chain.judge(text)
-                row = {
-                    "source": source_of(document),
-                    LANGUAGE_KEY: verdict.language if len(chain.languages) > 1 else None,
-                    "place": f"{document.path}:{document.line}",
-                    "bytes": len(verdict.text.encode("utf-8", "replace")),
-                    "digest": content_digest(verdict.text),
-                    "excerpt": verdict.text[:EXCERPT],
-                }
-                rows.append(row | dict(zip((name for name, _, _ in chain.rules), verdict.scores, strict=True)))
-                if len(rows) == ROWS_AT_ONCE:
-                    writer.write_table(pa.Table.from_pylist(rows, _schema(chain)))
-                    rows.clear()
-                bar.advance(task)
-            metadata = {"malformed": str(report.malformed), "malformed_examples": "\n".join(report.examples)}
-            writer.write_table(pa.Table.from_pylist(rows, _schema(chain)))
-            writer.add_key_value_metadata(metadata)
-        (partial / "recipe.json").write_text(recipe.model_dump_json(indent=1))
-        ledger = recount(partial, recipe)
-        ledger.write(partial / "ledger.json", FilterChain(recipe.filters))
-        write_page(partial / "ledger.html", [ledger.to_json(FilterChain(recipe.filters))])
-    ledger.print(console, f"{output}: a dry run, nothing is written but the scores")
+    malformed: int
+    examples: list[str]
+    settings: dict[str, dict[str, Any]]
+    """Of every filter, what its numbers depend on."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """For parquet."""
+        return {name: json.dumps(value, sort_keys=True) for name, value in self._asdict().items()}
+
+    @classmethod
+    def of(cls, file: parquet.ParquetFile) -> "Notes":
+        """Raises: KeyError, ValueError where it is no file of scores."""
+        metadata = file.schema_arrow.metadata or file.metadata.metadata or {}
+        return cls(**{name: json.loads(metadata[name.encode()]) for name in cls._fields})
+
+    def merged(self, later: "Notes", most: int) -> "Notes":
+        """These of both; ``most`` examples."""
+        return Notes(self.malformed + later.malformed, (self.examples + later.examples)[:most], self.settings)
 
 
 def recount(folder: Path, recipe: Recipe) -> Ledger:
@@ -82,59 +62,70 @@ def recount(folder: Path, recipe: Recipe) -> Ledger:
     Documents that a text-changing filter (C4's lines) drops now and did not before, or the other way round, keep the
     later filters' numbers of before.
 
-    Raises: FileNotFoundError; ConfigError where a rule was not scored.
+    Raises: FileNotFoundError; DataError where the scores are damaged; ConfigError where a rule was not scored, or not so.
     """
     path = folder / SCORES
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no scores; make them with prepare_corpus.py --dry_run --output {folder}")
+    try:
+        with parquet.ParquetFile(path) as file:
+            return _counted(file, path, recipe)
+    except (pa.ArrowException, KeyError, TypeError, OverflowError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"{path}: damaged, or not the scores of a dry run ({reason}); make a new dry run") from None
+
+
+def _counted(file: parquet.ParquetFile, path: Path, recipe: Recipe) -> Ledger:
     chain = FilterChain(recipe.filters)
     names = [name for name, _, _ in chain.rules]
     ledger = Ledger(stage="corpus")
     seen: dict[bytes, str] = {}
-    with parquet.ParquetFile(path) as file:
-        scored = file.schema_arrow.names
-        for name in names:
-            if name not in scored:
-                raise ConfigError(
-                    f"rule '{name}' was not scored in {path}{did_you_mean(name, scored)}; make a new dry run"
-                )
-        for row in _rows(file):
-            scores = [row[name] for name in names]
-            verdict = Verdict(row["excerpt"], scores, ledger.edited, chain.reasons(scores))
-            ledger.read += 1
-            ledger.judge(verdict, chain)
-            reason, twin = verdict.reason, {}
-            if reason is None and recipe.exact_dedup:
-                if row["digest"] in seen:
-                    reason, twin = "exact_duplicate", {"twin": seen[row["digest"]]}
-                else:
-                    seen[row["digest"]] = row["place"]
-            if reason is None:
-                ledger.keep(row["source"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY])
+    notes = Notes.of(file)
+    _check(chain, path, file.schema_arrow.names, notes)
+    for row in _rows(file):
+        scores = [row[name] for name in names]
+        verdict = Verdict(row["excerpt"], scores, ledger.edited, chain.reasons(scores))
+        ledger.read += 1
+        ledger.judge(verdict, chain)
+        reason, twin = verdict.reason, {}
+        if reason is None and recipe.exact_dedup:
+            if row["digest"] in seen:
+                reason, twin = "exact_duplicate", {"twin": seen[row["digest"]]}
             else:
-                ledger.drop(
-                    reason, row["source"], row["place"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY], **twin
-                )
-        metadata = file.schema_arrow.metadata or file.metadata.metadata
-        ledger.malformed = int(metadata[b"malformed"])
-        ledger.malformed_examples = metadata[b"malformed_examples"].decode().splitlines()
+                seen[row["digest"]] = row["place"]
+        if reason is None:
+            ledger.keep(row["source"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY])
+        else:
+            ledger.drop(
+                reason, row["source"], row["place"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY], **twin
+            )  # fmt: skip
+    ledger.malformed, ledger.malformed_examples = notes.malformed, notes.examples
     return ledger
+
+
+def _check(chain: FilterChain, path: Path, scored: list[str], notes: Notes) -> None:
+    """Raises: ConfigError where the scores say nothing of the recipe."""
+    for name, _, _ in chain.rules:
+        if name not in scored:
+            raise ConfigError(f"rule '{name}' was not scored in {path}{did_you_mean(name, scored)}; make a new dry run")
+    for name, settings in chain.settings.items():
+        before = notes.settings.get(name, settings)
+        for key, value in settings.items():
+            if json.loads(json.dumps(value)) != before.get(key):
+                raise ConfigError(
+                    f"filters: {name}: {key} is {_short(value)} now and was {_short(before.get(key))} in {path}; the scores "
+                    f"depend on it: make a new dry run"
+                )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _rows(file: parquet.ParquetFile) -> Iterator[dict[str, Any]]:
     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
         yield from batch.to_pylist()
-
-
-def _schema(chain: FilterChain) -> pa.Schema:
-    facts = [
-        ("source", pa.string()),
-        ("place", pa.string()),
-        ("bytes", pa.int64()),
-        ("digest", pa.binary(16)),
-        (LANGUAGE_KEY, pa.string()),
-    ]
-    return pa.schema([*facts, ("excerpt", pa.string()), *((name, pa.float64()) for name, _, _ in chain.rules)])
 
 
 @one_line_errors
@@ -147,10 +138,12 @@ def main() -> None:
     )
     parser.add_argument("--ledger", type=Path, metavar="HTML", help="write the page here")
     arguments = parser.parse_args()
-    recipe = validate(Recipe, read_yaml(arguments.recipe), str(arguments.recipe))
-    ledger = recount(arguments.scores, recipe)
     if arguments.ledger is not None:
         if arguments.ledger.suffix != ".html":
             raise DataError(f"--ledger {arguments.ledger}: a page is written; give it the suffix .html")
+        check_place(arguments.ledger, [arguments.recipe, arguments.scores / SCORES])
+    recipe = load_recipe(arguments.recipe)
+    ledger = recount(arguments.scores, recipe)
+    if arguments.ledger is not None:
         write_page(arguments.ledger, [ledger.to_json(FilterChain(recipe.filters))])
     ledger.print(Console(soft_wrap=True), f"{arguments.scores}, counted by {arguments.recipe}")

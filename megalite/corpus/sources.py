@@ -14,13 +14,6 @@ from megalite.corpus.readers import Document, OnError, ReadReport, expand_inputs
 from megalite.corpus.recipe import Files, HubDataset, InstalledDocs, Recipe
 
 
-def check_sources(recipe: Recipe) -> None:
-    """Raises: FileNotFoundError, DataError where files are missing or of a kind that is not read."""
-    for source in recipe.sources:
-        if isinstance(source, Files):
-            expand_inputs(source.paths)
-
-
 def files_read(recipe: Recipe) -> list[Path]:
     """Every file and folder that a recipe names as something to read. Raises: FileNotFoundError, DataError."""
     read: list[Path] = []
@@ -37,12 +30,6 @@ def files_read(recipe: Recipe) -> list[Path]:
     if recipe.tokenize is not None and recipe.tokenize.tokenizer is not None:
         read.append(Path(recipe.tokenize.tokenizer))
     return read
-
-
-def all_documents(recipe: Recipe, report: ReadReport) -> Iterator[Document]:
-    """Every document of all sources, one after the other. Raises: as :func:`source_documents`."""
-    for number in range(len(recipe.sources)):
-        yield from source_documents(recipe, number, None, 0, report)
 
 
 def dataset_parts(source: HubDataset) -> tuple[int, int]:

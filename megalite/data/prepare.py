@@ -11,8 +11,8 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import DataPreparation, RunConfig
-from megalite.corpus.prepare import load_recipe, prepare_corpus
-from megalite.corpus.recipe import Tokenize, TrainTokenizer
+from megalite.corpus.prepare import prepare_corpus
+from megalite.corpus.recipe import Tokenize, TrainTokenizer, load_recipe
 from megalite.data.blend import BlendedDataset, open_blend
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset

@@ -8,15 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, number_of_workers, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.config.explain import validate
-from megalite.config.load import read_yaml
 from megalite.corpus.plant.ray_pool import RayPool
 from megalite.corpus.plant.slurm_scripts import scripts_folder_of
 from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
-from megalite.corpus.recipe import Recipe, Tokenize
-from megalite.corpus.scores import score_corpus
+from megalite.corpus.recipe import Recipe, Tokenize, load_recipe
+from megalite.corpus.score_run import score_corpus
 from megalite.data.preprocess import preprocess
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
@@ -35,27 +33,31 @@ def main() -> None:
     parser.add_argument(
         "--dataset", metavar="NAME", help="take this Hugging Face dataset instead of the recipe's sources"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="the bytes do not depend on it")
-    parser.add_argument("--memory_mb", type=int, help="for all workers together; default: 1024 each")
+    parser.add_argument(
+        "--workers", type=number_of_workers, default=os.cpu_count() or 1, help="the bytes do not depend on it"
+    )
+    parser.add_argument("--memory_mb", type=whole_number(), help="for all workers together; default: 1024 each")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work; the bytes are the same")
     parser.add_argument("--render_only", action="store_true", help="with --engine slurm: only write the scripts")
     parser.add_argument("--dry_run", action="store_true", help="only score and count; see tools/recount_corpus.py")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
-    values = read_yaml(a.recipe)
-    if a.dataset:
-        values["sources"] = [{"kind": "dataset", "name": a.dataset}]
-    recipe = validate(Recipe, values, str(a.recipe))
+    if a.render_only and a.engine != "slurm":
+        parser.error("--render_only writes the scripts of --engine slurm; give both, or neither")
+    if a.dry_run and a.engine == "slurm":
+        parser.error("--dry_run scores on this machine or on Ray; give --engine local or --engine ray")
+    recipe = load_recipe(a.recipe, a.dataset)
     console = Console(soft_wrap=True)
-    if a.dry_run:
-        score_corpus(recipe, a.output, console, a.overwrite)
-        return
-    check_tokenize(recipe)
+    if not a.dry_run:
+        check_tokenize(recipe)
     if a.engine == "slurm":
         prepare_on_slurm(recipe, a.output, console, _last_command(recipe, a.output), a.overwrite, a.render_only)
         return
     with ExitStack() as stack:
         pool = stack.enter_context(RayPool(a.workers)) if a.engine == "ray" else None
+        if a.dry_run:
+            score_corpus(recipe, a.output, console, a.overwrite, a.workers, pool)
+            return
         prepare_corpus(recipe, a.output, console, a.overwrite, a.workers, a.memory_mb, pool)
     if recipe.tokenize is not None:
         tokenize_beside(recipe.tokenize, a.output, console, a.workers)

@@ -18,7 +18,7 @@ from megalite.corpus.ledger_page import ledger_page
 from megalite.corpus.prepare import prepare_corpus
 from megalite.corpus.readers import read_documents
 from megalite.corpus.recipe import Recipe
-from megalite.corpus.scores import score_corpus
+from megalite.corpus.score_run import score_corpus
 
 NOVELS = "multilingual/novels_de_fr_es_pt.jsonl.zst"
 SENTENCES = "multilingual/tatoeba_sentences.jsonl.zst"

@@ -15,7 +15,8 @@ from megalite.corpus.ledger import Ledger, bin_of, bin_start
 from megalite.corpus.ledger_page import ledger_page
 from megalite.corpus.prepare import prepare_corpus
 from megalite.corpus.recipe import Recipe
-from megalite.corpus.scores import recount, score_corpus
+from megalite.corpus.score_run import score_corpus
+from megalite.corpus.scores import recount
 
 QUIET = Console(quiet=True)
 VOID = {"meta", "br"}

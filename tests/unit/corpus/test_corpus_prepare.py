@@ -14,9 +14,9 @@ from megalite.corpus.filter_prose import ProseFilter
 from megalite.corpus.filters import reason_to_drop
 from megalite.corpus.installed_docs import installed_documents, module_docstrings
 from megalite.corpus.plant.plan import make_plan
-from megalite.corpus.prepare import load_recipe, prepare_corpus
+from megalite.corpus.prepare import prepare_corpus
 from megalite.corpus.readers import read_documents
-from megalite.corpus.recipe import Recipe
+from megalite.corpus.recipe import Recipe, load_recipe
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)

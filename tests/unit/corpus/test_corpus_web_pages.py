@@ -7,7 +7,7 @@ import zstandard
 from megalite.corpus import readers
 from megalite.corpus.readers import ReadReport, expand_inputs, read_documents
 from megalite.corpus.recipe import Recipe
-from megalite.corpus.sources import all_documents
+from megalite.corpus.sources import source_documents
 from megalite.corpus.web_pages import decode, host_of
 
 BODY = "The river was high that spring, and the people of the village had to leave their houses for a week. " * 4
@@ -143,6 +143,6 @@ def test_encodings_are_repaired_on_request(tmp_path: Path) -> None:
     texts = {}
     for repair in (False, True):
         recipe = Recipe.model_validate({"sources": sources, "repair_encodings": repair})
-        texts[repair] = [d.text for d in all_documents(recipe, ReadReport())]
+        texts[repair] = [d.text for d in source_documents(recipe, 0, None, 0, ReadReport())]
     assert texts[False] == ["schÃ¶n â€œquotedâ€\x9d", "plain “quotes” &lt;"]
     assert texts[True] == ["schön “quoted”", "plain “quotes” <"]

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 
 from megalite.config.errors import DataError
 from megalite.config.load import load_run_config
-from megalite.corpus.prepare import load_recipe, prepare_corpus
+from megalite.corpus.prepare import prepare_corpus
+from megalite.corpus.recipe import load_recipe
 from megalite.data import inspect_data
 from megalite.data.blend import open_blend
 from megalite.data.gpt_dataset import GPTDataset
