@@ -14,8 +14,8 @@ from rich.table import Table
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
-from megalite.evaluation.hf_folder import load_model, start_of_text
 from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.huggingface.load import load_model, start_of_text
 
 
 @dataclass(frozen=True)

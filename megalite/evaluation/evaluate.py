@@ -16,7 +16,6 @@ from megalite.config.launch import read_launch
 from megalite.evaluation.comparison import Comparison
 from megalite.evaluation.evaluation_folder import EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
-from megalite.evaluation.hf_folder import check_model_folder
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.evaluation.lm_eval_tasks import (
     LmEvalOptions,
@@ -33,6 +32,7 @@ from megalite.evaluation.results_page import results_page
 from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
 from megalite.files.work_folder import whole_file
+from megalite.huggingface.model_folder import check_model_folder
 
 WIDE = 160
 """Columns of a table in a log, where nobody can widen the window."""

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from megalite.evaluation.hf_folder import loading
 from megalite.evaluation.json_output import content_hash, sha256_of_file
+from megalite.huggingface.load import loading
 
 KINDS = {".safetensors", ".bin", ".json", ".model", ".jinja", ".txt", ".py"}
 """Files that make a model what it is; a model card does not."""

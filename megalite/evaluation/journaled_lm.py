@@ -24,9 +24,10 @@ FIRST_CHUNK = 8
 class JournaledLM(HFLM):
     """An ``HFLM`` that answers each distinct question once."""
 
-    def __init__(self, model: str, ranks: Ranks, **options: Any) -> None:
-        """``options`` are HFLM's."""
-        super().__init__(pretrained=model, **options)
+    def __init__(self, name: str, model: Any, tokenizer: Any, ranks: Ranks, batch_size: int | str) -> None:
+        """A model and its tokenizer as ``huggingface.load`` gives them; ``name`` is for messages."""
+        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+        self.name = name
         self._rank, self._world_size = 0, 1  # what lm-eval's evaluator is to see; the share is taken below
         self.ranks = ranks
         self.journal = Journal()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.evaluation.hf_folder import check_model_folder, loading
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash
 from megalite.evaluation.local_tasks import (
@@ -25,7 +24,9 @@ from megalite.evaluation.local_tasks import (
 from megalite.evaluation.network import go_offline, hub_answers
 from megalite.evaluation.ranks import Ranks
 from megalite.evaluation.task_file import read_task
-from megalite.export.quiet_libraries import quiet_libraries
+from megalite.huggingface.load import load_model
+from megalite.huggingface.model_folder import check_model_folder
+from megalite.huggingface.quiet_libraries import quiet_libraries
 
 BOOTSTRAP = 1000
 """Resamplings for the error of a metric that is no mean, such as perplexity."""
@@ -153,14 +154,11 @@ def task_facts(task: AskedTask, manager: Any) -> dict[str, Any]:
 
 def load_lm(model: str, batch_size: int | str, ranks: Ranks) -> Any:
     """The model as lm-eval uses it, on this rank's device. Raises: DataError."""
-    import torch
-
+    loaded, tokenizer = load_model(model)
     from megalite.evaluation.journaled_lm import JournaledLM
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = "auto" if device == "cuda" else "float32"
-    with loading(model), quiet():
-        return JournaledLM(model, ranks, device=device, dtype=dtype, batch_size=batch_size)
+    with quiet():
+        return JournaledLM(model, loaded, tokenizer, ranks, batch_size)
 
 
 def measure(
@@ -171,7 +169,7 @@ def measure(
     tasks = load_tasks(task, manager)
     _check_room(loaded, tasks["tasks"])
     if options.apply_chat_template and not loaded.tokenizer.chat_template:
-        raise DataError(f"{loaded.pretrained}: its tokenizer has no chat template; leave --apply_chat_template out")
+        raise DataError(f"{loaded.name}: its tokenizer has no chat template; leave --apply_chat_template out")
     found = run_tasks(loaded, tasks, options)
     samples = found["samples"]
     cut, asked = loaded.cut_questions(), len(journal.answers)

@@ -11,11 +11,11 @@ from typing import Any
 from megalite.config.errors import DataError
 from megalite.corpus.readers import Document, expand_inputs, read_documents
 from megalite.evaluation.bits_per_byte import document_nats, total, window_and_stride
-from megalite.evaluation.hf_folder import start_of_text
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash, sha256_of_file
 from megalite.evaluation.paired import BITS, influence, standard_error
 from megalite.evaluation.ranks import Ranks
+from megalite.huggingface.load import start_of_text
 
 SECONDS_BETWEEN_WRITES = 5.0
 METRIC = "bits_per_byte"

@@ -13,6 +13,7 @@ from rich.progress import track
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.files.work_folder import whole_file
+from megalite.huggingface.load import load_config
 
 KINDS = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
 """What the matrices are, and llama.cpp's name for such a file. q8_0 has 32 bytes and an f16 scale for 32 weights."""
@@ -33,9 +34,7 @@ def check_gguf(folder: Path, kind: str) -> Any:
     """The folder's config, or a refusal of what cannot be written. Raises: ConfigError, DataError."""
     if kind not in KINDS:
         raise ConfigError(f"GGUF type {kind}: unknown; choose one of {', '.join(KINDS)}")
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder)
+    config = load_config(str(folder))
     if config.model_type != "llama":
         raise DataError(f"{folder}: is a '{config.model_type}' model; GGUF is written for 'llama' only")
     if (rope := config.rope_parameters["rope_type"]) != "default":

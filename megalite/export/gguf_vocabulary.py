@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.huggingface.load import load_tokenizer
 from megalite.tokenizer.design import SPLITS
 
 PRE_TOKENIZERS = {SPLITS["free"]: "gpt-2", SPLITS["triple"]: "llama-bpe", SPLITS["single"]: "qwen2"}
@@ -19,9 +20,7 @@ def add_vocabulary(writer: Any, folder: Path, vocab_size: int) -> None:
 
     Raises: DataError where GGUF has no form for it.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(str(folder))
     if not tokenizer.is_fast:
         raise DataError(f"{folder}: its tokenizer has no tokenizer.json form, which GGUF is written from")
     rules = json.loads(tokenizer.backend_tokenizer.to_str())

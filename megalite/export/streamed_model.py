@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from megalite.huggingface.load import load_config
+
 EMBEDDING = "model.embed_tokens.weight"
 TIED_HEAD = "lm_head.weight"
 
@@ -17,11 +19,11 @@ class StreamedModel:
     def __init__(self, folder: Path) -> None:
         """Build the model that ``folder/config.json`` describes; its weights take no memory."""
         from accelerate import init_empty_weights
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
-        config = AutoConfig.from_pretrained(folder)
+        config = load_config(str(folder))
         with init_empty_weights(include_buffers=False):
-            self._model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+            self._model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False).eval()
         self._tied = config.tie_word_embeddings
         self._read: Callable[[str], Tensor]
         self.modules_with_weights = 0

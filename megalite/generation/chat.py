@@ -10,9 +10,10 @@ from pathlib import Path
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.evaluation.hf_folder import check_model_folder, load_model, load_tokenizer
 from megalite.generation.continuation import conversation_tokens, stream_reply
 from megalite.generation.settings import add_generation_options, settings_from
+from megalite.huggingface.load import load_model, load_tokenizer
+from megalite.huggingface.model_folder import check_model_folder
 
 
 @one_line_errors

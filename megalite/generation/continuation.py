@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.evaluation.hf_folder import start_of_text
 from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.settings import GenerationSettings
 from megalite.generation.text_pieces import TextPieces
+from megalite.huggingface.load import start_of_text
 
 Message = dict[str, str]
 """``{"role": "user", "content": "..."}``."""

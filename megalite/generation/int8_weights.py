@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.evaluation.hf_folder import loading
-from megalite.export.quiet_libraries import quiet_libraries
 from megalite.files.whole_folder import whole_folder
+from megalite.huggingface.load import load_config, load_weights
 
 FORMATS = {
     "int8": "int8 weights, one scale a row; the products in the model's own precision",
@@ -21,11 +20,7 @@ def check_int8(folder: Path) -> None:
     """Refuse before any work. Raises: ConfigError without torchao, DataError for a folder that is quantised already."""
     if find_spec("torchao") is None:
         raise ConfigError("int8 needs the package torchao; pip install 'megalite[quantize]'")
-    from transformers import AutoConfig
-
-    with loading(str(folder)):
-        config = AutoConfig.from_pretrained(folder)
-    if getattr(config, "quantization_config", None) is not None:
+    if getattr(load_config(str(folder)), "quantization_config", None) is not None:
         raise DataError(f"{folder}: is quantised already; start from the folder that it was made of")
 
 
@@ -37,13 +32,10 @@ def write_int8(folder: Path, output: Path, kind: str, card: str) -> None:
     Raises: DataError where the folder cannot be loaded.
     """
     check_int8(folder)
-    quiet_libraries()
     import transformers
 
-    with loading(str(folder)):
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", device_map="cpu", quantization_config=transformers.TorchAoConfig(_config_of(kind))
-        )
+    quantization = transformers.TorchAoConfig(_config_of(kind))
+    model = load_weights(str(folder), dtype="auto", device_map="cpu", quantization_config=quantization)
     with whole_folder(output) as partial:
         model.save_pretrained(partial)
         for pattern in TOKENIZER_FILES:

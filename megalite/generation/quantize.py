@@ -14,10 +14,11 @@ from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte
-from megalite.evaluation.hf_folder import check_model_folder, load_model
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.export import gguf_file
 from megalite.generation import int8_weights
+from megalite.huggingface.load import load_model
+from megalite.huggingface.model_folder import check_model_folder
 
 GGUF_PREFIX = "gguf-"
 FORMATS = (*int8_weights.FORMATS, *(GGUF_PREFIX + kind.replace("_", "-") for kind in gguf_file.KINDS))

@@ -6,10 +6,10 @@ from statistics import median
 from typing import Any
 
 from megalite.config.errors import ConfigError
-from megalite.evaluation.hf_folder import load_model
 from megalite.generation.continuation import stream_continuation
 from megalite.generation.piece_stream import Tally
 from megalite.generation.settings import GenerationSettings
+from megalite.huggingface.load import load_model
 
 DRAFT_TOKENS = 3
 """At once: what a small model gets accepted before it errs. transformers' own 20, cut short by a confidence that it fits

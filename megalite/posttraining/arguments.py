@@ -47,15 +47,15 @@ def training_arguments(settings: Settings[Any], ds_config: dict[str, Any] | None
         "disable_tqdm": True,
         "report_to": ["tensorboard"] if config.logging.tensorboard else [],
         "deepspeed": ds_config,
-        "model_init_kwargs": {"attn_implementation": config.model.attention, "dtype": weight_dtype(config, ds_config)},
+        "trust_remote_code": False,
     }
 
 
-def weight_dtype(config: TuningRun, ds_config: dict[str, Any] | None) -> str:
-    """How the weights are loaded.
+def weight_options(config: TuningRun, ds_config: dict[str, Any] | None) -> dict[str, Any]:
+    """How the weights are loaded; TRL loads the reference like the policy.
 
     bf16 where DeepSpeed keeps fp32 masters beside them or where they are frozen under adapters; else fp32, the products in
     bf16 by autocast.
     """
     halved = config.training.precision == "bf16" and (ds_config is not None or config.lora is not None)
-    return "bfloat16" if halved else "float32"
+    return {"dtype": "bfloat16" if halved else "float32", "attn_implementation": config.model.attention}

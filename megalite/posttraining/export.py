@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.files.whole_folder import flush_all
+from megalite.huggingface.load import load_config, load_weights
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 
@@ -47,12 +48,12 @@ def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder)
     """Add the products of the low-rank matrices to the weights of ``model``, in fp32, and write them in its own dtype."""
     import peft
     import torch
-    import transformers
     from transformers.integrations import deepspeed
 
     deepspeed.unset_hf_deepspeed_config()  # or the weights would be partitioned over ranks that are not called here
-    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    dtype = getattr(transformers.AutoConfig.from_pretrained(model), "dtype", None) or torch.float32
+    config = load_config(model)
+    dtype = getattr(config, "dtype", None) or torch.float32
+    base = load_weights(model, config, dtype=torch.float32)
     merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().to(dtype)
     merged.generation_config.eos_token_id = stop_ids(merged.generation_config, encoder)
     shutil.rmtree(target, ignore_errors=True)

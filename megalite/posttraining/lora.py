@@ -35,7 +35,7 @@ def check_architecture(config: TuningRun, model_config: Any) -> None:
     try:
         with torch.device("meta"):
             model = transformers.AutoModelForCausalLM.from_config(
-                model_config, attn_implementation=config.model.attention
+                model_config, attn_implementation=config.model.attention, trust_remote_code=False
             )
     except (ImportError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.huggingface.load import load_weights
+from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.lora import check_architecture, peft_config
 from megalite.posttraining.mask_doctor import examine, show, spread
 from megalite.posttraining.model_folder import (
     chat_encoder,
-    check_model_folder,
     load_config_and_tokenizer,
     read_template,
     sequence_limit,
@@ -159,29 +160,34 @@ def _trainer(
     import trl
 
     from megalite.posttraining import trainers
-    from megalite.posttraining.arguments import training_arguments
+    from megalite.posttraining.arguments import training_arguments, weight_options
 
     datasets.disable_progress_bars()
     config, preference = settings.config, settings.config.preference
     common = training_arguments(settings, ds_config, valid is not None) | {"beta": preference.beta}
     given: dict[str, Any] = {
-        "model": config.model.path,
         "train_dataset": datasets.Dataset.from_list(rows),
         "eval_dataset": None if valid is None else datasets.Dataset.from_list(valid),
         "processing_class": encoder.tokenizer,
         "peft_config": peft_config(config),
     }
+
+    def policy() -> Any:
+        """Loaded after the trainer's arguments are made: under ZeRO-3 they say that it is to be partitioned."""
+        return load_weights(config.model.path, **weight_options(config, ds_config))
+
     if preference.method != "grpo":
         common["eval_on_start"] = False  # the model is its own reference there, every reward is 0
     if preference.method == "dpo":
         dpo = trl.DPOConfig(**common, max_length=None, loss_type=[preference.loss])
-        return trainers.ScheduledDPOTrainer(args=dpo, **given)
+        return trainers.ScheduledDPOTrainer(policy(), args=dpo, **given)
     if preference.method == "kto":
         weights = {
             "desirable_weight": preference.desirable_weight,
             "undesirable_weight": preference.undesirable_weight,
         }
-        return trainers.ScheduledKTOTrainer(args=trl.KTOConfig(**common, max_length=None, **weights), **given)
+        kto = trl.KTOConfig(**common, max_length=None, **weights)
+        return trainers.ScheduledKTOTrainer(policy(), args=kto, **given)
     # TRL ends an answer at the tokenizer's eos; a chat template may end it with a token of its own.
     given["processing_class"] = copy.deepcopy(encoder.tokenizer)
     given["processing_class"].eos_token = encoder.stop_token
@@ -192,4 +198,4 @@ def _trainer(
         max_completion_length=preference.max_new_tokens,
         temperature=preference.temperature,
     )
-    return trainers.ScheduledGRPOTrainer(args=grpo, reward_funcs=reward_function(preference.reward), **given)
+    return trainers.ScheduledGRPOTrainer(policy(), args=grpo, reward_funcs=reward_function(preference.reward), **given)

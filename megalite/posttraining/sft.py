@@ -5,13 +5,14 @@ from typing import Any
 from rich.console import Console
 
 from megalite.config.errors import DataError, one_line_errors
+from megalite.huggingface.load import load_weights
+from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining.chat_rows import conversations
 from megalite.posttraining.lora import check_architecture, peft_config
 from megalite.posttraining.mask_doctor import examine, show, spread
 from megalite.posttraining.mask_page import write_page
 from megalite.posttraining.model_folder import (
     chat_encoder,
-    check_model_folder,
     load_config_and_tokenizer,
     read_template,
     sequence_limit,
@@ -100,7 +101,7 @@ def _trainer(
     import datasets
     from trl import SFTConfig
 
-    from megalite.posttraining.arguments import training_arguments
+    from megalite.posttraining.arguments import training_arguments, weight_options
     from megalite.posttraining.trainers import ScheduledSFTTrainer
 
     datasets.disable_progress_bars()
@@ -112,7 +113,7 @@ def _trainer(
     )
     padded = None if valid is None else pad_to_ranks(valid, settings.world_size * config.batch.micro_batch_size)
     return ScheduledSFTTrainer(
-        model=config.model.path,
+        model=load_weights(config.model.path, **weight_options(config, ds_config)),
         args=arguments,
         train_dataset=rows,
         eval_dataset=None if padded is None else token_dataset(padded),

@@ -16,6 +16,7 @@ FLOORS = {
     "data": 4,
     "training": 5,
     "planning": 5,
+    "huggingface": 5,
     "export": 6,
     "parity": 6,
     "evaluation": 7,
@@ -26,7 +27,7 @@ FLOORS = {
 }
 ROOMS_ALLOWED = {
     "deepspeed": {"model", "training"},
-    "transformers": {"tokenizer", "export", "evaluation", "generation", "posttraining"},
+    "transformers": {"tokenizer", "huggingface", "export", "evaluation", "generation", "posttraining"},
 }
 ROOMS_FORBIDDEN = {"torch": {"config", "files", "corpus"}}
 MODULES = sorted(PACKAGE.rglob("*.py"))

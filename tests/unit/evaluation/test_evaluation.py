@@ -13,12 +13,13 @@ from megalite.corpus.installed_docs import installed_documents
 from megalite.evaluation import cloze
 from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
 from megalite.evaluation.cloze import make_items, task_files
-from megalite.evaluation.hf_folder import check_model_folder, load_model, start_of_text
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.evaluation.lm_eval_tasks import evaluate
 from megalite.evaluation.local_tasks import check_task_names
 from megalite.evaluation.task_file import read_task
 from megalite.generation import generate
+from megalite.huggingface.load import load_model, start_of_text
+from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.train import train_tokenizer
 
 
@@ -239,7 +240,7 @@ def test_an_unknown_task_name_is_refused_with_the_nearest(tmp_path: Path) -> Non
 
 def test_a_folder_that_transformers_cannot_load_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(DataError, match="cannot be loaded: "):
+    with pytest.raises(DataError, match="name the model's type"):
         load_model(str(tmp_path))
 
 

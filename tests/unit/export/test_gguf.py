@@ -8,7 +8,15 @@ import pytest
 import torch
 from stories import write_stories
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaTokenizer,
+)
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.export.gguf_file import check_gguf, write_gguf
@@ -198,7 +206,6 @@ def test_what_gguf_has_no_form_for_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "linear", rope_parameters=scaled)
     with pytest.raises(DataError, match="rope_type 'linear' cannot be written"):
         check_gguf(tmp_path / "linear", "f32")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "config.json").write_text('{"model_type": "gpt2"}')
+    GPT2LMHeadModel(GPT2Config(64, 16, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "other")
     with pytest.raises(DataError, match="is a 'gpt2' model"):
         check_gguf(tmp_path / "other", "f32")

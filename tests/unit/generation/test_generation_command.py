@@ -9,10 +9,10 @@ import pytest
 from chats import write_model
 from stories import write_stories
 
-from megalite.evaluation.hf_folder import load_model
 from megalite.generation import batch_generation, generate
 from megalite.generation.continuation import stream_reply
 from megalite.generation.settings import GenerationSettings
+from megalite.huggingface.load import load_model
 
 PROMPTS = [
     "Once upon a time",
@@ -98,7 +98,7 @@ def test_a_killed_batch_goes_on_where_it_was(
         return answer(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch_generation, "_answers", twice)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         command(*words, "--output", tmp_path / "out")
     work = tmp_path / "out.work" / batch_generation.ANSWERS
     assert not (tmp_path / "out").exists() and len(rows(work)) == 4

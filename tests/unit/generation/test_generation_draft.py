@@ -13,12 +13,12 @@ from stories import write_stories
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.config.errors import ConfigError
-from megalite.evaluation.hf_folder import load_model
 from megalite.generation.continuation import prompt_tokens, stream_continuation
 from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.settings import GenerationSettings
 from megalite.generation.speculation import check_same_vocabulary, compare, load_draft, summary
 from megalite.generation.text_pieces import TextPieces
+from megalite.huggingface.load import load_model
 
 PROMPTS = ("The dog said", "")
 Loaded = tuple[Any, Any]

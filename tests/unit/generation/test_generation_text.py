@@ -12,12 +12,12 @@ from stories import write_stories
 from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.evaluation.hf_folder import load_model
 from megalite.generation.continuation import prompt_tokens, stream_continuation, stream_reply
 from megalite.generation.kv_cache import check_cache
 from megalite.generation.piece_stream import Tally
 from megalite.generation.settings import GenerationSettings
 from megalite.generation.text_pieces import TextPieces, cut_at_stop
+from megalite.huggingface.load import load_model
 
 Loaded = tuple[Any, Any]
 

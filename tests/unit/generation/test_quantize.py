@@ -11,8 +11,8 @@ from chats import write_model
 from stories import write_stories
 
 from megalite.evaluation.bits_per_byte import bits_per_byte
-from megalite.evaluation.hf_folder import load_model
 from megalite.generation import quantize
+from megalite.huggingface.load import load_model
 
 STORY = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park with her dog."
 
@@ -89,7 +89,7 @@ def test_an_interrupted_run_leaves_nothing(stories: Path, tmp_path: Path, monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", broken)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         run(monkeypatch, stories, tmp_path / "out", "--format", "int8")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,111 @@
+"""Whether a path is a model folder, and whether its small files can be read. Takes milliseconds; no torch here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from megalite.config.errors import ConfigError, DataError
+from megalite.config.text_files import kind_of, read_json_object
+
+GGUF = ".gguf"
+CONFIG = "config.json"
+DESCRIPTIONS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""JSON objects that a folder may hold beside its config; transformers passes over some of them where they are damaged."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack", "*.h5")
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
+"""Implementations that are in transformers or in packages; any other name is a kernel that it would get from the hub."""
+ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def is_gguf(model: str) -> bool:
+    """Whether a path is a ``.gguf`` file."""
+    return Path(model).suffix == GGUF and Path(model).is_file()
+
+
+def check_model_folder(model: str) -> None:
+    """Refuse a path that is no model folder, or one with damaged descriptions, pickles or code of its own.
+
+    A name of the hub (``owner/name``) passes. Raises: DataError, FileNotFoundError, OSError.
+    """
+    path = Path(model)
+    if not model.strip():
+        raise FileNotFoundError(f"'{model}': no such model folder; give a path, or a name of the hub")
+    if is_gguf(model):
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise DataError(f"{model}: is no GGUF file (it does not begin with 'GGUF'); get it again")
+        return
+    if not path.exists():
+        if path.is_absolute() or len(path.parts) > 2 or path.parts[:1] in (("..",), ("~",)):
+            raise FileNotFoundError(f"{model}: no such model folder; check the path")
+        return
+    if not path.is_dir():
+        raise DataError(f"{model}: is a file; give a model folder or a {GGUF} file")
+    if not (path / CONFIG).is_file():
+        raise DataError(f"{model}: is no model folder (no {CONFIG} in it){_hint(path)}")
+    read_config(path)
+    if not any(path.glob("*.safetensors")) and not (path / "model.safetensors.index.json").is_file():
+        pickle = next((file.name for pattern in PICKLES for file in sorted(path.glob(pattern))), None)
+        if pickle is not None:
+            raise DataError(
+                f"{model}: has its weights in {pickle}, which can run code when it is opened; only .safetensors are "
+                f"read: convert it, or get the folder with .safetensors"
+            )
+        raise DataError(f"{model}: is no model folder (no .safetensors weights in it)")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json``, after all descriptions of the folder were looked at. Raises: DataError, OSError."""
+    try:
+        config = read_json_object(folder / CONFIG)
+        others = {name: read_json_object(folder / name) for name in DESCRIPTIONS if (folder / name).is_file()}
+    except ConfigError as error:
+        raise DataError(str(error)) from None
+    for name, values in ((CONFIG, config), *others.items()):
+        if "auto_map" in values:
+            raise DataError(
+                f"{folder / name}: asks for Python code of its own ('auto_map'), which is never run; remove the key to "
+                f"load the folder by transformers' own classes, where they have its model_type"
+            )
+    if (folder / "adapter_config.json").is_file():
+        raise DataError(f"{folder}: holds an adapter (adapter_config.json); merge it into its model first")
+    _check_config(folder / CONFIG, config)
+    _check_generation(folder / "generation_config.json", others.get("generation_config.json", {}))
+    return config
+
+
+def _check_config(path: Path, config: dict[str, Any]) -> None:
+    if not isinstance(config.get("model_type"), str):
+        raise DataError(f"{path}: 'model_type' is {kind_of(config.get('model_type'))}; name the model's type")
+    for key, value in _walk(config):
+        if key in ATTENTION_KEYS and value is not None and value not in ATTENTION:
+            raise DataError(f"{path}: {key}={value!r} is not in transformers; take one of {', '.join(ATTENTION)}")
+        if key in ("dtype", "torch_dtype") and value is not None and str(value).removeprefix("torch.") not in DTYPES:
+            raise DataError(f"{path}: {key}={value!r} is no precision of weights; take one of {', '.join(DTYPES)}")
+
+
+def _check_generation(path: Path, values: dict[str, Any]) -> None:
+    for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        given = values.get(role)
+        ids = given if isinstance(given, list) else [] if given is None else [given]
+        if not all(isinstance(number, int) and not isinstance(number, bool) and number >= -1 for number in ids):
+            raise DataError(f"{path}: {role}={given!r} is no token id; give a whole number, a list of them, or null")
+
+
+def _walk(values: Any) -> Iterator[tuple[str, Any]]:
+    """Every ``(key, value)`` of the objects in a JSON value; lists of values come as their elements."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield key, value
+            yield from _walk(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _walk(value)
+
+
+def _hint(path: Path) -> str:
+    inner = [path / "hf", *sorted(path.glob("step-*/hf"), reverse=True)]
+    if (path / "adapter_config.json").is_file():
+        return "; it holds an adapter: merge it into its model first"
+    return next((f"; did you mean {folder}?" for folder in inner if (folder / CONFIG).is_file()), "")
