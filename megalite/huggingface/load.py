@@ -17,9 +17,12 @@ from megalite.huggingface.config_bounds import check_bounds
 from megalite.huggingface.model_folder import CONFIG, check_model_folder, is_gguf, read_config
 from megalite.huggingface.quiet_libraries import quiet_libraries
 from megalite.huggingface.tensor_headers import TensorHeader, tensor_headers
+from megalite.templates.render import guard_chat_templates
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What is got from the hub: no pickles, and no code."""
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt")
 
 
 def load_model(model: str) -> tuple[Any, Any]:
@@ -77,7 +80,12 @@ def load_tokenizer(model: str, config: Any | None = None) -> Any:
     quiet_libraries()
     import transformers
 
+    guard_chat_templates()
     folder, file = _place(model)
+    if not file and not any((folder / name).is_file() for name in TOKENIZERS):
+        raise DataError(
+            f"{model}: holds no tokenizer (none of {', '.join(TOKENIZERS)}); copy its tokenizer's files there"
+        )
     with loading(model, "its tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **file)
         largest = max(tokenizer.get_vocab().values(), default=-1)

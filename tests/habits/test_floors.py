@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "megalite"
 FLOORS = {
     "config": 0,
     "files": 1,
+    "templates": 1,
     "corpus": 2,
     "parallel": 2,
     "tokenizer": 3,
@@ -27,7 +28,7 @@ FLOORS = {
 }
 ROOMS_ALLOWED = {
     "deepspeed": {"model", "training"},
-    "transformers": {"tokenizer", "huggingface", "export", "evaluation", "generation", "posttraining"},
+    "transformers": {"tokenizer", "templates", "huggingface", "export", "evaluation", "generation", "posttraining"},
 }
 ROOMS_FORBIDDEN = {"torch": {"config", "files", "corpus"}}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -112,7 +112,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "tokenizer null": (write("tokenizer.json", b"null"), "its tokenizer cannot be loaded"),
     "tokenizer empty": (write("tokenizer.json", b""), "its tokenizer cannot be loaded"),
     "tokenizer cut": (cut("tokenizer.json", 0.5), "its tokenizer cannot be loaded"),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "its tokenizer cannot be loaded"),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
     "weights empty": (write(WEIGHTS, b""), "is damaged"),
     "weights cut": (cut(WEIGHTS, 0.7), "is damaged"),
     "weights are text": (write(WEIGHTS, b"version https://git-lfs.github.com/spec/v1\noid sha256:abc"), "is damaged"),

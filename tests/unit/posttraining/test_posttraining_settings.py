@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from chats import conversation, run_values, write_rows
+from safetensors.torch import save_file
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining import preferences, sft
-from megalite.posttraining.arguments import training_arguments, weight_dtype
+from megalite.posttraining.arguments import training_arguments, weight_options
 from megalite.posttraining.lora import check_architecture
-from megalite.posttraining.model_folder import check_model_folder, load_config_and_tokenizer
+from megalite.posttraining.model_folder import load_config_and_tokenizer
 from megalite.posttraining.preferences import check_method, full_batches
 from megalite.posttraining.run_state import mark_whole, resume_point
 from megalite.posttraining.schema import PreferenceRun, SftRun
@@ -131,7 +133,7 @@ def test_weights_that_are_updated_have_fp32_masters(
 ) -> None:
     values = run_values(tmp_path, tmp_path, tmp_path, training={"precision": precision})
     config = SftRun.model_validate(values | {"lora": lora})
-    assert weight_dtype(config, {} if deepspeed else None) == dtype
+    assert weight_options(config, {} if deepspeed else None)["dtype"] == dtype
 
 
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path) -> None:
@@ -144,15 +146,16 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path)
         check_model_folder(str(tmp_path / "step-000010"))
     with pytest.raises(FileNotFoundError, match="no such model folder"):
         check_model_folder(str(tmp_path / "none"))
-    (tmp_path / "empty/config.json").write_text("{}")
+    (tmp_path / "empty/config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(DataError, match=r"no \.safetensors weights in it"):
         check_model_folder(str(tmp_path / "empty"))
     (tmp_path / "empty/model.safetensors").write_bytes(b"")
-    with pytest.raises(DataError, match="empty: is no model folder: ") as raised:
+    with pytest.raises(DataError, match="is damaged") as raised:
         load_config_and_tokenizer(str(tmp_path / "empty"))
     assert "\n" not in str(raised.value)
     (tmp_path / "empty/config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(DataError, match="a vit model, which does not continue text"):
+    save_file({}, tmp_path / "empty/model.safetensors")
+    with pytest.raises(DataError, match="a 'vit' model, which does not continue text"):
         load_config_and_tokenizer(str(tmp_path / "empty"))
 
 
@@ -181,7 +184,7 @@ def test_layers_and_attention_that_are_not_there_are_refused(
 def test_a_model_without_a_tokenizer_is_one_line(tmp_path: Path, chat_model: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).symlink_to(chat_model / name)
-    with pytest.raises(DataError, match="no tokenizer that can be loaded") as raised:
+    with pytest.raises(DataError, match="holds no tokenizer") as raised:
         load_config_and_tokenizer(str(tmp_path))
     assert "\n" not in str(raised.value)
 

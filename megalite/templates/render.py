@@ -1,0 +1,117 @@
+"""Rendering templates that came in a file, in the worker process; it is started when the first one is met."""
+
+import atexit
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import jinja2
+
+from megalite.templates.worker import HEADER, MEMORY_BYTES
+
+SECONDS = 5.0
+"""Of processor time for one text; a real template takes less than a thousandth of it."""
+
+
+class TemplateLimitError(jinja2.TemplateError):
+    """A template takes more time, memory or text than anything useful does."""
+
+
+def render_text(template: str, values: dict[str, Any]) -> str:
+    """The text of a template. Raises: jinja2.TemplateError; TemplateLimitError."""
+    return str(_worker().ask("text", {"template": template, "values": values}))
+
+
+def render_jinja_template(conversations: list[Any], **arguments: Any) -> tuple[list[str], Any]:
+    """Transformers' function of this name. Raises: jinja2.TemplateError; TemplateLimitError."""
+    rendered, spans = _worker().ask("chat", {"conversations": conversations, **arguments})
+    return rendered, spans
+
+
+def template_literals(chat_template: str) -> str:
+    """The fixed texts in a chat template, as transformers reads them out of it. Raises: jinja2.TemplateError."""
+    return str(_worker().ask("literals", {"chat_template": chat_template}))
+
+
+def guard_chat_templates() -> None:
+    """Let transformers render every chat template here, whoever asks: TRL and lm-eval too."""
+    from transformers import tokenization_utils_base
+
+    tokenization_utils_base.render_jinja_template = render_jinja_template
+    tokenization_utils_base._get_template_literal_text = template_literals
+
+
+class _Worker:
+    """One worker process; a new one after it was ended by a limit."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    def ask(self, job: str, arguments: dict[str, Any]) -> Any:
+        """The worker's answer. Raises: jinja2.TemplateError; TemplateLimitError."""
+        request = pickle.dumps((job, arguments))
+        with self._lock:
+            process = self._started()
+            try:
+                answer = self._exchange(process, request)
+            except BaseException:  # Ctrl-C: an answer that nobody reads would be taken for the next one
+                self.close()
+                raise
+        if "limit" in answer:
+            raise TemplateLimitError(f"the template {answer['limit']}")
+        if "error" in answer:
+            raise jinja2.TemplateError(answer["error"])
+        return answer["value"]
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None and self.pid == os.getpid():
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            light = {"USE_TORCH": "0", "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "megalite.templates.worker", str(SECONDS)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | light,
+            )
+        return self._process
+
+    def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> dict[str, Any]:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(HEADER.pack(len(request)) + request)
+            process.stdin.flush()
+            header = process.stdout.read(HEADER.size)
+        except BrokenPipeError:
+            header = b""
+        if len(header) == HEADER.size:
+            answer: dict[str, Any] = json.loads(process.stdout.read(HEADER.unpack(header)[0]))
+            return answer
+        self.close()
+        if process.returncode == -signal.SIGPROF:
+            return {"limit": f"takes more than {SECONDS:g} seconds"}
+        return {"limit": f"takes more than {MEMORY_BYTES:,} bytes of memory"}
+
+
+_workers: list[_Worker] = []
+
+
+def _worker() -> _Worker:
+    """This process's own: a forked process gets another."""
+    if not _workers or _workers[-1].pid != os.getpid():
+        _workers.append(_Worker())
+    return _workers[-1]
