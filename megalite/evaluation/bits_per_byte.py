@@ -99,6 +99,10 @@ def total(scores: Sequence[Sequence[float]]) -> BitsPerByte:
     tokens, size = (int(sum(score[place] for score in scores)) for place in (1, 2))
     if tokens == 0:
         raise DataError("no text to score: the input holds no document with a token")
+    if not math.isfinite(nats):
+        raise DataError(f"the loss of the text is {nats}: the model's outputs are no numbers; it is damaged")
+    if size == 0:
+        raise DataError("no text to score: the documents are empty")
     return BitsPerByte(nats / math.log(2) / size, nats / tokens, len(scores), tokens, size)
 
 

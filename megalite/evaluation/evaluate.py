@@ -167,7 +167,7 @@ def _ask(
 
     folder = EvaluationFolder(path, options | {"lm_eval": version("lm_eval")})
     for task in asked:
-        folder.ask("tasks", task.name, task_facts(task, manager))
+        folder.ask("tasks", task.name, task_facts(task, manager, a.limit))
     for name, facts in text_facts.items():
         folder.ask("tasks", name, facts)
     for model in a.models:

@@ -3,9 +3,11 @@
 import contextlib
 import io
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from megalite.evaluation.local_tasks import (
     AskedTask,
     asked_names,
     check_task_names,
+    check_written,
     file_task,
     is_file,
     is_local,
@@ -23,6 +26,8 @@ from megalite.evaluation.local_tasks import (
 )
 from megalite.evaluation.network import go_offline, hub_answers
 from megalite.evaluation.ranks import Ranks
+from megalite.evaluation.task_checks import check_answers, check_loaded, check_task_keys
+from megalite.evaluation.task_code import guard_tasks
 from megalite.evaluation.task_file import read_task
 from megalite.huggingface.load import load_model
 from megalite.huggingface.model_folder import check_model_folder
@@ -57,6 +62,8 @@ def evaluate(
     check_model_folder(model)
     settle_network([model], tasks)
     asked, manager = ask_tasks(tasks)
+    for task in asked:
+        task_facts(task, manager, limit)
     loaded = load_lm(model, batch_size, Ranks())
     options = LmEvalOptions(num_fewshot, limit)
     found = [measure(loaded, task, manager, options, Journal())[0]["results"] for task in asked]
@@ -84,16 +91,24 @@ def ask_tasks(
     names, given = asked_names(names), given or {}
     local = {name for name in names if not is_file(name) and is_local(name, folders, given)}
     hub = [name for name in names if not is_file(name) and name not in local]
+    trusted = _trusted(include_path)
+    quiet_libraries()
+    guard_tasks(trusted)
     asked = {name: file_task(Path(name)) for name in names if is_file(name)}
+    for task in asked.values():
+        check_task_keys(task.spec, task.source)
     if written is not None and local:
         written.mkdir(parents=True, exist_ok=True)
         asked |= {name: write_local_task(name, folders, given, written, num_fewshot) for name in names if name in local}
-    quiet_libraries()
     from lm_eval.tasks import TaskManager
 
-    paths: list[str | Path] = [path for path in (include_path, written if local else None) if path]
-    manager = TaskManager(include_path=paths, include_defaults=bool(hub))
+    paths: list[str | Path] = [*trusted, *([written] if written is not None and local else [])]
+    manager = TaskManager(include_path=paths, include_defaults=False)
+    if not all(name in manager.all_subtasks for name in hub):
+        manager = TaskManager(include_path=paths)  # reads lm-eval's thousands of task files
     check_task_names([*hub, *local], manager)
+    if written is not None:
+        check_written(local, manager, written)
     asked |= {name: AskedTask(name, name, "hub") for name in hub}
     return [asked[name] for name in names], manager
 
@@ -125,7 +140,12 @@ def load_tasks(task: AskedTask, manager: Any) -> dict[str, Any]:
 
     with quiet():
         try:
-            return dict(manager.load([task.spec]))
+            found = dict(manager.load([task.spec]))
+            for name, one in found["tasks"].items():
+                check_loaded(one, name, task.source)
+            return found
+        except DataError:
+            raise
         except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
             raise DataError(
                 f"--tasks {task.name}: its data is on the hub, which does not answer ({_first_line(error)}); give --data "
@@ -133,19 +153,26 @@ def load_tasks(task: AskedTask, manager: Any) -> dict[str, Any]:
             ) from None
         except datasets.exceptions.DatasetGenerationError as error:
             raise DataError(f"{task.source}: not readable: {_first_line(error.__cause__ or error)}") from None
-        except (ImportError, ModuleNotFoundError) as error:
+        except ImportError as error:
             raise DataError(
                 f"--tasks {task.name}: needs a package that is not installed: {_first_line(error)}"
             ) from None
+        except Exception as error:  # a task is a program: it fails in any way
+            raise DataError(f"{task.source}: cannot be loaded as a task: {_line(error)}") from None
 
 
-def task_facts(task: AskedTask, manager: Any) -> dict[str, Any]:
-    """What a task is: source, files, notes, and a hash over its prompts' templates and all its documents."""
+def task_facts(task: AskedTask, manager: Any, limit: int | None = None) -> dict[str, Any]:
+    """What a task is: source, files, notes, and a hash over its prompts' templates and all its documents.
+
+    Raises: DataError where one of the first ``limit`` items has no answer among its choices.
+    """
     loaded = load_tasks(task, manager)["tasks"]
     parts = []
     for name, one in sorted(loaded.items()):
         config = {key: value for key, value in one.dump_config().items() if key not in ("dataset_kwargs", "metadata")}
         said = re.sub(r" at 0x[0-9a-f]+", "", str(sorted(config.items())))  # functions stand in it with their addresses
+        with task_errors(task):
+            check_answers(one, name, task.source, islice(one.eval_docs, limit))
         documents = content_hash([dict(document) for document in one.eval_docs])
         parts.append([name, said, documents])
     notes = list(task.notes)
@@ -170,7 +197,8 @@ def measure(
     _check_room(loaded, tasks["tasks"])
     if options.apply_chat_template and not loaded.tokenizer.chat_template:
         raise DataError(f"{loaded.name}: its tokenizer has no chat template; leave --apply_chat_template out")
-    found = run_tasks(loaded, tasks, options)
+    with task_errors(task):
+        found = run_tasks(loaded, tasks, options)
     samples = found["samples"]
     cut, asked = loaded.cut_questions(), len(journal.answers)
     result = {key: found[key] for key in ("higher_is_better", "n-shot", "versions", "n-samples")}
@@ -180,6 +208,7 @@ def measure(
     result["results"] = {
         name: _plain(metrics) for name, metrics in (found["results"] | found.get("groups", {})).items()
     }
+    _check_figures(loaded.name, result["results"])
     result["chance"] = {
         name: chance
         for name, one in tasks["tasks"].items()
@@ -217,6 +246,41 @@ def run_tasks(loaded: Any, tasks: dict[str, Any], options: LmEvalOptions) -> dic
         )
 
 
+@contextlib.contextmanager
+def task_errors(task: AskedTask) -> Iterator[None]:
+    """What goes wrong in a task's own templates, functions and items, as a DataError of one line."""
+    import jinja2
+
+    try:
+        yield
+    except DataError:
+        raise
+    except (
+        jinja2.TemplateError,
+        LookupError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AssertionError,
+        SyntaxError,
+    ) as error:
+        raise DataError(f"{task.source}: lm-eval cannot measure it: {_line(error)}") from None
+
+
+def _trusted(include_path: str | None) -> list[Path]:
+    """The folder of ``--include_path``. Raises: FileNotFoundError, DataError where it holds no task."""
+    if include_path is None:
+        return []
+    folder = Path(include_path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--include_path {include_path}: no such folder; check the path")
+    if not any(folder.glob("**/*.yaml")):
+        raise DataError(
+            f"--include_path {include_path}: holds no task (no .yaml file in it); give a folder with task files"
+        )
+    return [folder]
+
+
 def _items(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         metrics = {metric: _number(row[metric]) for metric in row["metrics"]}
@@ -230,6 +294,16 @@ def _chance(task: Any, rows: Sequence[dict[str, Any]]) -> float | None:
         return None
     shares = [1 / len(set(map(str, row["arguments"]))) for row in rows]
     return sum(shares) / len(shares)
+
+
+def _check_figures(model: str, results: dict[str, dict[str, Any]]) -> None:
+    """Refuse a figure that is no number. Raises: DataError."""
+    for name, metrics in results.items():
+        for metric, value in metrics.items():
+            if isinstance(value, float) and not math.isfinite(value) and "_stderr" not in metric:
+                raise DataError(
+                    f"{model}: {metric.partition(',')[0]} of '{name}' is {value}; the model's outputs are no numbers"
+                )
 
 
 def _check_room(loaded: Any, tasks: dict[str, Any]) -> None:
@@ -252,6 +326,12 @@ def quiet() -> Iterator[None]:
 
 def _first_line(error: Any) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _line(error: Exception) -> str:
+    """An error of any kind in one line; a KeyError says no more than its key."""
+    said = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {said}" if isinstance(error, LookupError) or not said else said
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:

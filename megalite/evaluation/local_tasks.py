@@ -62,6 +62,14 @@ def check_task_names(names: list[str], manager: Any) -> None:
             raise DataError(f"--tasks {name}: lm-eval has no such task; {hint}")
 
 
+def check_written(names: Iterable[str], manager: Any, output: Path) -> None:
+    """Refuse a folder of written tasks in which another file takes the name of one of them. Raises: DataError."""
+    for name in names:
+        path = manager.task_index[name].yaml_path
+        if path is None or path.resolve() != (output / f"{name}.yaml").resolve():
+            raise DataError(f"{path}: also calls itself '{name}'; remove it from {output}, or choose another --output")
+
+
 def given_files(pairs: Sequence[str]) -> dict[str, list[str]]:
     """``NAME=FILE`` words by name. Raises: ConfigError."""
     given: dict[str, list[str]] = {}

@@ -206,6 +206,6 @@ def test_what_gguf_has_no_form_for_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "linear", rope_parameters=scaled)
     with pytest.raises(DataError, match="rope_type 'linear' cannot be written"):
         check_gguf(tmp_path / "linear", "f32")
-    GPT2LMHeadModel(GPT2Config(64, 16, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "other")
+    GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "other")
     with pytest.raises(DataError, match="is a 'gpt2' model"):
         check_gguf(tmp_path / "other", "f32")
