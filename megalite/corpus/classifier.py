@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from megalite.config.errors import DataError
 from megalite.corpus.logistic import Buckets, Floats, sigmoid
+from megalite.files.work_folder import whole_file
 
 FORMAT = "megalite hashed n-gram classifier 1"
 WORD = re.compile(r"\w+")
@@ -88,12 +89,12 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; everything but the weights stands in its header."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         facts = {key: value for key, value in asdict(self).items() if key != "weights"}
-        partial = path.with_name(path.name + ".partial")
-        save_file({"weights": self.weights}, partial, metadata={"format": FORMAT, "classifier": json.dumps(facts)})
-        partial.replace(path)
+        metadata = {"format": FORMAT, "classifier": json.dumps(facts)}
+        with whole_file(path) as file:
+            file.write(save({"weights": self.weights}, metadata))
 
 
 def load_classifier(path: Path) -> Classifier:

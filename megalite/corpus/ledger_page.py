@@ -6,6 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from megalite.files.work_folder import whole_file
+
 MOST_ROWS = 40
 """Sources shown, and rules in the table of overlaps; ``ledger.json`` has all."""
 STYLE = """
@@ -30,7 +32,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .8rem; fon
 
 def write_page(path: Path, stages: Sequence[dict[str, Any]]) -> None:
     """Write the page of one or several stages, each as :meth:`megalite.corpus.ledger.Ledger.to_json` gives it."""
-    path.write_bytes(ledger_page(stages).encode("utf-8", "replace"))
+    with whole_file(path) as file:
+        file.write(ledger_page(stages).encode("utf-8", "replace"))
 
 
 def ledger_page(stages: Sequence[dict[str, Any]]) -> str:

@@ -22,10 +22,9 @@ from megalite.corpus.plant.steps import open_job
 from megalite.corpus.recipe import Recipe
 from megalite.corpus.sources import files_read
 from megalite.corpus.worker_pool import WorkerPool
-from megalite.files.own_folder import is_ours
 from megalite.files.place import refuse_inputs
 from megalite.files.whole_folder import check_output
-from megalite.files.work_folder import PLAN, forget, held_folder, work_folder, work_folder_of
+from megalite.files.work_folder import forget, held_folder, told_of_earlier, work_folder, work_folder_of
 
 TOKENS_WRITTEN = (
     *(f"tokenizer/tokenizer{end}" for end in (".json", "_config.json", ".model")),
@@ -63,7 +62,8 @@ def prepare_corpus(
     refuse_submitted(scripts_folder_of(output))
     plan = checked_plan(recipe, output, overwrite)
     tell(FilterChain(recipe.filters), console)
-    _tell_of_earlier(work_folder_of(output), plan_json(plan), console)
+    if told := told_of_earlier(work_folder_of(output), plan_json(plan)):
+        console.print(told, highlight=False)
     share = share_of(MEMORY_MB * workers if memory_mb is None else memory_mb, workers)
     with work_folder(work_folder_of(output), plan_json(plan)) as folder:
         job = open_job(folder, share)
@@ -105,13 +105,6 @@ def prepare_on_slurm(
         console.print(f"nothing is handed over, {why}: bash {scripts / SUBMIT}", highlight=False)
         return
     console.print(f"handed to Slurm: {', '.join(submit(scripts))}", highlight=False)
-
-
-def _tell_of_earlier(work: Path, plan: str, console: Console) -> None:
-    if is_ours(work) and (work / PLAN).is_file():
-        is_same = (work / PLAN).read_text() == plan
-        told = "going on with a run that was stopped" if is_same else "is of other inputs or options, starting over"
-        console.print(f"{work}: {told}", highlight=False)
 
 
 def is_finished(recipe: Recipe, output: Path, overwrite: bool) -> bool:

@@ -17,7 +17,7 @@ from megalite.corpus.ledger import Ledger
 from megalite.corpus.ledger_page import write_page
 from megalite.corpus.recipe import Recipe, load_recipe
 from megalite.corpus.unit_books import LANGUAGE_KEY
-from megalite.files.place import check_place
+from megalite.files.place import check_output_file
 
 ROWS_AT_ONCE = 4096
 SCORES = "scores.parquet"
@@ -137,11 +137,12 @@ def main() -> None:
         "--recipe", type=Path, required=True, metavar="YAML", help="with other thresholds, or rules off"
     )
     parser.add_argument("--ledger", type=Path, metavar="HTML", help="write the page here")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing --ledger")
     arguments = parser.parse_args()
     if arguments.ledger is not None:
         if arguments.ledger.suffix != ".html":
             raise DataError(f"--ledger {arguments.ledger}: a page is written; give it the suffix .html")
-        check_place(arguments.ledger, [arguments.recipe, arguments.scores / SCORES])
+        check_output_file(arguments.ledger, [arguments.recipe, arguments.scores / SCORES], arguments.overwrite)
     recipe = load_recipe(arguments.recipe)
     ledger = recount(arguments.scores, recipe)
     if arguments.ledger is not None:

@@ -15,10 +15,11 @@ from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
-from megalite.corpus.classifier import WORD, Classifier, Features
+from megalite.corpus.classifier import WORD, Classifier, Features, load_classifier
 from megalite.corpus.clean_text import clean_text
 from megalite.corpus.logistic import Buckets, Examples, calibrate, fit, sigmoid
 from megalite.corpus.readers import Document, expand_inputs, read_documents
+from megalite.files.place import check_output_file
 
 PENALTIES = (1e-4, 1e-5, 1e-6)
 """The strongest first: each fit starts from the one before."""
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raises: ConfigError, FileExistsError, FileNotFoundError."""
+    """Raises: ConfigError, DataError, OSError."""
     if not 10 <= arguments.bits <= 26:
         raise ConfigError(f"--bits {arguments.bits}: must be 10 to 26 (4 KB to 268 MB of weights)")
     if arguments.max_characters < 1:
@@ -72,10 +73,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "nothing to learn from; give --input with --positive, or --positive_input and --negative_input"
         )
-    if arguments.output.exists() and not arguments.overwrite:
-        raise FileExistsError(f"{arguments.output}: exists; choose another --output, or give --overwrite")
-    for patterns in (arguments.input, arguments.positive_input, arguments.negative_input):
-        expand_inputs(patterns)
+    inputs = (arguments.input, arguments.positive_input, arguments.negative_input)
+    read = [path for patterns in inputs for path in expand_inputs(patterns)]
+    check_output_file(arguments.output, read, arguments.overwrite)
+    if arguments.output.exists():
+        load_classifier(arguments.output)  # --overwrite replaces a classifier, and no other file
 
 
 def _labelled_documents(arguments: argparse.Namespace) -> Iterator[tuple[str, bool]]:

@@ -1,7 +1,6 @@
 """Several indexed datasets of one tokenizer become one, by copying bytes."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.progress import track
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
+from megalite.data.dataset_output import check_dataset_output
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import (
     Manifest,
@@ -24,6 +24,9 @@ from megalite.data.manifest import (
 from megalite.data.preprocess_join import Joined, concatenate, publish
 from megalite.data.shard import Stretch
 from megalite.data.trace import source_path
+from megalite.files.own_folder import is_ours
+from megalite.files.place import beside
+from megalite.files.work_folder import work_folder
 
 MUST_AGREE = (
     "dtype",
@@ -59,8 +62,10 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
 
     Raises: DataError where the inputs were made in different ways, are damaged, or the output exists.
     """
-    folder = Path(f"{prefix}.merging")
-    killed_while_renaming = folder.exists() and not manifest_path(prefix).exists()
+    folder = beside(prefix, ".merging")
+    killed_while_renaming = is_ours(folder) and not manifest_path(prefix).exists()
+    read = [path for name in inputs for path in existing_output(name)]
+    check_dataset_output(prefix, folder, read, overwrite)
     if (existing := existing_output(prefix)) and not overwrite and not killed_while_renaming:
         raise DataError(f"{existing[-1]}: exists; choose another --output_prefix or give --overwrite")
     datasets = [IndexedDataset(name) for name in inputs]
@@ -72,8 +77,18 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
         for key in MUST_AGREE:
             if (theirs := getattr(manifest, key)) != (ours := getattr(first, key)):
                 raise DataError(f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; only like can be merged")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with work_folder(folder, "merge"):
+        return _merged(inputs, datasets, manifests, folder, prefix)
+
+
+def _merged(
+    inputs: list[str],
+    datasets: Sequence[IndexedDataset],
+    manifests: Sequence[Manifest],
+    folder: Path,
+    prefix: Path,
+) -> Manifest:
+    first = manifests[0]
     joined = Joined(folder / "joined.bin", folder / "joined.lengths", folder / "joined.sequences")
     tokens = [Path(f"{name}.bin") for name in inputs]
     concatenate([Stretch(path, 0, path.stat().st_size) for path in tokens], joined.ids)
@@ -98,9 +113,7 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
     )
     facts["pieces"] = tuple(_pieces(manifests))
     facts["plan"] = hashlib.sha256("".join(manifest.plan for manifest in manifests).encode()).hexdigest()
-    merged = publish(prefix, joined, np.dtype(first.dtype), facts)
-    shutil.rmtree(folder)
-    return merged
+    return publish(prefix, joined, np.dtype(first.dtype), facts)
 
 
 def _pieces(manifests: Sequence[Manifest]) -> Iterator[SourcePiece]:

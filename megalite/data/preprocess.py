@@ -1,13 +1,9 @@
 """Clean text becomes token ids in Megatron's indexed format: parallel, killable, the same bytes for any worker count."""
 
 import argparse
-import errno
-import fcntl
 import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -26,9 +22,9 @@ from megalite.data.preprocess_join import join_shards
 from megalite.data.preprocess_plan import Level, Plan, make_plan
 from megalite.data.preprocess_unit import UnitResult, finished_result, result_path
 from megalite.data.preprocess_workers import run_units
+from megalite.files.own_folder import is_ours, remove_ours
+from megalite.files.work_folder import told_of_earlier, work_folder
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
-
-LOCK = "lock"
 
 
 @one_line_errors
@@ -117,7 +113,9 @@ def preprocess(
     texts = sample_texts(plan)
     check = checked(tokenizer_path, tokenizer, texts)
     chosen, reasons = choose_encoder(encoder, tokenizer.tokenizer, texts)
-    with _alone(folder), _disk_full_explained(folder):
+    if told := told_of_earlier(folder, plan.to_json()):
+        console.print(told, highlight=False)
+    with work_folder(folder, plan.to_json()):
         return _run(plan, folder, prefix, inputs, workers, tokenizer, check, chosen, reasons, console)
 
 
@@ -133,7 +131,6 @@ def _run(
     reasons: list[str],
     console: Console,
 ) -> list[Manifest]:
-    _open_folder(folder, plan, console)
     began = time.perf_counter()
     results: dict[int, UnitResult] = {}
     columns = (TextColumn("tokenizing"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -148,13 +145,12 @@ def _run(
             raise
     ordered = [results[number] for number in range(len(plan.units))]
     if sum(result.documents for result in ordered) == 0:
-        shutil.rmtree(folder)
+        remove_ours(folder)
         raise DataError(
             f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --keys "
             f"{' '.join(plan.keys)}" + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
         )
     manifests = join_shards(plan, ordered, folder, prefix, check)
-    shutil.rmtree(folder)
     console.print(_summary(prefix, plan, ordered, manifests, reasons, time.perf_counter() - began))
     return manifests
 
@@ -173,53 +169,13 @@ def _finished(prefix: Path, plan: Plan, folder: Path) -> list[Manifest]:
             if manifest.plan == plan.digest():
                 manifests.append(manifest)
                 continue
-        elif not existing or folder.exists():  # killed while the finished files were being moved to their names
+        elif not existing or is_ours(folder):  # killed while the finished files were being moved to their names
             continue
         raise DataError(
             f"{existing[0]}: exists and was made from other inputs or options; choose another --output_prefix, or "
             f"replace it with --overwrite"
         )
     return manifests if len(manifests) == len(plan.keys) else []
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the work folder. Raises: DataError where another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{folder}: another run is at work in it; wait for it or end it, then try again") from None
-        yield
-
-
-@contextmanager
-def _disk_full_explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise DataError(
-            f"{folder}: {error.strerror}; what is done is kept there: make room and run the same command again"
-        ) from None
-
-
-def _open_folder(folder: Path, plan: Plan, console: Console) -> None:
-    """Make the work folder, or go on with the one of a killed run of the same plan."""
-    plan_file = folder / "plan.json"
-    if plan_file.exists():
-        if plan_file.read_text() == plan.to_json():
-            console.print(f"{folder}: going on with a run that was stopped", highlight=False)
-            return
-        console.print(f"{folder}: belongs to other inputs or options, starting over", highlight=False)
-    for path in folder.iterdir():
-        if path.name != LOCK:
-            path.unlink()
-    partial = plan_file.with_suffix(".partial")
-    partial.write_text(plan.to_json())
-    partial.rename(plan_file)
 
 
 def _forget(plan: Plan, folder: Path, encoder: Encoder) -> None:

@@ -41,10 +41,10 @@ def main() -> None:
     parser.add_argument("--stride", type=int, help="new tokens a window; by default half of it")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     arguments = parser.parse_args()
-    check_json_output(arguments.output)
     if arguments.max_documents is not None and arguments.max_documents < 1:
         raise ConfigError(f"--max_documents {arguments.max_documents}: give at least 1, or leave it out for all")
     paths = expand_inputs(arguments.input)
+    check_json_output(arguments.output, [arguments.model, *paths])
     documents = islice(read_documents(paths, arguments.text_key), arguments.max_documents)
     texts = [document.text for document in documents]
     model, tokenizer = load_model(arguments.model)

@@ -14,7 +14,7 @@ from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.launch import read_launch
 from megalite.evaluation.comparison import Comparison
-from megalite.evaluation.evaluation_folder import EvaluationFolder
+from megalite.evaluation.evaluation_folder import STATE, EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.evaluation.lm_eval_tasks import (
@@ -31,6 +31,7 @@ from megalite.evaluation.ranks import Ranks
 from megalite.evaluation.results_page import results_page
 from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
+from megalite.files.place import check_place
 from megalite.files.work_folder import whole_file
 from megalite.huggingface.model_folder import check_model_folder
 
@@ -44,8 +45,10 @@ def main() -> None:
     """``tools/evaluate.py``."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # our bar counts all questions of a task; read when tqdm is imported
     arguments = _arguments()
-    if arguments.output is not None and arguments.output.suffix == ".json":
-        check_json_output(arguments.output)
+    if arguments.output is not None and arguments.output.suffix != ".json":
+        check_place(arguments.output / STATE, arguments.models)
+    elif arguments.output is not None:
+        check_json_output(arguments.output, arguments.models)
         if len(arguments.models) > 1:
             raise ConfigError(
                 f"--output {arguments.output}: one file is for one model; give a folder to compare several"

@@ -2,19 +2,23 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError
+from megalite.files.place import check_output_file
 from megalite.files.work_folder import whole_file
 
 
-def check_json_output(path: Path | None) -> None:
-    """Refuse a file that exists or whose folder does not. Raises: ConfigError."""
+def check_json_output(path: Path | None, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse a file that exists, is an input or cannot be written, or whose folder does not exist.
+
+    Raises: ConfigError; DataError; OSError.
+    """
     if path is None:
         return
-    if path.exists():
-        raise ConfigError(f"{path}: exists; choose another --output, or remove it first")
+    check_output_file(path, inputs)
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: its folder does not exist; make it, or choose another --output")
 

@@ -1,6 +1,7 @@
 """Writing a Hugging Face folder from a checkpoint, whole or not at all, with one piece of a tensor in memory."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from megalite.export.checkpoint_source import Checkpoint, check_checkpoint_folde
 from megalite.export.logit_error import LogitError, measure_logit_error, tokens_to_measure
 from megalite.export.model_card import model_card
 from megalite.export.tensor_stream import DTYPES, cast_pieces, write_tensor_file
+from megalite.files.model_folder import DESCRIPTIONS, known_files
+from megalite.files.place import check_place
 from megalite.files.whole_folder import whole_folder
 from megalite.training.checkpoint_state import verify_files
 from megalite.training.tensor_files import plan_shards, shard_name, write_index
 
 SMALL_FILES_BYTES = 64 * 1024**2
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,9 @@ def export_checkpoint(
 
 
 def _check_output(folder: Path, output: Path) -> None:
-    if output.exists():
+    if os.path.lexists(output):
         raise ConfigError(f"{output}: exists; choose another OUT, or remove it")
-    if folder.resolve() in output.resolve().parents:
-        raise ConfigError(f"{output}: lies in the checkpoint, and would be removed with it; choose another OUT")
+    check_place(output, [folder])
 
 
 def _check_space(output: Path, needed: int) -> None:
@@ -120,9 +121,8 @@ def _write_weights(
 
 
 def _write_descriptions(checkpoint: Checkpoint, partial: Path, dtype: str) -> None:
-    """``config.json`` with the new dtype; everything else beside the weights as it stands in the checkpoint."""
-    for path in sorted((checkpoint.folder / "hf").iterdir()):
-        if path.is_file() and not any(path.match(pattern) for pattern in WEIGHTS):
-            shutil.copyfile(path, partial / path.name)
+    """``config.json`` with the new dtype; the other descriptions as they stand in the checkpoint, and no other file."""
+    for path in known_files(checkpoint.folder / "hf", DESCRIPTIONS):
+        shutil.copyfile(path, partial / path.name)
     config = checkpoint.hf_config | {"dtype": str(DTYPES[dtype]).removeprefix("torch.")}
     (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -6,17 +6,18 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from megalite.config.errors import DataError
+from megalite.config.errors import ConfigError, DataError
 
 LONGEST_SUFFIX = ".12345678.partial"
 """What is added to an output's name while it is written."""
 
 
 def absolute(output: Path) -> Path:
-    """``output`` without ``.`` and ``..``; a link at its end stays one. Raises: DataError for the root folder."""
+    """``output`` without ``.`` and ``..``; a link at its end stays one. Raises: DataError."""
     place = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link
-    if not place.name:
-        raise DataError(f"{output}: is the root folder; choose another place for the output")
+    if not place.name or "\0" in str(place):
+        what = "holds a null character" if place.name else "is the root folder"
+        raise DataError(f"{str(output)!r}: {what}; choose another place for the output")
     return place
 
 
@@ -33,6 +34,25 @@ def check_place(output: Path, inputs: Iterable[str | Path] = ()) -> None:
     """
     refuse_inputs(output, inputs)
     check_writable(output)
+
+
+def check_output_file(output: Path, inputs: Iterable[str | Path] = (), overwrite: bool | None = None) -> None:
+    """Refuse an output file that must not be replaced or cannot be written, before any work.
+
+    Args:
+        overwrite: whether the command was given ``--overwrite``; None where it has no such option.
+
+    Raises: ConfigError where something stands there; DataError where it is an input; OSError.
+    """
+    check_place(output, inputs)
+    if not os.path.lexists(output):
+        return
+    if output.is_symlink() or not output.is_file():
+        what = "a link" if output.is_symlink() else "no file"
+        raise ConfigError(f"{output}: is {what}, and a file is to be written; choose another name")
+    if not overwrite:
+        remedy = "remove it first" if overwrite is None else "give --overwrite"
+        raise ConfigError(f"{output}: exists; choose another name, or {remedy}")
 
 
 def refuse_inputs(output: Path, inputs: Iterable[str | Path]) -> None:
@@ -71,8 +91,6 @@ def check_writable(output: Path) -> None:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with tempfile.TemporaryFile(dir=parent, buffering=0) as probe:
             probe.write(b"\0")  # a full disk takes a new file, and no byte in it
-    except ValueError:
-        raise DataError(f"{str(output)!r}: holds a null character; choose another place for the output") from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(output)) from None
 

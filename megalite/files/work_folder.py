@@ -32,6 +32,15 @@ def forget(folder: Path) -> None:
             remove_ours(folder)
 
 
+def told_of_earlier(folder: Path, plan: str) -> str | None:
+    """What becomes of the work of an earlier run in the work folder; None where there is none."""
+    if not (is_ours(folder) and (folder / PLAN).is_file()):
+        return None
+    if is_finished(folder, plan):
+        return f"{folder}: going on with a run that was stopped"
+    return f"{folder}: belongs to other inputs or options, starting over"
+
+
 @contextmanager
 def work_folder(folder: Path, plan: str) -> Iterator[Path]:
     """Hold ``folder`` for one run of ``plan``; what a killed run of the same plan has left in it is still there.

@@ -29,7 +29,8 @@ def main() -> None:
     check_model_folder(arguments.model)
     if arguments.draft is not None:
         check_model_folder(arguments.draft)
-    check_json_output(arguments.output)
+    read = [path for path in (arguments.model, arguments.draft, arguments.input) if path is not None]
+    check_json_output(arguments.output, read)
     rows = read_prompts(arguments.input) if arguments.input else []
     model, tokenizer = load_model(arguments.model)
     check_cache(settings.cache, _proposes(arguments), str(model.device))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.files.model_folder import TOKENIZER_FILES, known_files
 from megalite.files.whole_folder import whole_folder
 from megalite.huggingface.load import load_config, load_weights
 
@@ -13,7 +14,6 @@ FORMATS = {
     "int8": "int8 weights, one scale a row; the products in the model's own precision",
     "int8-dynamic": "the same, and activations rounded to int8 when used: integer products",
 }
-TOKENIZER_FILES = ("token*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab.*", "merges.txt")
 
 
 def check_int8(folder: Path) -> None:
@@ -38,9 +38,8 @@ def write_int8(folder: Path, output: Path, kind: str, card: str) -> None:
     model = load_weights(str(folder), dtype="auto", device_map="cpu", quantization_config=quantization)
     with whole_folder(output) as partial:
         model.save_pretrained(partial)
-        for pattern in TOKENIZER_FILES:
-            for path in folder.glob(pattern):
-                shutil.copyfile(path, partial / path.name)
+        for path in known_files(folder, TOKENIZER_FILES):
+            shutil.copyfile(path, partial / path.name)
         (partial / "README.md").write_text(card, encoding="utf-8")
         if foreign := [path.name for path in partial.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]:
             raise DataError(f"{output}: torchao would have pickled {foreign[0]}; nothing was written")

@@ -1,6 +1,7 @@
 """``tools/quantize.py``: a Hugging Face folder in int8 or as GGUF, with size and bits per byte before and after."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.export import gguf_file
+from megalite.files.place import check_place
 from megalite.generation import int8_weights
 from megalite.huggingface.load import load_model
 from megalite.huggingface.model_folder import check_model_folder
@@ -74,8 +76,10 @@ def _checked_texts(arguments: argparse.Namespace) -> list[str]:
     if not arguments.model.is_dir():
         raise FileNotFoundError(f"{arguments.model}: no such model folder")
     check_model_folder(str(arguments.model))
-    if output.exists():
+    if os.path.lexists(output):
         raise ConfigError(f"{output}: exists; choose another OUT, or remove it")
+    texts = expand_inputs(arguments.text) if arguments.text else []
+    check_place(output, [arguments.model, *texts])
     if form.startswith(GGUF_PREFIX):
         if output.suffix != ".gguf":
             raise ConfigError(f"{output}: a GGUF is one file; give a name that ends in .gguf")
@@ -84,10 +88,8 @@ def _checked_texts(arguments: argparse.Namespace) -> list[str]:
         gguf_file.check_gguf(arguments.model, gguf_kind(form))
     else:
         int8_weights.check_int8(arguments.model)
-    check_json_output(arguments.json)
-    if not arguments.text:
-        return []
-    documents = read_documents(expand_inputs(arguments.text), arguments.text_key)
+    check_json_output(arguments.json, [arguments.model, output, *texts])
+    documents = read_documents(texts, arguments.text_key)
     return [document.text for document in islice(documents, arguments.max_documents)]
 
 

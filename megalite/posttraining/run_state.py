@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from megalite.config.errors import ConfigError
+from megalite.files.place import check_place
 from megalite.files.whole_folder import flush_all
 from megalite.files.work_folder import whole_file
 from megalite.posttraining.schema import TuningRun
@@ -52,6 +53,7 @@ def resume_point(config: TuningRun, resume: str | None, world_size: int, with_de
             raise ConfigError(
                 f"{run}: this run folder exists; continue it with --resume, or choose another name with run.name=..."
             )
+        check_place(run / "run.yaml", [config.model.path])
         return None
     if (run / "hf").exists():
         raise ConfigError(f"--resume: {run / 'hf'} is there: the run is done; choose another name with run.name=...")

@@ -4,16 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+from megalite.files.model_folder import TOKENIZER_FILES, WORD_LISTS, known_files
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 
-COPIED = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "tokenizer.model",
-)
+COPIED = tuple(name for name in TOKENIZER_FILES if name not in WORD_LISTS)
+"""``tokenizer.json`` holds what the lists hold."""
 
 
 def export_tokenizer(source: Path, target: Path) -> tuple[LoadedTokenizer, list[Path]]:
@@ -24,10 +19,9 @@ def export_tokenizer(source: Path, target: Path) -> tuple[LoadedTokenizer, list[
     """
     loaded = load_tokenizer(source)
     written = []
-    for name in COPIED if source.is_dir() else ():
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
-            written.append(target / name)
+    for path in known_files(source, COPIED) if source.is_dir() else ():
+        shutil.copyfile(path, target / path.name)
+        written.append(target / path.name)
     if (file := target / "tokenizer.json") not in written:
         loaded.tokenizer.save(str(file))
         written.append(file)

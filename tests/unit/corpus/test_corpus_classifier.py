@@ -142,7 +142,7 @@ def test_the_command_trains_from_labels_and_refuses_what_cannot_be(tmp_path: Pat
     refused = run("--input", str(data), "--positive", "spam", "--output", str(model))
     assert (refused.returncode, refused.stderr) == (
         2,
-        f"megalite: error: {model}: exists; choose another --output, or give --overwrite\n",
+        f"megalite: error: {model}: exists; choose another name, or give --overwrite\n",
     )
 
 

@@ -160,7 +160,7 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
     content[-1] ^= 1  # a power cut can leave the size and lose the bytes
     (folder / "000004.0.shard").write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr("megalite.data.preprocess.shutil.rmtree", lambda _: None)
+        patch.setattr("megalite.files.work_folder.remove_ours", lambda _: None)
         preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     assert (folder / "000003.0.shard").stat().st_mtime_ns == kept
     assert outputs(prefix) == outputs(tmp_path / "straight")
