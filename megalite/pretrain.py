@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
+from megalite.config.ds_config import merge_ds_config, offloads, read_ds_config, zero_stage
 from megalite.config.errors import one_line_errors
 from megalite.config.grid import grid_shape
 from megalite.config.launch import read_launch
 from megalite.config.layout import check_layout
 from megalite.config.load import load_run_config
+from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
 
@@ -40,13 +41,37 @@ def main() -> None:
     shape = grid_shape(planned or launch.world_size, config.parallel)
     json_config = read_ds_config(json_path)
     check_layout(config, shape, zero_stage(json_config))
-    ds_config = merge_ds_config(config, json_config, shape, str(yaml_path), str(json_path))
-    if arguments.check:
-        from megalite.planning.plan import make_plan, print_plan
 
-        print_plan(config, make_plan(config, shape, zero_stage(ds_config)), console)
+    # Up to here nothing heavy was imported: most mistakes cost a moment.
+    from megalite.planning.plan import make_plan, print_plan, reckoned
+    from megalite.planning.readiness import look, refuse_too_large
+    from megalite.training.deepspeed_values import check_deepspeed_values
+
+    settled = reckoned(config) if planned else settle_precision(config, arguments.resume, console)
+    ds_config = merge_ds_config(settled, json_config, shape, str(yaml_path), str(json_path))
+    check_deepspeed_values(json_config, str(json_path))
+    plan = make_plan(settled, shape, zero_stage(json_config), offloads(json_config))
+    if not arguments.check:
+        refuse_too_large(settled, plan, launch)
+        run_training(settled, ds_config, arguments.resume, console)
         return
-    run_training(config, ds_config, arguments.resume, console)
+    ready = look(settled, arguments.resume, plan, is_here=planned is None)
+    print_plan(config if planned else settled, plan, console, ready.rows)
+    if ready.problem is not None:
+        raise ready.problem
+    refuse_too_large(settled, plan, None if planned else launch)
+
+
+def settle_precision(config: RunConfig, resume: str | None, console: Console) -> RunConfig:
+    """``training.precision`` is not ``auto`` any more; says in a line what it became, and where it is slow."""
+    from megalite.training.precision import choose_precision
+    from megalite.training.run_folder import checkpoint_to_resume, run_folder
+
+    checkpoint = None if resume is None else checkpoint_to_resume(run_folder(config), resume)
+    choice = choose_precision(config.training.precision, None if checkpoint is None else checkpoint / "run.yaml")
+    if choice.sentence:
+        console.print(choice.sentence, highlight=False)
+    return with_precision(config, choice.precision)
 
 
 def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console) -> None:

@@ -32,6 +32,15 @@ COMMS_LOGGER = frozenset("enabled prof_all prof_ops verbose debug".split())
 TENSORBOARD = frozenset("enabled output_path job_name".split())
 WANDB = frozenset("enabled group team project".split())
 
+COMET = frozenset(
+    "enabled samples_log_interval project workspace api_key experiment_name experiment_key online mode".split()
+)
+FP16 = frozenset(
+    "enabled auto_cast loss_scale initial_scale_power loss_scale_window hysteresis consecutive_hysteresis min_loss_scale "
+    "fp16_master_weights_and_grads".split()
+)
+"""All of it is allowed where ``fp16`` is off, as in JSONs that serve several programs."""
+
 SECTIONS: dict[str, frozenset[str]] = {
     "zero_optimization": ZERO,
     "zero_optimization.offload_optimizer": OFFLOAD_OPTIMIZER,
@@ -42,7 +51,14 @@ SECTIONS: dict[str, frozenset[str]] = {
     "tensorboard": TENSORBOARD,
     "csv_monitor": TENSORBOARD,
     "wandb": WANDB,
+    "comet": COMET,
+    "fp16": FP16,
+    "bf16": frozenset({"enabled"}),
+    "data_types": frozenset({"grad_accum_dtype"}),
+    "optimizer": frozenset({"type", "params"}),
+    "optimizer.params": frozenset({"lr", "betas", "eps", "weight_decay", "torch_adam", "adam_w_mode"}),
 }
+"""Of ``bf16``, ``data_types`` and ``optimizer`` only what the run's YAML says too: the rest would be passed over."""
 
 WIRES = frozenset(
     "zero_optimization communication_data_type prescale_gradients gradient_predivide_factor disable_allgather "

@@ -22,7 +22,8 @@ def read_ds_config(path: Path) -> dict[str, Any]:
 
     Raises: FileNotFoundError; ConfigError naming the key.
     """
-    values = read_json_object(path, "DeepSpeed config")
+    given = read_json_object(path, "DeepSpeed config")
+    values = {key: value for key, value in given.items() if value is not None}
     _refuse_unknown(values, path)
     stage = values.get("zero_optimization", {}).get("stage", 0)
     if type(stage) is not int or stage not in (0, 1, 2, 3):
@@ -33,6 +34,13 @@ def read_ds_config(path: Path) -> dict[str, Any]:
 def zero_stage(ds_config: dict[str, Any]) -> int:
     """The ZeRO stage of a DeepSpeed dict (Rajbhandari et al. 2020, arXiv:1910.02054)."""
     return int(ds_config.get("zero_optimization", {}).get("stage", 0))
+
+
+def offloads(ds_config: dict[str, Any]) -> bool:
+    """Whether parts of the model state are kept outside the device."""
+    zero = ds_config.get("zero_optimization", {})
+    places = [(zero.get(name) or {}).get("device", "none") for name in ("offload_optimizer", "offload_param")]
+    return any(place != "none" for place in places) or bool(zero.get("cpu_offload") or zero.get("cpu_offload_param"))
 
 
 def merge_ds_config(
@@ -83,6 +91,7 @@ def merge_ds_config(
 def run_facts(config: RunConfig, data_parallel_size: int) -> dict[str, tuple[str, Any]]:
     """DeepSpeed's dotted key -> (what the run says, DeepSpeed's value of it) for every fact that the YAML owns."""
     batch, optimizer, precision = config.batch, config.optimizer, config.training.precision
+    assert precision != AUTO, "settle the precision first: megalite.training.precision"
     accumulation = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, data_parallel_size)
     derived = f"the batch section makes it {accumulation} on {data_parallel_size} data-parallel ranks"
     in_fp32 = "gradients are accumulated in fp32"
@@ -98,6 +107,8 @@ def run_facts(config: RunConfig, data_parallel_size: int) -> dict[str, tuple[str
         "optimizer.params.betas": _fact("optimizer.betas", list(optimizer.betas)),
         "optimizer.params.eps": _fact("optimizer.eps", optimizer.eps),
         "optimizer.params.weight_decay": _fact("optimizer.weight_decay", optimizer.weight_decay),
+        "optimizer.params.torch_adam": ("AdamW is PyTorch's", True),
+        "optimizer.params.adam_w_mode": (f"optimizer.name={optimizer.name}", True),
         "data_types.grad_accum_dtype": (in_fp32, "fp32"),
     }
 
@@ -119,7 +130,7 @@ def _refuse_unknown(values: dict[str, Any], path: Path) -> None:
             raise ConfigError(f"{path}: unknown key '{key}'{did_you_mean(key, top)}")
     for section, known in SECTIONS.items():
         inside = _lookup(values, section)
-        if inside is None:
+        if inside is None or (inside == AUTO and section.partition(".")[0] in OWNED_BY_YAML):
             continue
         if not isinstance(inside, dict):
             raise ConfigError(f"{path}: '{section}' is {_told(inside)}, not a section")

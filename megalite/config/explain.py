@@ -85,9 +85,7 @@ def _plain(limit: Any) -> Any:
 
 def _explain(schema: type[BaseModel], keys: tuple[str, ...], problem: Any) -> str:
     dotted, given = ".".join(keys), problem["input"]
-    reason = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in REASONS:
-        reason = REASONS[problem["type"]].format(**{k: _plain(v) for k, v in problem.get("ctx", {}).items()})
+    reason = reason_of(problem)
     if problem["type"] == "missing" and keys[-1].isdecimal():  # an item of a list of fixed length
         return f"{dotted.rpartition('.')[0]}={shown(given)}: item {int(keys[-1]) + 1} is missing"
     if problem["type"] == "extra_forbidden":
@@ -104,7 +102,15 @@ def _explain(schema: type[BaseModel], keys: tuple[str, ...], problem: Any) -> st
         return f"{dotted}.{reason}"
     if isinstance(given, dict) and problem["type"] not in REASONS and not problem["type"].endswith("_type"):
         return f"{dotted}: {reason}" if dotted else reason
-    return f"{dotted}={shown(given)}: {reason[0].lower()}{reason[1:]}"
+    return f"{dotted}={shown(given)}: {reason}"
+
+
+def reason_of(problem: Any) -> str:
+    """Why pydantic refuses a value, in words that do not speak of Python."""
+    reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in REASONS:
+        reason = REASONS[problem["type"]].format(**{k: _plain(v) for k, v in problem.get("ctx", {}).items()})
+    return f"{reason[0].lower()}{reason[1:]}"
 
 
 def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import (
 
 from megalite.config.bounds import MOST_SOURCES, Positions, Processes, Ranks, Samples, Seconds, Seed, Steps
 from megalite.config.model import ModelConfig
+from megalite.config.precision import Precision
 from megalite.config.section import Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -149,8 +150,9 @@ class TrainingSection(Section):
 
     steps: Steps
     """Optimizer steps of the whole run."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16: products in bfloat16, master weights, moments and gradient accumulation in fp32."""
+    precision: Precision = "auto"
+    """bf16: products in bfloat16, master weights, moments and gradient accumulation in fp32. ``auto`` is bf16 where the
+    device computes it in hardware, else fp32; a resumed run keeps what its checkpoint has."""
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
     """What the backward pass computes again instead of keeping it: nothing, the attention product (Korthikanti et al. 2022,
     arXiv:2205.05198, section 5), or each decoder layer (Chen et al. 2016, arXiv:1604.06174)."""
@@ -199,11 +201,14 @@ class LoggingSection(Section):
 class HardwareSection(Section):
     """What a device can do: for model FLOPs utilisation while training, and for the plan of ``--check``."""
 
-    peak_tflops: PositiveFloat | None = None
-    """Dense TFLOP/s of one device at this precision; null is measured by a matrix product when training starts."""
+    peak_tflops: Annotated[float, Field(ge=1e-6, le=1e9)] | None = None
+    """Dense TFLOP/s of one device at this precision; null is the best of several matrix products, measured when training
+    starts."""
+    memory_gib: Annotated[float, Field(ge=0.001, le=1e6)] | None = None
+    """Memory of one device, in GiB. A run whose model state alone is larger is refused; null is that of this machine's."""
     world_size: Ranks | None = None
     """Devices that ``--check`` plans for; null is the number of ranks it is started with."""
-    expected_mfu: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
+    expected_mfu: Annotated[float, Field(ge=0.001, le=1.0)] = 0.4
     """Model FLOPs utilisation that ``--check`` reckons with."""
 
 

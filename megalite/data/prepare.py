@@ -12,7 +12,8 @@ from rich.console import Console
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.recipe import Tokenize, TrainTokenizer, load_recipe
+from megalite.corpus.recipe import Recipe, Tokenize, TrainTokenizer, load_recipe
+from megalite.corpus.sources import check_sources
 from megalite.data.blend import BlendedDataset, open_blend
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
@@ -58,7 +59,7 @@ def open_training_data(
         larger vocabulary than the model has; ConfigError where the run would read a source too often.
     """
     data = config.data
-    missing = [path for path in _needed_files(config) if not path.exists()]
+    missing = [path for path in needed_files(config) if not path.exists()]
     if missing:
         if data.prepare is None:
             raise FileNotFoundError(_how_to_make(missing[0]))
@@ -68,7 +69,7 @@ def open_training_data(
             time.sleep(0.5)
     manifests = {source.prefix: load_manifest(source.prefix) for source in data.train}
     for prefix, manifest in manifests.items():
-        _check_fit(prefix, manifest, config)
+        check_fit(prefix, manifest, config)
     uses = source_use(config, {prefix: manifest.tokens for prefix, manifest in manifests.items()})
     for use in uses:
         if use.tokens:
@@ -80,7 +81,7 @@ def open_training_data(
     valid = None
     if data.valid is not None:
         manifest = load_manifest(data.valid)
-        _check_fit(data.valid, manifest, config)
+        check_fit(data.valid, manifest, config)
         held_out = SequentialDataset(data.valid, data.sequence_length)
         refuse_other_dataset(manifest, held_out.source)
         valid = ValidationData(held_out, manifest.text_bytes / manifest.tokens)
@@ -92,19 +93,20 @@ def open_training_data(
 
 
 def _how_to_make(path: Path) -> str:
-    """The message for a missing file of ``_needed_files``."""
+    """The message for a missing file of ``needed_files``."""
     if path.name.endswith(".manifest.json"):
         return missing_manifest(str(path).removesuffix(".manifest.json"))
     return f"{path}: missing; make it with megalite preprocess, or name a recipe in data.prepare"
 
 
-def _needed_files(config: RunConfig) -> list[Path]:
+def needed_files(config: RunConfig) -> list[Path]:
+    """What a run reads: the tokenizer's folder and the files of every dataset."""
     data = config.data
     prefixes = [source.prefix for source in data.train] + ([data.valid] if data.valid is not None else [])
     return [Path(data.tokenizer)] + [Path(f"{prefix}{suffix}") for prefix in prefixes for suffix in SUFFIXES]
 
 
-def _check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
+def check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
     """Refuse data whose tokens the model has no rows for, or that another tokenizer made than the export will carry."""
     if manifest.vocab_size > config.model.vocab_size:
         raise DataError(
@@ -124,7 +126,7 @@ def _prepare_once(config: RunConfig, recipe: DataPreparation, console: Console) 
     folder = Path(recipe.corpus_dir).parent
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".preparing.lock"):
-        if any(not path.exists() for path in _needed_files(config)):
+        if any(not path.exists() for path in needed_files(config)):
             console.print(f"data is missing: preparing it by {recipe.recipe} (only this once)", highlight=False)
             prepare_data(config, recipe, console)
 
@@ -132,22 +134,41 @@ def _prepare_once(config: RunConfig, recipe: DataPreparation, console: Console) 
 def prepare_data(config: RunConfig, recipe: DataPreparation, console: Console) -> None:
     """Corpus by the recipe, a tokenizer with the model's vocabulary, then training and validation files.
 
-    Each step leaves alone what is there already. Raises: ConfigError where the run blends several sources.
+    Each step leaves alone what is there already. Raises: ConfigError where the recipe cannot be this run's.
+    """
+    asked, how = check_preparation(config, recipe)
+    corpus = Path(recipe.corpus_dir)
+    prepare_corpus(asked, corpus, console, workers=recipe.workers)
+    prefixes = {"train": config.data.train[0].prefix, "valid": config.data.valid}
+    wanted = {side: Path(prefix) for side, prefix in prefixes.items() if prefix is not None}
+    tokenize_corpus(how, corpus, Path(config.data.tokenizer), wanted, console, recipe.workers)
+
+
+def check_preparation(config: RunConfig, preparation: DataPreparation) -> tuple[Recipe, Tokenize]:
+    """The recipe that makes a run's data, and how it becomes tokens.
+
+    Raises: ConfigError where the run blends several sources, or the recipe has another tokenizer or a larger vocabulary
+        than the run; FileNotFoundError where the recipe or the files that it names are missing.
     """
     if len(config.data.train) != 1:
         raise ConfigError(
             "data.prepare makes one training dataset; with several in data.train, prepare them by the tools"
         )
-    corpus, asked = Path(recipe.corpus_dir), load_recipe(Path(recipe.recipe))
-    prepare_corpus(asked, corpus, console, workers=recipe.workers)
-    how = asked.tokenize or Tokenize(train=TrainTokenizer(vocab_size=config.model.vocab_size))
+    recipe, vocabulary = load_recipe(Path(preparation.recipe)), config.model.vocab_size
+    how = recipe.tokenize or Tokenize(train=TrainTokenizer(vocab_size=vocabulary))
     if how.tokenizer is not None and Path(how.tokenizer).resolve() != Path(config.data.tokenizer).resolve():
         raise ConfigError(
-            f"{recipe.recipe}: tokenize.tokenizer={how.tokenizer}, and data.tokenizer is {config.data.tokenizer}; name one"
+            f"{preparation.recipe}: tokenize.tokenizer={how.tokenizer}, and data.tokenizer is {config.data.tokenizer}; name "
+            f"one"
         )
-    prefixes = {"train": config.data.train[0].prefix, "valid": config.data.valid}
-    wanted = {side: Path(prefix) for side, prefix in prefixes.items() if prefix is not None}
-    tokenize_corpus(how, corpus, Path(config.data.tokenizer), wanted, console, recipe.workers)
+    if how.train is not None and how.train.vocab_size > vocabulary:
+        raise ConfigError(
+            f"{preparation.recipe}: tokenize.train.vocab_size={how.train.vocab_size} is more than model.vocab_size="
+            f"{vocabulary}; raise the latter"
+        )
+    if not Path(preparation.corpus_dir).exists():
+        check_sources(recipe)
+    return recipe, how
 
 
 @contextmanager

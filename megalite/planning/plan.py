@@ -1,5 +1,6 @@
 """A run told in numbers before it starts: what ``pretrain.py --check`` prints."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -9,12 +10,16 @@ from megalite.config.checks import accumulation_steps
 from megalite.config.grid import GridShape
 from megalite.config.parameters import total_parameters
 from megalite.config.pipeline_split import stage_layers
+from megalite.config.precision import with_precision
 from megalite.config.schema import RunConfig
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.manifest import load_manifest, manifest_path
 from megalite.planning.communication import WireBytes, wire_bytes
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_exact
 from megalite.planning.memory import ModelState, device_parameters, model_state_bytes
+
+Row = tuple[str, str]
+"""What, and what is known of it."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,17 @@ class Plan:
     flops_6np: float
     flops_exact: float
     zero_stage: int
+    offloads: bool
+    """Whether DeepSpeed keeps some of the model state elsewhere."""
     model_state: ModelState
     wire: WireBytes
     days: float | None
     """None where ``hardware.peak_tflops`` is not given."""
 
 
-def make_plan(config: RunConfig, shape: GridShape, zero_stage: int) -> Plan:
+def make_plan(config: RunConfig, shape: GridShape, zero_stage: int, offloads: bool = False) -> Plan:
     """All of it as functions of the config. Raises: ConfigError where the batch does not divide."""
+    config = reckoned(config)
     batch, sequence = config.batch, config.data.sequence_length
     tokens_per_step = batch.global_batch_size * sequence
     tokens = config.training.steps * tokens_per_step
@@ -57,6 +65,7 @@ def make_plan(config: RunConfig, shape: GridShape, zero_stage: int) -> Plan:
         flops_6np=flops_6np(config.model, tokens),
         flops_exact=flops,
         zero_stage=zero_stage,
+        offloads=offloads,
         model_state=model_state_bytes(
             max(device_parameters(config.model, config.parallel)), config.training.precision, zero_stage, shape.replicas
         ),
@@ -65,8 +74,16 @@ def make_plan(config: RunConfig, shape: GridShape, zero_stage: int) -> Plan:
     )
 
 
-def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
-    """One table: sizes, batch arithmetic, compute, memory, time."""
+def reckoned(config: RunConfig) -> RunConfig:
+    """``auto`` is taken for bf16, which the devices of large runs have; a run on this machine is settled before."""
+    return with_precision(config, "bf16") if config.training.precision == "auto" else config
+
+
+def print_plan(config: RunConfig, plan: Plan, console: Console, more: Sequence[Row] = ()) -> None:
+    """One table: sizes, batch arithmetic, compute, memory, time; then ``more``."""
+    if config.training.precision == "auto":
+        more = [("precision", "auto: reckoned as bf16; devices without bf16 instructions will take fp32"), *more]
+    config = reckoned(config)
     batch = config.batch
     table = Table(title=f"plan of {config.run.output_dir}/{config.run.name}", show_header=False, title_justify="left")
     table.add_column(style="bold")
@@ -106,6 +123,8 @@ def print_plan(config: RunConfig, plan: Plan, console: Console) -> None:
     parts = ", ".join(f"{axis} {readable_bytes(sent)}" for axis, sent in axes.items())
     table.add_row("sent", f"{readable_bytes(plan.wire.total)} a rank and step" + (f" ({parts})" if parts else ""))
     table.add_row("time", _time(config, plan))
+    for row in more:
+        table.add_row(*row)
     console.print(table)
 
 

@@ -41,6 +41,8 @@ def tune(settings: Settings[PreferenceRun]) -> Any:
     config = settings.config
     check_method(settings)
     console = Console(quiet=not is_first_rank(), soft_wrap=True)
+    if settings.precision_sentence:
+        console.print(settings.precision_sentence, highlight=False)
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
     check_model_folder(config.model.path)
     template = read_template(config)

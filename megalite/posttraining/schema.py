@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from megalite.config.bounds import Positions, Steps, Width
+from megalite.config.precision import Precision
 from megalite.config.schema import (
     BatchSection,
     CheckpointSection,
@@ -83,7 +84,8 @@ class TuningSection(Section):
     steps: Steps | None = None
     """Optimizer steps; or give ``epochs``."""
     epochs: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "auto"
+    """As in pretraining: ``auto`` is bf16 where the device computes it in hardware, else fp32."""
     checkpoint_activations: bool = False
 
     @model_validator(mode="after")

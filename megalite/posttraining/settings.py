@@ -13,8 +13,10 @@ from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
 from megalite.config.launch import read_launch
 from megalite.config.load import apply_overrides, read_yaml
+from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import ParallelSection, RunConfig
+from megalite.posttraining.run_state import tuning_folder
 from megalite.posttraining.schema import TuningRun
 
 R = TypeVar("R", bound=TuningRun)
@@ -32,6 +34,8 @@ class Settings(Generic[R]):
     resume: str | None
     check: bool
     world_size: int
+    precision_sentence: str = ""
+    """What ``training.precision: auto`` became, or that it is slow here."""
 
     @property
     def accumulation_steps(self) -> int:
@@ -56,14 +60,19 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
     values = read_yaml(given.config)
     config = validate(schema, values, str(given.config), apply_overrides(values, given.overrides))
     _check(config, str(given.config))
+    from megalite.training.precision import choose_precision
+
+    before = tuning_folder(config) / "run.yaml" if given.resume is not None else None
+    choice = choose_precision(config.training.precision, before)
     settings = Settings(
-        config,
+        with_precision(config, choice.precision),
         str(given.config),
         None if given.ds_config is None else read_ds_config(given.ds_config),
         str(given.ds_config),
         given.resume,
         given.check,
         launch.world_size,
+        choice.sentence,
     )
     _ = settings.accumulation_steps  # refuses a batch that does not divide
     return settings
@@ -77,6 +86,9 @@ def deepspeed_dict(settings: Settings[Any], hidden_size: int) -> dict[str, Any] 
     if settings.ds_config is None:
         return None
     config, json_path = settings.config, settings.json_path
+    from megalite.training.deepspeed_values import check_deepspeed_values
+
+    check_deepspeed_values(settings.ds_config, json_path)
     stage = zero_stage(settings.ds_config)
     # The merge reads five sections of a run. Four of ours have the same names and keys; the mesh has a data axis only.
     parallel = ParallelSection()

@@ -35,6 +35,8 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     """Check, let the mask doctor look, train, export; returns what the run reported, None after ``--check``."""
     config = settings.config
     console = Console(quiet=not is_first_rank(), soft_wrap=True)
+    if settings.precision_sentence:
+        console.print(settings.precision_sentence, highlight=False)
     run = tuning_folder(config)
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
     check_model_folder(config.model.path)

@@ -18,18 +18,9 @@ from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, last_fingerprint
 from megalite.training.engine import Engine, StepResult
 from megalite.training.metrics import Metrics
+from megalite.training.peak import Utilisation
 from megalite.training.schedule import learning_rate
 from megalite.training.validation import ValidationResult, validate
-
-
-@dataclass(frozen=True)
-class Reckoning:
-    """How speed becomes utilisation."""
-
-    flops_per_token: float
-    """Of forward and backward together."""
-    peak_flops: float
-    """Of all devices together, a second."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ def train(
     validation: ValidationData | None,
     start: TrainingState,
     run: Path,
-    reckoning: Reckoning,
+    utilisation: Utilisation,
     metrics: Metrics,
 ) -> Outcome:
     """Train from ``start`` to ``training.steps``. Collective.
@@ -88,7 +79,7 @@ def train(
                 "grad_norm": result.grad_norm,
                 "lr": lr,
                 "tokens_per_second": speed,
-                "mfu": speed * reckoning.flops_per_token / reckoning.peak_flops,
+                "mfu": utilisation.of(speed),
                 "consumed_samples": consumed,
                 "read_fingerprint": fingerprint,
             }

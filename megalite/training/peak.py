@@ -1,25 +1,83 @@
-"""What one device can do at most: a matrix product, timed."""
+"""What one device can do at most, and how much of it a run uses."""
 
 import time
+from dataclasses import dataclass
+from itertools import product
 
 import torch
+from torch.nn import functional as F
 
-SIZES = {"cpu": 1024, "cuda": 8192}
-SECONDS = 0.3
+SIZES = {"cpu": (128, 256, 512, 1024, 2048), "cuda": (1024, 2048, 4096, 8192)}
+"""Of square products; each is also measured with four times as many rows, and with four times as many columns."""
+SECONDS = 0.1
+"""For each shape."""
+MOST_SECONDS = 0.5
+"""Of one product; larger ones than this are not tried."""
+Shape = tuple[int, int, int]
+"""Rows, columns and the dim that is summed over."""
 
 
 def measure_peak_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """TFLOP/s of the best of a few square matrix products, with the threads this rank has.
-
-    A measured peak is a little below the data sheet's, so utilisation against it reads a little higher.
-    """
-    size = SIZES.get(device.type, SIZES["cuda"])
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best, ends = 0.0, time.perf_counter() + SECONDS
-    while best == 0.0 or time.perf_counter() < ends:
-        start = time.perf_counter()
-        left @ right
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = max(best, 2 * size**3 / (time.perf_counter() - start) / 1e12)
+    """TFLOP/s of the best of several matrix products, each repeated after a warm-up, with the threads this rank has."""
+    sizes = SIZES.get(device.type, SIZES["cuda"])
+    best = 0.0
+    for size, (taller, wider) in product(sizes, ((1, 1), (4, 1), (1, 4))):
+        shape = (taller * size, wider * size, size)
+        if best and operations(shape) / (best * 1e12) > MOST_SECONDS:
+            break
+        best = max(best, measure_tflops(device, dtype, shape))
     return best
+
+
+def measure_tflops(device: torch.device, dtype: torch.dtype, shape: Shape, seconds: float = SECONDS) -> float:
+    """TFLOP/s of the fastest of repeated products of one shape, as a linear layer does them."""
+    rows, columns, summed = shape
+    left = torch.randn(rows, summed, device=device).to(dtype)
+    weight = torch.randn(columns, summed, device=device).to(dtype)
+    _timed(device, left, weight, 1)  # the first one loads and chooses kernels
+    one = _timed(device, left, weight, 1)
+    together = max(1, int(1e-3 / one))  # so that starting the clock weighs nothing
+    best, ends = one, time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        best = min(best, _timed(device, left, weight, together))
+    return operations(shape) / best / 1e12
+
+
+def operations(shape: Shape) -> float:
+    """Multiplications and additions of a product."""
+    rows, columns, summed = shape
+    return 2.0 * rows * columns * summed
+
+
+def _timed(device: torch.device, left: torch.Tensor, weight: torch.Tensor, times: int) -> float:
+    """Seconds of one product, averaged over ``times`` in a row."""
+    _wait(device)
+    began = time.perf_counter()
+    for _ in range(times):
+        F.linear(left, weight)
+    _wait(device)
+    return (time.perf_counter() - began) / times
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass
+class Utilisation:
+    """Model FLOPs utilisation (Chowdhery et al. 2022, arXiv:2204.02311, appendix B)."""
+
+    flops_per_token: float
+    """Of forward and backward together."""
+    peak_flops: float
+    """Of all devices together, a second."""
+    is_measured: bool = False
+    """A measured peak is the best rate seen so far: a run that is faster has seen a better one, and it counts from there."""
+
+    def of(self, tokens_per_second: float) -> float:
+        """The share of the peak that the model's own operations use; never above 1 where the peak is measured."""
+        rate = tokens_per_second * self.flops_per_token
+        if self.is_measured:
+            self.peak_flops = max(self.peak_flops, rate)
+        return rate / self.peak_flops

@@ -60,9 +60,12 @@ def quiet_deepspeed():
     The op serves DeepSpeed's inference all-reduce alone. Without it nothing is compiled at first use and no buffers
     are left in /dev/shm. The table of ops is DeepSpeed's own switch: it is kept so that edits to it persist.
     """
+    logger = logging.getLogger("DeepSpeed")
+    logger.disabled = True  # on a CPU the import warns that there is no GPU
     import deepspeed
 
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    logger.disabled = False
+    logger.setLevel(logging.WARNING)
     # DeepSpeed 0.19 calls collectives by names that torch 2.13 is about to rename; nothing that a user can mend.
     warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

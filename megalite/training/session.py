@@ -19,10 +19,11 @@ from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import DTYPES
-from megalite.training.loop import Outcome, Reckoning, train
+from megalite.training.loop import Outcome, train
 from megalite.training.metrics import Metrics
-from megalite.training.peak import measure_peak_tflops
+from megalite.training.peak import Utilisation, measure_peak_tflops
 from megalite.training.pipeline_engine import build_engine
+from megalite.training.precision import refuse_different_choices
 from megalite.training.progress import Progress
 from megalite.training.ranks import end_ranks, start_ranks
 from megalite.training.watch import Watch
@@ -42,6 +43,7 @@ def run_session(
     # The watch names a rank that hangs; the process groups' own time-out, which names none, comes after it.
     device = start_ranks(datetime.timedelta(seconds=2 * config.training.timeout_seconds))
     try:
+        refuse_different_choices(config.training.precision, device)
         is_first = torch.distributed.get_rank() == 0
         if is_first:
             _open_run_folder(run, config, ds_config)
@@ -71,8 +73,8 @@ def run_session(
             with Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard) as metrics:
                 if checkpoint is not None:
                     metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
-                reckoning = Reckoning(flops_per_token, peak)
-                return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
+                utilisation = Utilisation(flops_per_token, peak, is_measured=config.hardware.peak_tflops is None)
+                return train(engine, config, ds_config, loader, data.valid, start, run, utilisation, metrics)
     finally:
         end_ranks()
 

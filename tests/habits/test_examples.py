@@ -21,7 +21,7 @@ from megalite.config.schema import RunConfig
 from megalite.corpus.recipe import Recipe
 from megalite.evaluation.benchmarks import BENCHMARKS, TASK_FILES, split_of
 from megalite.evaluation.local_tasks import _shipped
-from megalite.planning.plan import make_plan, print_plan
+from megalite.planning.plan import make_plan, print_plan, reckoned
 from megalite.posttraining.schema import PreferenceRun, SftRun
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
 
@@ -88,7 +88,7 @@ def test_every_deepspeed_json_merges_with_every_run(path: Path, json_path: Path)
             check_layout(config, shape, zero_stage(values))
         return
     check_layout(config, shape, zero_stage(values))
-    merged = merge_ds_config(config, values, shape, shown(path), shown(json_path))
+    merged = merge_ds_config(reckoned(config), values, shape, shown(path), shown(json_path))
     together = merged["train_micro_batch_size_per_gpu"] * merged["gradient_accumulation_steps"] * shape.data
     assert together == config.batch.global_batch_size
     assert '"auto"' not in json.dumps(merged)

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
     overrides = ["batch.global_batch_size=64", "batch.micro_batch_size=8", "optimizer.lr=2e-3", "model.hidden_size=256"]
+    overrides.append("training.precision=bf16")
     return load_run_config(REPOSITORY / "examples/tiny/pretrain.yaml", overrides)
 
 

@@ -89,7 +89,7 @@ def test_a_misspelt_key_is_not_also_told_as_missing(path: Path) -> None:
         ("training.steps=1.5", r"training.steps=1.5: input should be a valid integer"),
         ("training.steps=0", r"training.steps=0: input should be greater than 0"),
         ("training=3", r"training=3: this is a section; write training.key instead"),
-        ("training.precision=fp16", r"training.precision='fp16': input should be 'fp32' or 'bf16'"),
+        ("training.precision=fp16", r"training.precision='fp16': input should be 'auto', 'fp32' or 'bf16'"),
         ("model.num_key_value_heads=3", r"num_attention_heads=4 does not divide by num_key_value_heads=3"),
         ("model.hidden_size=30", r"hidden_size=30 does not divide by num_attention_heads=4"),
         ("model.head_dim=7", r"head_dim=7 is odd"),
