@@ -17,11 +17,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.config.ds_config import merge_ds_config, read_ds_config
 from megalite.config.load import load_run_config
+from megalite.config.precision import with_precision
 from megalite.config.schema import RunConfig
 from megalite.model.hf_config import hf_config_from_model
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import DTYPES, Batch, Engine
 from megalite.training.optimizer import build_optimizer
+from megalite.training.precision import choose_precision
 from megalite.training.ranks import end_ranks, quiet_deepspeed, start_ranks
 
 REPOSITORY = Path(__file__).parents[1]
@@ -62,6 +64,7 @@ def main() -> None:
         arguments.config,
         [*overrides, f"batch.global_batch_size={config.batch.micro_batch_size * mesh.data_size}"],
     )
+    config = with_precision(config, choose_precision(config.training.precision).precision)
     json_config = read_ds_config(arguments.ds_config)
     ds_config = merge_ds_config(config, json_config, mesh.shape, str(arguments.config), str(arguments.ds_config))
     engine = Engine(config, ds_config, mesh, device)

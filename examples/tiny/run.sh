@@ -13,7 +13,8 @@ python tools/inspect_data.py $data/corpus/train --tokenizer $data/corpus/tokeniz
 
 step "2. the plan, then training: DeepSpeed ZeRO-3 on two CPU ranks"
 run=tiny-$(date +%Y%m%d-%H%M%S)
-python pretrain.py --check --config examples/tiny/pretrain.yaml --ds_config ds_configs/zero3.json hardware.world_size=2
+python pretrain.py --check --config examples/tiny/pretrain.yaml --ds_config ds_configs/zero3.json \
+    hardware.world_size=2 run.name=$run
 deepspeed --num_gpus 2 pretrain.py --config examples/tiny/pretrain.yaml --ds_config ds_configs/zero3.json run.name=$run
 model=$(ls -d runs/$run/step-*/hf | tail -1)
 
