@@ -18,9 +18,8 @@ from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
-from megalite.training.loop import train
+from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
-from megalite.training.peak import Utilisation
 
 VOCAB = 61
 
@@ -94,7 +93,7 @@ def _train_on_this_rank(folder: Path, name: str, layout: str, resume_from: Path 
     loader = BatchLoader(dataset, *sizes, config.data.mask_documents)
     is_first = torch.distributed.get_rank() == 0
     with Metrics(run, config.training.steps, start.step, is_first, tensorboard=False) as metrics:
-        train(engine, config, ds_config, loader, None, start, run, Utilisation(1.0, 1.0), metrics)
+        train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
 
 
 def records(run: Path) -> dict[int, Any]:

@@ -18,9 +18,27 @@ from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, last_fingerprint
 from megalite.training.engine import Engine, StepResult
 from megalite.training.metrics import Metrics
-from megalite.training.peak import Utilisation
 from megalite.training.schedule import learning_rate
 from megalite.training.validation import ValidationResult, validate
+
+
+@dataclass
+class Reckoning:
+    """How speed becomes utilisation (Chowdhery et al. 2022, arXiv:2204.02311, appendix B)."""
+
+    flops_per_token: float
+    """Of forward and backward together."""
+    peak_flops: float
+    """Of all devices together, a second."""
+    is_measured: bool = False
+    """A measured peak is the best rate seen so far: a run that is faster has seen a better one, and it counts from there."""
+
+    def mfu(self, tokens_per_second: float) -> float:
+        """The share of the peak that the model's own operations use; never above 1 where the peak is measured."""
+        rate = tokens_per_second * self.flops_per_token
+        if self.is_measured:
+            self.peak_flops = max(self.peak_flops, rate)
+        return rate / self.peak_flops
 
 
 @dataclass(frozen=True)
@@ -42,7 +60,7 @@ def train(
     validation: ValidationData | None,
     start: TrainingState,
     run: Path,
-    utilisation: Utilisation,
+    reckoning: Reckoning,
     metrics: Metrics,
 ) -> Outcome:
     """Train from ``start`` to ``training.steps``. Collective.
@@ -79,7 +97,7 @@ def train(
                 "grad_norm": result.grad_norm,
                 "lr": lr,
                 "tokens_per_second": speed,
-                "mfu": utilisation.of(speed),
+                "mfu": reckoning.mfu(speed),
                 "consumed_samples": consumed,
                 "read_fingerprint": fingerprint,
             }

@@ -1,7 +1,6 @@
-"""What one device can do at most, and how much of it a run uses."""
+"""What one device can do at most."""
 
 import time
-from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -62,22 +61,3 @@ def _timed(device: torch.device, left: torch.Tensor, weight: torch.Tensor, times
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@dataclass
-class Utilisation:
-    """Model FLOPs utilisation (Chowdhery et al. 2022, arXiv:2204.02311, appendix B)."""
-
-    flops_per_token: float
-    """Of forward and backward together."""
-    peak_flops: float
-    """Of all devices together, a second."""
-    is_measured: bool = False
-    """A measured peak is the best rate seen so far: a run that is faster has seen a better one, and it counts from there."""
-
-    def of(self, tokens_per_second: float) -> float:
-        """The share of the peak that the model's own operations use; never above 1 where the peak is measured."""
-        rate = tokens_per_second * self.flops_per_token
-        if self.is_measured:
-            self.peak_flops = max(self.peak_flops, rate)
-        return rate / self.peak_flops

@@ -19,9 +19,9 @@ from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint_load import load_checkpoint
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import DTYPES
-from megalite.training.loop import Outcome, train
+from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
-from megalite.training.peak import Utilisation, measure_peak_tflops
+from megalite.training.peak import measure_peak_tflops
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.precision import refuse_different_choices
 from megalite.training.progress import Progress
@@ -73,8 +73,8 @@ def run_session(
             with Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard) as metrics:
                 if checkpoint is not None:
                     metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
-                utilisation = Utilisation(flops_per_token, peak, is_measured=config.hardware.peak_tflops is None)
-                return train(engine, config, ds_config, loader, data.valid, start, run, utilisation, metrics)
+                reckoning = Reckoning(flops_per_token, peak, is_measured=config.hardware.peak_tflops is None)
+                return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
     finally:
         end_ranks()
 

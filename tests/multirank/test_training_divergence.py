@@ -12,9 +12,8 @@ from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import RankError, run_on_ranks
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import Engine
-from megalite.training.loop import train
+from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
-from megalite.training.peak import Utilisation
 from megalite.training.run_folder import checkpoints
 from runs import run_config, write_data
 
@@ -39,7 +38,7 @@ def diverge(folder: Path) -> None:
     engine.train_step = poisoned
     start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, {})
     with Metrics(run, config.training.steps, 0, torch.distributed.get_rank() == 0, tensorboard=False) as metrics:
-        train(engine, config, ds_config, loader, None, start, run, Utilisation(1.0, 1.0), metrics)
+        train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
 
 
 def test_a_diverged_run_stops_at_its_step_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

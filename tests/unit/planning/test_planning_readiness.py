@@ -50,6 +50,7 @@ def run(tmp_path: Path) -> Path:
     from megalite.data.index_file import token_dtype
 
     write_data(tmp_path)
+    (tmp_path / "tokenizer/tokenizer_config.json").write_text("{}")
     made = manifest(tmp_path, dtype=token_dtype(VOCAB).name)
     (tmp_path / "train.manifest.json").write_text(made.to_json())
     values = run_config(tmp_path).model_dump(mode="json")

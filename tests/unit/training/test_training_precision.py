@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from megalite.training import precision
-from megalite.training.peak import Utilisation, measure_peak_tflops, measure_tflops
+from megalite.training.loop import Reckoning
+from megalite.training.peak import measure_peak_tflops, measure_tflops
 from megalite.training.precision import choose_precision, device_type, has_bf16
 
 X86 = "processor : 0\nflags : fpu sse avx2 avx512f avx512_bf16 amx_tile\n"
@@ -120,9 +121,9 @@ def test_the_measured_peak_is_at_least_the_rate_of_other_shapes() -> None:
 
 
 def test_no_more_than_all_of_a_measured_peak_is_used() -> None:
-    measured = Utilisation(flops_per_token=10.0, peak_flops=100.0, is_measured=True)
-    assert measured.of(5.0) == 0.5
-    assert measured.of(34.0) == 1.0
-    assert measured.of(17.0) == 0.5, "the better rate is the peak from then on"
-    named = Utilisation(flops_per_token=10.0, peak_flops=100.0)
-    assert named.of(34.0) == pytest.approx(3.4), "a peak that was named too low is to be seen"
+    measured = Reckoning(flops_per_token=10.0, peak_flops=100.0, is_measured=True)
+    assert measured.mfu(5.0) == 0.5
+    assert measured.mfu(34.0) == 1.0
+    assert measured.mfu(17.0) == 0.5, "the better rate is the peak from then on"
+    named = Reckoning(flops_per_token=10.0, peak_flops=100.0)
+    assert named.mfu(34.0) == pytest.approx(3.4), "a peak that was named too low is to be seen"
