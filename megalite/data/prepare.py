@@ -13,7 +13,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare import prepare_corpus
 from megalite.corpus.recipe import Recipe, Tokenize, TrainTokenizer, load_recipe
-from megalite.corpus.sources import check_sources
+from megalite.corpus.sources import files_read
 from megalite.data.blend import BlendedDataset, open_blend
 from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
@@ -167,7 +167,7 @@ def check_preparation(config: RunConfig, preparation: DataPreparation) -> tuple[
             f"{vocabulary}; raise the latter"
         )
     if not Path(preparation.corpus_dir).exists():
-        check_sources(recipe)
+        files_read(recipe)
     return recipe, how
 
 
