@@ -1,6 +1,6 @@
 """The front door: ``deepspeed pretrain.py --config my.yaml --ds_config ds_configs/zero3.json``."""
 
-from megalite.pretrain import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("pretrain")

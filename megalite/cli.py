@@ -1,7 +1,11 @@
 """``megalite VERB ...``: every command by one name, imported only when asked for."""
 
+import difflib
 import importlib
 import sys
+
+import megalite
+from megalite.config.errors import ConfigError, one_line_errors
 
 VERBS = {
     "prepare-corpus": (
@@ -38,17 +42,27 @@ VERBS = {
 }
 
 
+@one_line_errors
+def run(verb: str) -> None:
+    """Run one command with the arguments of this process. Its libraries are imported inside the guard."""
+    importlib.import_module(VERBS[verb][0]).main()
+
+
+@one_line_errors
 def main() -> None:
     """Run one verb with the rest of the command line; without one, or with an unknown one, list them."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in VERBS:
         sys.argv = [f"megalite {verb}", *sys.argv[2:]]
-        importlib.import_module(VERBS[verb][0]).main()
+        run(verb)
         return
+    if verb == "--version":
+        print(f"megalite {megalite.__version__}")
+        return
+    if verb not in ("", "-h", "--help"):
+        near = difflib.get_close_matches(verb.replace("_", "-"), VERBS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "megalite alone lists them"
+        raise ConfigError(f"unknown verb '{verb[:80]}'; {hint}")
     width = max(map(len, VERBS))
     lines = "\n".join(f"  {name:<{width}}  {gives}" for name, (_, gives) in VERBS.items())
-    wants_help = verb in ("", "-h", "--help")
-    if not wants_help:
-        print(f"megalite: error: unknown verb '{verb}'", file=sys.stderr)
     print(f"usage: megalite VERB ...   (megalite VERB --help tells more)\n\n{lines}")
-    raise SystemExit(0 if wants_help else 2)

@@ -1,6 +1,6 @@
 """Concatenate ``.bin`` / ``.idx`` datasets: see ``--help``."""
 
-from megalite.data.adopt import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("adopt")

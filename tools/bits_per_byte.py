@@ -1,6 +1,6 @@
 """Bits per byte of a model on documents: see ``--help``."""
 
-from megalite.evaluation.bits_per_byte import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("bits-per-byte")

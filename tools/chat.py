@@ -1,6 +1,6 @@
 """A chat page for a model: see ``--help``."""
 
-from megalite.generation.chat import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("chat")

@@ -1,6 +1,6 @@
 """Take documents with evaluation items out of a corpus: see ``--help``."""
 
-from megalite.corpus.decontaminate import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("decontaminate")

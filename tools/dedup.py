@@ -1,6 +1,6 @@
 """Remove exact and near-duplicate documents: see ``--help``."""
 
-from megalite.corpus.dedup import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("dedup")

@@ -1,6 +1,6 @@
 """Run lm-eval tasks on a model: see ``--help``."""
 
-from megalite.evaluation.evaluate import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("evaluate")

@@ -1,6 +1,6 @@
 """Export a checkpoint as a Hugging Face folder: see ``--help``."""
 
-from megalite.export.export_hf import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("export-hf")

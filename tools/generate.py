@@ -1,6 +1,6 @@
 """Continue a prompt: see ``--help``."""
 
-from megalite.generation.generate import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("generate")

@@ -1,6 +1,6 @@
 """Look into ``.bin`` / ``.idx`` and into what a run reads: see ``--help``."""
 
-from megalite.data.inspect_data import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("inspect-data")

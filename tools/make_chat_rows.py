@@ -1,6 +1,6 @@
 """Make chat, preference and question rows from installed packages' docstrings: see ``--help``."""
 
-from megalite.posttraining.docstring_rows import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("make-chat-rows")

@@ -1,6 +1,6 @@
 """Make an lm-eval task from held-out documents: see ``--help``."""
 
-from megalite.evaluation.cloze import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("make-cloze-task")

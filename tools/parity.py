@@ -1,6 +1,6 @@
 """Prove that every layout trains the same model: see ``--help``."""
 
-from megalite.parity.matrix import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("parity")

@@ -1,6 +1,6 @@
 """Tune a model on preferences (DPO, KTO, GRPO): see ``--help``."""
 
-from megalite.posttraining.preferences import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("preferences")

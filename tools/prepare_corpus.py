@@ -1,6 +1,6 @@
 """Make clean shards of text, and tokens, by a recipe: see ``--help``."""
 
-from megalite.data.prepare_corpus import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("prepare-corpus")

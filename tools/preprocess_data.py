@@ -1,6 +1,6 @@
 """Tokenize documents into Megatron's ``.bin`` / ``.idx``: see ``--help``."""
 
-from megalite.data.preprocess import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("preprocess")

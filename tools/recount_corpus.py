@@ -1,6 +1,6 @@
 """Count a dry run's documents again by other thresholds: see ``--help``."""
 
-from megalite.corpus.scores import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("recount-corpus")

@@ -1,6 +1,6 @@
 """Fine-tune a model on conversations: see ``--help``."""
 
-from megalite.posttraining.sft import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("sft")

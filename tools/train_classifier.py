@@ -1,6 +1,6 @@
 """Train a classifier of documents (toxicity, spam, quality): see ``--help``."""
 
-from megalite.corpus.train_classifier import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("train-classifier")

@@ -1,6 +1,6 @@
 """Train a tokenizer: see ``--help``."""
 
-from megalite.tokenizer.train import main
+from megalite.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("train-tokenizer")

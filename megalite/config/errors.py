@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class DivergenceError(RuntimeError):
     """The loss or the gradient norm of a run is not a finite number any more."""
 
 
+INTERRUPTED = "interrupted; run the same command again to go on"
 USER_ERRORS = (ConfigError, DataError, DivergenceError, OSError)
 REMEDIES = {
     errno.EACCES: "change its permissions, or choose another path",
@@ -53,7 +55,8 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     """Wrap a command: whatever goes wrong in it becomes one line on stderr.
 
     A user's mistake, and any ``OSError``, exits with 2. Ctrl-C exits with 130. An error that nobody foresaw exits with
-    1; its traceback goes to a file, and the line asks for a report.
+    1; its traceback goes to a file, and the line asks for a report. So does one in a thread, which ends the thread alone.
+    A ``KeyboardInterrupt`` with a message is told by it.
 
     Under a multi-rank launcher every rank meets the same mistake; only rank 0 prints it. The others wait a little: a
     launcher kills all ranks as soon as one has failed.
@@ -61,6 +64,8 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(main)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        threading.excepthook = _tell_of_thread
+        sys.unraisablehook = _keep_quiet
         try:
             main(*args, **kwargs)
         except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
@@ -70,10 +75,12 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
             _leave(describe(error), EXIT_USER_ERROR)
         except MemoryError:
             _leave("out of memory; give fewer --workers, smaller batches or smaller inputs", EXIT_USER_ERROR)
-        except KeyboardInterrupt:
-            _leave("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
+        except KeyboardInterrupt as error:
+            _leave(str(error) or INTERRUPTED, EXIT_INTERRUPTED)
         except Exception as error:
-            _leave(_report(error), EXIT_BUG)
+            if _comes_of_an_interrupt(error):
+                _leave(INTERRUPTED, EXIT_INTERRUPTED)
+            _leave(report(error), EXIT_BUG)
 
     return guarded
 
@@ -87,7 +94,7 @@ def describe(error: BaseException) -> str:
     return f"{where}{error.strerror}" + (f"; {remedy}" if remedy else "")
 
 
-def _report(error: Exception) -> str:
+def report(error: BaseException) -> str:
     """Write the traceback to a file; returns the line that names it."""
     what = " ".join(f"{type(error).__name__}: {error}".split())
     try:
@@ -99,13 +106,34 @@ def _report(error: Exception) -> str:
     return f"{what[:500]}; this is a bug of megalite, please report it with {file.name}"
 
 
+def tell(line: str) -> None:
+    """Print an error in one line on stderr."""
+    short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", line)
+    print(f"megalite: error: {short}", file=sys.stderr, flush=True)
+
+
 def _leave(line: str, code: int) -> NoReturn:
     if _is_a_further_rank():
         time.sleep(SECONDS_FOR_RANK_0)
     else:
-        short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", line)
-        print(f"megalite: error: {short}", file=sys.stderr, flush=True)
+        tell(line)
     raise SystemExit(code) from None
+
+
+def _comes_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether a library has made another error of Ctrl-C, as some do when they are interrupted while imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
+        tell(report(failed.exc_value))
+
+
+def _keep_quiet(failed: "sys.UnraisableHookArgs") -> None:
+    """An error in a destructor stops nothing and helps nobody; what matters has failed elsewhere too."""
 
 
 def _is_a_further_rank() -> bool:

@@ -28,7 +28,7 @@ def test_every_file_that_a_command_names_exists() -> None:
 @pytest.mark.parametrize("shim", sorted((REPOSITORY / "tools").glob("*.py")), ids=lambda path: path.name)
 def test_a_tool_is_a_shim(shim: Path) -> None:
     assert len(shim.read_text().splitlines()) <= 12
-    assert "import main" in shim.read_text()
+    assert "from megalite.cli import run" in shim.read_text()
 
 
 def test_every_room_of_the_readme_exists() -> None:
