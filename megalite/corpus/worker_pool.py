@@ -3,11 +3,13 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from megalite.config.errors import DataError
@@ -28,7 +30,9 @@ class WorkerPool:
 
     def __exit__(self, *error: Any) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=error[0] is None, cancel_futures=True)
+            if error[0] is not None:
+                end_workers()
+            self._pool.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """``function`` of every item, in order. Raises: DataError where a worker died."""
@@ -37,9 +41,10 @@ class WorkerPool:
             return
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, context, _watch_parent)
+            self._pool = ProcessPoolExecutor(self._workers, context, watch_parent)
         try:
-            waiting: deque[Future[Result]] = deque(self._pool.submit(function, item) for item in items)
+            with deaf_children():
+                waiting: deque[Future[Result]] = deque(self._pool.submit(function, item) for item in items)
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
@@ -49,12 +54,28 @@ class WorkerPool:
             ) from None
 
 
-def _watch_parent() -> None:
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that start in the block never hear Ctrl-C, from their first instruction on: this process ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # children inherit it; here it stays pending
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_workers() -> None:
+    """End all child processes now; what they have not finished is done again by the next run."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+
+
+def watch_parent() -> None:
+    """Run by a worker: end with a parent that was killed, which can end nobody, and would be waited for for ever."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed can end nobody, and its pool would wait for work for ever."""
     if (parent := multiprocessing.parent_process()) is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)

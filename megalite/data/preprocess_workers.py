@@ -1,8 +1,6 @@
 """The units of a job, shared out over processes; a killed worker or parent leaves nobody waiting."""
 
 import multiprocessing
-import multiprocessing.connection
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.corpus.worker_pool import deaf_children, end_workers, watch_parent
 from megalite.data.encoders import Encoder, EncoderName, TokenizersEncoder, open_encoder
 from megalite.data.preprocess_plan import Plan
 from megalite.data.preprocess_unit import UnitResult, encode_unit, finished_result
@@ -35,8 +34,9 @@ def run_units(
             yield number, encode_unit(plan, number, folder, encoder, reference, spellings)
         return
     with ProcessPoolExecutor(min(workers, len(todo)), **_start(plan, folder, tokenizer, encoder)) as pool:
-        futures = {pool.submit(_work, number): number for number in todo}
         try:
+            with deaf_children():
+                futures = {pool.submit(_work, number): number for number in todo}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
@@ -51,6 +51,9 @@ def run_units(
                 if not future.cancelled():
                     future.result()
             raise
+        except BaseException:  # Ctrl-C
+            end_workers()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -63,14 +66,14 @@ def _start(plan: Plan, folder: Path, tokenizer: LoadedTokenizer, encoder: Encode
     global _worker_state
     if threading.active_count() == 1 and "torch" not in sys.modules:
         _worker_state = _state(plan, folder, encoder, tokenizer)
-        return {"mp_context": multiprocessing.get_context("fork"), "initializer": _watch_parent}
+        return {"mp_context": multiprocessing.get_context("fork"), "initializer": watch_parent}
     start = (plan, folder, encoder.name)
     return {"mp_context": multiprocessing.get_context("spawn"), "initializer": _start_worker, "initargs": start}
 
 
 def _start_worker(plan: Plan, folder: Path, name: EncoderName) -> None:
     global _worker_state
-    _watch_parent()
+    watch_parent()
     tokenizer = load_tokenizer(Path(plan.tokenizer), plan.eod_token, plan.parse_special_tokens)
     _worker_state = _state(plan, folder, open_encoder(name, tokenizer.tokenizer), tokenizer)
 
@@ -82,23 +85,12 @@ def _state(
     return plan, folder, encoder, _reference(encoder, tokenizer), spellings
 
 
-def _watch_parent() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
 def _reference(encoder: Encoder, tokenizer: LoadedTokenizer) -> Encoder:
     """The tokenizer's own library; the encoder itself where it is that."""
     if tokenizer.own is not None:
         return TokenizersEncoder(tokenizer.own)
     is_own = encoder.name in ("tokenizers", "sentencepiece")
     return encoder if is_own else TokenizersEncoder(tokenizer.tokenizer)
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed can end nobody, and its pool would wait for work for ever."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _work(number: int) -> UnitResult:
