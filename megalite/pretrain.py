@@ -18,6 +18,7 @@ from megalite.config.load import load_run_config
 from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
+from megalite.config.screen import screen
 
 if TYPE_CHECKING:
     from megalite.training.loop import Outcome
@@ -33,7 +34,7 @@ def main() -> None:
     example = "optimizer.lr=3e-4 model.num_hidden_layers=8"
     arguments = parse_run_arguments("Pretrain a Llama-family model with DeepSpeed.", example, needs_config=False)
     launch = read_launch()
-    console = Console(quiet=not launch.is_first, soft_wrap=True)
+    console = screen(quiet=not launch.is_first)
     yaml_path = _chosen(arguments.config, DEFAULT_CONFIG, "--config", console)
     json_path = _chosen(arguments.ds_config, DEFAULT_DS_CONFIG, "--ds_config", console)
     config = load_run_config(yaml_path, arguments.overrides)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.explain import validate
+from megalite.config.screen import screen
 from megalite.config.section import Section
 from megalite.corpus.contamination import Contamination, examine
 from megalite.corpus.eval_index import EvalIndex
@@ -63,7 +64,7 @@ def main() -> None:
     a = parser.parse_args()
     values = {"ngram": a.ngram, "min_words": a.min_words, "min_overlap": a.min_overlap, "eval_keys": a.eval_keys}
     rule = validate(Contamination, values, "the command line")
-    console = Console(soft_wrap=True)
+    console = screen()
     decontaminate(a.input, a.against, a.output, rule, console, a.text_key, a.on_error, a.workers, a.overwrite)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.explain import validate
+from megalite.config.screen import screen
 from megalite.corpus.dedup_run import DedupRun, Outcome
 from megalite.corpus.dedup_scan import Keep, Plan
 from megalite.corpus.dump_index import NAME, DumpIndex, known_parts
@@ -58,7 +59,7 @@ def main() -> None:
     bands = validate(
         Bands, {key: getattr(a, key) for key in ("threshold", "ngram", "bands", "rows")}, "the command line"
     )
-    console = Console(soft_wrap=True)
+    console = screen()
     if a.audit:
         from megalite.corpus.dedup_audit import audit
 

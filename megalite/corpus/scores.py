@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import parquet
-from rich.console import Console
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.explain import did_you_mean
+from megalite.config.screen import screen
 from megalite.corpus.filters import FilterChain, Verdict
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.ledger_page import write_page
@@ -147,4 +147,4 @@ def main() -> None:
     ledger = recount(arguments.scores, recipe)
     if arguments.ledger is not None:
         write_page(arguments.ledger, [ledger.to_json(FilterChain(recipe.filters))])
-    ledger.print(Console(soft_wrap=True), f"{arguments.scores}, counted by {arguments.recipe}")
+    ledger.print(screen(), f"{arguments.scores}, counted by {arguments.recipe}")

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.corpus.classifier import WORD, Classifier, Features, load_classifier
 from megalite.corpus.clean_text import clean_text
 from megalite.corpus.logistic import Buckets, Examples, calibrate, fit, sigmoid
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true")
     arguments = parser.parse_args()
     check_arguments(arguments)
-    console = Console(soft_wrap=True)
+    console = screen()
     labelled = _labelled_documents(arguments)
     features = Features(bits=arguments.bits, max_characters=arguments.max_characters)
     classifier, report = train_classifier(labelled, features, console)

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.data.index_file import read_index
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import Manifest, SourcePiece, file_facts, manifest_path
@@ -43,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.decoded_tokens < 1:
         raise DataError(f"--decoded_tokens {arguments.decoded_tokens}: give at least 1")
-    console = Console(soft_wrap=True)
+    console = screen()
     tokenizer = load_tokenizer(arguments.tokenizer, arguments.eod_token)
     if not arguments.no_eod and tokenizer.eos_id is None:
         raise DataError(

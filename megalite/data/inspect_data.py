@@ -13,6 +13,7 @@ from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunSection
+from megalite.config.screen import screen
 from megalite.data.blend import open_blend
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.indexed import IndexedDataset
@@ -27,7 +28,7 @@ from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 def main() -> None:
     """``tools/inspect_data.py``."""
     arguments = parse_arguments()
-    console = Console(soft_wrap=True)
+    console = screen()
     if arguments.config is not None:
         views = run_views(arguments)
     else:

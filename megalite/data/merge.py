@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.data.dataset_output import check_dataset_output
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import (
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
     merged = merge(arguments.input, arguments.output_prefix, arguments.overwrite)
-    Console(soft_wrap=True).print(
+    screen().print(
         f"{arguments.output_prefix}: {merged.documents:,} documents, {merged.tokens:,} tokens from "
         f"{len(arguments.input)} datasets",
         highlight=False,
@@ -69,7 +69,7 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
     if (existing := existing_output(prefix)) and not overwrite and not killed_while_renaming:
         raise DataError(f"{existing[-1]}: exists; choose another --output_prefix or give --overwrite")
     datasets = [IndexedDataset(name) for name in inputs]
-    manifests = [verify_manifest(name) for name in track(inputs, "verifying", disable=not Console().is_terminal)]
+    manifests = [verify_manifest(name) for name in track(inputs, "verifying", disable=not screen().is_terminal)]
     for manifest, dataset in zip(manifests, datasets, strict=True):
         refuse_other_dataset(manifest, dataset)
     first = manifests[0]

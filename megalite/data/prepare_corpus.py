@@ -10,6 +10,7 @@ from rich.console import Console
 
 from megalite.config.command_line import CommandParser, number_of_workers, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.screen import screen
 from megalite.corpus.plant.ray_pool import RayPool
 from megalite.corpus.plant.slurm_scripts import scripts_folder_of
 from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
@@ -47,7 +48,7 @@ def main() -> None:
     if a.dry_run and a.engine == "slurm":
         parser.error("--dry_run scores on this machine or on Ray; give --engine local or --engine ray")
     recipe = load_recipe(a.recipe, a.dataset)
-    console = Console(soft_wrap=True)
+    console = screen()
     if not a.dry_run:
         check_tokenize(recipe)
     if a.engine == "slurm":

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.corpus.readers import OnError, expand_inputs
 from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, checked, choose_encoder, sample_texts
 from megalite.data.encoders import Encoder
@@ -69,7 +70,7 @@ def main() -> None:
         parse_special_tokens=arguments.parse_special_tokens,
         on_error=arguments.on_error,
         overwrite=arguments.overwrite,
-        console=Console(soft_wrap=True),
+        console=screen(),
     )
 
 

@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.huggingface.load import load_model, start_of_text
@@ -55,7 +55,7 @@ def main() -> None:
     table.add_row("bits per byte", f"{result.bits_per_byte:.4f}")
     table.add_row("loss", f"{result.nats_per_token:.4f} nats a token")
     table.add_row("over", f"{result.documents:,} documents, {result.tokens:,} tokens, {result.bytes:,} bytes")
-    Console(soft_wrap=True).print(table)
+    screen().print(table)
     if arguments.output:
         write_json(arguments.output, asdict(result))
 
@@ -73,7 +73,7 @@ def bits_per_byte(
     window, stride = window_and_stride(model, window, stride)
     start = start_of_text(tokenizer)
     scores = []
-    for text in track(texts, "scoring", disable=not Console().is_terminal):
+    for text in track(texts, "scoring", disable=not screen().is_terminal):
         ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
         scores.append((document_nats(model, ids, window, stride), len(ids) - 1, len(text.encode("utf-8"))))
     return total(scores)

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.files.whole_folder import check_output, whole_folder
 
@@ -31,7 +31,7 @@ def main() -> None:
     texts = [document.text for document in read_documents(paths, a.text_key)]
     items = make_items(texts, a.max_items)
     files = task_files(items)
-    console = Console(soft_wrap=True)
+    console = screen()
     if all((a.output / name).is_file() and (a.output / name).read_text() == text for name, text in files.items()):
         console.print(f"{a.output}: is finished already, nothing to do", highlight=False)
         return

@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.launch import read_launch
+from megalite.config.screen import screen
 from megalite.evaluation.comparison import Comparison
 from megalite.evaluation.evaluation_folder import STATE, EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
@@ -35,8 +34,6 @@ from megalite.files.place import check_place
 from megalite.files.work_folder import whole_file
 from megalite.huggingface.model_folder import check_model_folder
 
-WIDE = 160
-"""Columns of a table in a log, where nobody can widen the window."""
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
 
 
@@ -69,8 +66,7 @@ def main() -> None:
         ranks.wait()
         if not ranks.first:
             return
-        screen = Console()
-        print_comparison(comparison, screen if screen.is_terminal else Console(width=max(screen.width, WIDE)))
+        print_comparison(comparison, screen())
         if arguments.output is None:
             return
         if arguments.output.suffix == ".json":
@@ -79,9 +75,7 @@ def main() -> None:
         write_json(folder / "results.json", comparison.to_json())
         with whole_file(folder / "results.html") as file:
             file.write(results_page(comparison).encode())
-        Console(soft_wrap=True).print(
-            f"{folder / 'results.html'}, results.json; one line an item in */*.jsonl", highlight=False
-        )
+        screen().print(f"{folder / 'results.html'}, results.json; one line an item in */*.jsonl", highlight=False)
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.screen import screen
 
 if TYPE_CHECKING:
     from megalite.export.exported_folder import Exported
@@ -37,7 +38,7 @@ def main() -> None:
     from megalite.export.exported_folder import export_checkpoint  # imports torch: not for --help
 
     began = time.perf_counter()
-    console = Console(soft_wrap=True)
+    console = screen()
     exported = export_checkpoint(
         arguments.checkpoint,
         arguments.output,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.config.screen import screen
 from megalite.files.work_folder import whole_file
 from megalite.huggingface.load import load_config
 
@@ -75,7 +75,7 @@ def write_gguf(folder: Path, output: Path, kind: str) -> GgufWritten:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name in track(gguf_names, "writing", disable=not Console().is_terminal):
+        for name in track(gguf_names, "writing", disable=not screen().is_terminal):
             weights = _permuted(tensors.read(name).float().numpy(), name, config)
             if not np.isfinite(weights).all() or (types[name].name == "F16" and np.abs(weights).max() > 65504):
                 raise DataError(f"{folder}: tensor '{name}' holds values that {types[name].name} cannot; choose f32")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
 from rich.progress import track
 
+from megalite.config.screen import screen
 from megalite.files.work_folder import work_folder, work_folder_of
 from megalite.generation.answer import Answer, end_tokens
 from megalite.generation.continuation import with_room
@@ -65,7 +65,7 @@ def answer_file(
         done = _whole_lines(file)
         batches = list(_batches(prompts[done:], batch_size))
         with file.open("ab") as answers:
-            for batch in track(batches, "answering", disable=not Console().is_terminal):
+            for batch in track(batches, "answering", disable=not screen().is_terminal):
                 seeded = replace(batch[0].settings, seed=_seed_of(batch[0].settings.seed, done))
                 for prompt, answer in zip(batch, _answers(model, tokenizer, batch, seeded, draft, tally), strict=True):
                     answers.write(orjson.dumps(prompt.row.row | answer.row(), option=orjson.OPT_APPEND_NEWLINE))

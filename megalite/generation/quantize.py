@@ -13,6 +13,7 @@ from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.screen import screen
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte
 from megalite.evaluation.json_output import check_json_output, write_json
@@ -61,7 +62,7 @@ def main() -> None:
     else:
         wider = gguf_file.write_gguf(arguments.model, arguments.output, gguf_kind(arguments.format)).wider
     after = measure(arguments.output, arguments.format, texts)
-    print_table(before, after, wider, Console(soft_wrap=True))
+    print_table(before, after, wider, screen())
     if arguments.json:
         write_json(arguments.json, {"before": asdict(before), "after": asdict(after), "f16_instead": list(wider)})
 

@@ -14,6 +14,7 @@ from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DivergenceError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
+from megalite.config.screen import screen
 from megalite.parity.case import (
     CLIPPING,
     FEATURES,
@@ -49,8 +50,6 @@ NAMED = (
     "p8 untied documents zero1",
 )
 """Features on top of the layouts; the layouts alone run without them."""
-WIDTH = 110
-"""Columns of the table where it goes to a file."""
 
 
 @one_line_errors
@@ -86,8 +85,7 @@ def main() -> None:
         ]
     for case in cases:
         case.config(base)  # refuse all that cannot be before the first process starts
-    console = Console(soft_wrap=True)
-    console = console if console.is_terminal else Console(soft_wrap=True, width=WIDTH)
+    console = screen()
     results = run_matrix(base, cases, arguments.steps, arguments.timeout_seconds, console)
     told = Counter(status for status in results.values() if status is not Status.OK)
     if told:

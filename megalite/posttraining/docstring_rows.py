@@ -24,6 +24,7 @@ from rich.table import Table
 
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.files.whole_folder import check_output, whole_folder
 
 LARGEST_FILE = 400_000
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--max_rows", type=int, default=4000, help="functions to take, evenly over the packages")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
-    make_rows(arguments.output, arguments.max_rows, Console(soft_wrap=True), arguments.overwrite)
+    make_rows(arguments.output, arguments.max_rows, screen(), arguments.overwrite)
 
 
 def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = False) -> None:

@@ -5,9 +5,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-
 from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.huggingface.load import load_weights
 from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining.chat_mask import ChatEncoder
@@ -40,7 +39,7 @@ def tune(settings: Settings[PreferenceRun]) -> Any:
     """Check, show samples, train, export; returns what the run reported, None after ``--check``."""
     config = settings.config
     check_method(settings)
-    console = Console(quiet=not is_first_rank(), soft_wrap=True)
+    console = screen(quiet=not is_first_rank())
     if settings.precision_sentence:
         console.print(settings.precision_sentence, highlight=False)
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from megalite.config.errors import DataError, one_line_errors
+from megalite.config.screen import screen
 from megalite.huggingface.load import load_weights
 from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining.chat_rows import conversations
@@ -34,7 +35,7 @@ def main() -> None:
 def fine_tune(settings: Settings[SftRun]) -> Any:
     """Check, let the mask doctor look, train, export; returns what the run reported, None after ``--check``."""
     config = settings.config
-    console = Console(quiet=not is_first_rank(), soft_wrap=True)
+    console = screen(quiet=not is_first_rank())
     if settings.precision_sentence:
         console.print(settings.precision_sentence, highlight=False)
     run = tuning_folder(config)

@@ -12,6 +12,7 @@ from rich.console import Console
 from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.model import ModelConfig
+from megalite.config.screen import screen
 from megalite.files.own_folder import remove_ours
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.files.work_folder import work_folder, work_folder_of
@@ -51,7 +52,7 @@ def main() -> None:
         sources_of_mix(a.mix) if a.mix is not None else sources_of(a.input, a.weights),
         a.output,
         design,
-        Console(soft_wrap=True),
+        screen(),
         sampling,
         a.sweep,
         shapes,

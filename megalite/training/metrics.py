@@ -6,9 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from megalite.config.screen import screen
 from megalite.training.validation import ValidationResult
 
 TITLES = {
@@ -28,7 +28,7 @@ class Metrics:
         self._is_writer = is_writer
         if not is_writer:
             return
-        self.console = Console(soft_wrap=True)
+        self.console = screen()
         self._file = (run / "metrics.jsonl").open("a", encoding="utf-8")
         self._board = None
         if tensorboard:
