@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from megalite.config.errors import DataError
+from megalite.corpus.crowd import CROWD
 from megalite.corpus.dedup_scan import Plan, Scanned, scan_unit, scanned_parts
 from megalite.corpus.dedup_write import write_unit
 from megalite.corpus.duplicate_clusters import REMOVED, Settled, bucket_edges, join, roots, settle
@@ -23,7 +24,7 @@ from megalite.files.work_folder import whole_file
 
 BYTES_A_DOCUMENT = 24
 """Held for every document while clusters are made."""
-BYTES_A_CANDIDATE = 1536
+BYTES_A_CANDIDATE = 2048
 """Held for every document of the clusters that are being settled."""
 
 Item = TypeVar("Item")
@@ -88,10 +89,9 @@ class DedupRun:
             path.unlink()
         documents, ends = hanging_together(parents)
         del parents
-        pieces = [np.sort(documents[a:b]) for a, b in batches(ends, self._memory // BYTES_A_CANDIDATE)]
+        pieces = [(np.sort(documents[a:b]), c) for a, b, c in batches(ends, self._memory // BYTES_A_CANDIDATE)]
         del documents, ends
-        choose = functools.partial(settle, index, threshold=self._plan.bands.threshold)
-        settled = self._map("clusters", choose, pieces)
+        settled = self._map("clusters", functools.partial(_settle, index, self._plan.bands.threshold), pieces)
         removed = np.concatenate([np.empty(0, REMOVED), *(batch.removed for batch in settled)])
         removed.sort(order="document")
         return Settled(removed, sum(batch.compared for batch in settled))
@@ -132,23 +132,36 @@ def hanging_together(parents: npt.NDArray[np.int64]) -> tuple[Offsets, Offsets]:
     return documents[order], ends
 
 
-def batches(ends: Offsets, size: int) -> Iterator[tuple[int, int]]:
-    """Where whole clusters together, up to so many documents, begin and end.
+def batches(ends: Offsets, size: int) -> Iterator[tuple[int, int, bool]]:
+    """Where whole clusters together, up to so many documents, begin and end; and whether it is one large one.
 
-    Raises: DataError where one cluster has more.
+    Large clusters come alone, so that what is found in them does not depend on their neighbours. Raises: DataError where
+    one has more documents than ``size``.
     """
-    begin, last = 0, int(ends[-1]) if len(ends) else 0
-    while begin < last:
-        end = int(ends[max(0, int(np.searchsorted(ends, begin + size, side="right")) - 1)])
-        if end <= begin:
-            largest = int(ends[int(np.searchsorted(ends, begin, side="right"))]) - begin
-            needed = largest * BYTES_A_CANDIDATE // 2**20
-            raise DataError(
-                f"{largest:,} documents hang together as candidates and need {needed:,} MB a worker; raise --memory_mb, "
-                f"give fewer --workers, or more --rows"
-            )
-        yield begin, end
-        begin = end
+    sizes = np.diff(ends, prepend=0)
+    if len(sizes) and (largest := int(sizes.max())) > size:
+        needed = largest * BYTES_A_CANDIDATE // 2**20
+        raise DataError(
+            f"{largest:,} documents hang together as candidates and need {needed:,} MB a worker; raise --memory_mb, "
+            f"give fewer --workers, or more --rows"
+        )
+    begin = end = 0
+    for count in sizes.tolist():
+        is_crowd = count >= CROWD
+        if end > begin and (is_crowd or end + count - begin > size):
+            yield begin, end, False
+            begin = end
+        end += count
+        if is_crowd:
+            yield begin, end, True
+            begin = end
+    if end > begin:
+        yield begin, end, False
+
+
+def _settle(index: LshIndex, threshold: float, piece: tuple[Offsets, bool]) -> Settled:
+    documents, is_crowd = piece
+    return settle(index, documents, threshold, is_crowd)
 
 
 def _slice(removed: npt.NDArray[Any], part: Part) -> npt.NDArray[Any]:

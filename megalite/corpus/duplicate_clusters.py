@@ -7,19 +7,18 @@ stays, no chain of small edits takes away a document unlike all that is left, an
 be near-duplicates.
 """
 
-from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from megalite.corpus.crowd import Crowd
 from megalite.corpus.lsh_index import LshIndex
 from megalite.corpus.shingle_sets import ShingleSets
-from megalite.corpus.word_hashes import Hashes, Offsets
+from megalite.corpus.staying_members import shared_values
+from megalite.corpus.word_hashes import Offsets
 
 REMOVED = np.dtype([("document", "<i8"), ("twin", "<i8"), ("jaccard", "<f8"), ("exact", "?")])
-FEW = 100
-"""So many are counted faster one by one."""
 _NONE = np.empty(0, np.int64)
 
 
@@ -85,18 +84,24 @@ class Settled(NamedTuple):
     """Pairs whose n-grams were compared."""
 
 
-def settle(index: LshIndex, documents: Offsets, threshold: float) -> Settled:
-    """Choose among whole clusters; ``documents`` is sorted."""
+def settle(index: LshIndex, documents: Offsets, threshold: float, is_crowd: bool = False) -> Settled:
+    """Choose among whole clusters.
+
+    Args:
+        documents: sorted.
+        is_crowd: they are one large cluster; the same stay, and it is faster.
+    """
     records = index.records(documents)
     known = documents < index.known
     order = np.lexsort((documents, np.where(known, 0.0, -records["score"]), ~known))
     digests = records["digest"].copy()
     sets = ShingleSets(index, documents, records, threshold)
-    buckets = _Buckets(index.keys(documents))
+    keys = index.keys(documents)
+    staying = Crowd(sets, keys, threshold) if is_crowd else shared_values(keys.T, len(documents))
     removed, compared = [], 0
     for position in order.tolist():
         twin, jaccard, exact = -1, 1.0, False
-        others = _NONE if known[position] else buckets.staying_with(position)
+        others = _NONE if known[position] else staying.with_document(position)
         if len(others):
             equal = others[(digests[others] == digests[position]).all(axis=1)]
             if exact := len(equal) > 0:
@@ -109,54 +114,7 @@ def settle(index: LshIndex, documents: Offsets, threshold: float) -> Settled:
                         twin = other
                         break
         if twin < 0:
-            buckets.stay(position)
+            staying.stay(position)
         else:
             removed.append((documents[position], documents[twin], jaccard, exact))
     return Settled(np.array(removed, REMOVED), compared)
-
-
-class _Buckets:
-    """The buckets that two documents or more are in, and which of those stay so far."""
-
-    def __init__(self, keys: Hashes) -> None:
-        members, numbers = [], []
-        sizes = [np.empty(0, np.int64)]
-        used = 0
-        for column in keys.T:
-            _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-            shared = counts > 1
-            renumbered = np.cumsum(shared) - 1 + used
-            inside = np.flatnonzero(shared[inverse])
-            members.append(inside)
-            numbers.append(renumbered[inverse[inside]])
-            sizes.append(counts[shared])
-            used += int(shared.sum())
-        owners, buckets = np.concatenate(members), np.concatenate(numbers)
-        self._buckets = buckets[np.argsort(owners, kind="stable")]
-        self._ends = np.cumsum(np.bincount(owners, minlength=len(keys)))
-        self._begins = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
-        self._staying = np.empty(len(buckets), np.int64)
-        self._filled = np.zeros(used, np.int32)
-
-    def staying_with(self, document: int) -> Offsets:
-        """The documents that stay and share a bucket with this one, those that share most buckets first."""
-        mine = self._of(document)
-        filled = self._filled[mine]
-        if not filled.any():
-            return _NONE
-        ranges = zip(self._begins[mine].tolist(), filled.tolist(), strict=True)
-        found = np.concatenate([self._staying[begin : begin + size] for begin, size in ranges])
-        if len(found) < FEW:
-            counted = Counter(found.tolist())
-            return np.array(sorted(counted, key=lambda other: (-counted[other], other)))
-        others, counts = np.unique(found, return_counts=True)
-        return others[np.argsort(-counts, kind="stable")]
-
-    def stay(self, document: int) -> None:
-        """Note that this document stays."""
-        mine = self._of(document)
-        self._staying[self._begins[mine] + self._filled[mine]] = document
-        self._filled[mine] += 1
-
-    def _of(self, document: int) -> Offsets:
-        return self._buckets[self._ends[document - 1] if document else 0 : self._ends[document]]

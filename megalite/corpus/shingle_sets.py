@@ -27,6 +27,8 @@ class ShingleSets:
     def __init__(self, index: LshIndex, documents: Offsets, records: npt.NDArray[Any], threshold: float) -> None:
         self._index, self._documents, self._records = index, documents, records
         self._threshold = threshold
+        self.total = int(records["shingles"].sum())
+        """n-grams of all documents, repeated ones counted."""
         self._held: dict[int, Hashes] = {}
         self._bytes = 0
         self._sketches = np.zeros((len(documents), BINS), np.uint16)
@@ -34,7 +36,7 @@ class ShingleSets:
 
     def jaccard(self, a: int, b: int) -> float:
         """Shared n-grams over all n-grams; 0 where a document has none."""
-        first, second = self._get(a), self._get(b)
+        first, second = self.hashes(a), self.hashes(b)
         if len(first) == 0 or len(second) == 0:
             return 0.0
         both = np.concatenate((first, second))
@@ -61,13 +63,14 @@ class ShingleSets:
 
     def _sketch(self, document: int) -> None:
         """The smallest n-gram of each of ``BINS`` ranges, 16 bits of it; 0 where the range is empty."""
-        hashes = self._get(document)
+        hashes = self.hashes(document)
         ranges = (hashes >> np.uint64(56)).astype(np.intp)
         filled, first = np.unique(ranges, return_index=True)
         self._sketches[document, filled] = (hashes[first] & np.uint64(0xFFFF)).astype(np.uint16) | np.uint16(1)
         self._sketched[document] = True
 
-    def _get(self, document: int) -> Hashes:
+    def hashes(self, document: int) -> Hashes:
+        """The different n-grams of a document, sorted."""
         found = self._held.get(document)
         if found is None:
             if self._bytes > HELD_BYTES:

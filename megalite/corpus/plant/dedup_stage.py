@@ -102,7 +102,7 @@ def _join(job: Job, task: int) -> None:
     for column in range(index.parts[0].columns):
         join(parents, np.load(folder / EDGES.format(column), mmap_mode="r"))
     documents, ends = hanging_together(parents)
-    bounds = np.array(list(batches(ends, job.memory_bytes // BYTES_A_CANDIDATE)), np.int64).reshape(-1, 2)
+    bounds = np.array(list(batches(ends, job.memory_bytes // BYTES_A_CANDIDATE)), np.int64).reshape(-1, 3)
     for name, values in ((CLUSTERS, documents), (BATCHES, bounds)):
         with whole_file(folder / name) as file:
             np.save(file, values)
@@ -114,8 +114,8 @@ def _settle(job: Job, share: int, shares: int) -> None:
     assert section is not None
     documents = np.load(folder / CLUSTERS, mmap_mode="r")
     removed = [np.empty(0, REMOVED)]
-    for begin, end in np.load(folder / BATCHES)[share::shares].tolist():
-        removed.append(settle(_index(job), np.sort(documents[begin:end]), section.threshold).removed)
+    for begin, end, is_crowd in np.load(folder / BATCHES)[share::shares].tolist():
+        removed.append(settle(_index(job), np.sort(documents[begin:end]), section.threshold, bool(is_crowd)).removed)
     records = np.concatenate(removed)
     records.sort(order="document")
     with whole_file(folder / SETTLED.format(share)) as file:
