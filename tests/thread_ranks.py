@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from megalite.parallel import collectives, cross_entropy, mesh, slicing
+from megalite.training import tensor_routes
 
 SECONDS = 20
 Group = tuple[int, ...]
 
 
 class ThreadRanks:
-    """Stands for ``torch.distributed`` in the modules of ``megalite.parallel``; a group is the tuple of its ranks."""
+    """Stands for ``torch.distributed`` in the modules that only talk; a group is the tuple of its ranks."""
 
     ReduceOp = torch.distributed.ReduceOp
     ProcessGroup = torch.distributed.ProcessGroup
@@ -27,7 +28,7 @@ class ThreadRanks:
         self.size, self._own, self._changed = size, threading.local(), threading.Condition()
         self._boxes: dict[tuple[Group, int], dict[int, Any]] = {}
         self._failed = False
-        for module in (collectives, cross_entropy, mesh, slicing):
+        for module in (collectives, cross_entropy, mesh, slicing, tensor_routes):
             monkeypatch.setattr(module, "dist", self)
 
     def run(self, function: Callable[[], Any]) -> list[Any]:
@@ -83,13 +84,22 @@ class ThreadRanks:
         own = group.index(self.get_rank())
         out.copy_(torch.cat([part.chunk(len(group))[own] for part in self._meet(x, group)]))
 
-    def _meet(self, x: Tensor, group: Group) -> list[Tensor]:
+    def all_gather_object(self, out: list[Any], value: Any, group: Group) -> None:
+        out[:] = self._meet(value, group)
+
+    def send(self, x: Tensor, destination: int) -> None:
+        self._meet(x, (self.get_rank(), destination))
+
+    def recv(self, out: Tensor, source: int) -> None:
+        out.copy_(self._meet(None, (source, self.get_rank()))[0])
+
+    def _meet(self, x: Any, group: Group) -> list[Any]:
         """What every rank of the group has brought to this call of it, in rank order."""
         rank = self.get_rank()
         number = self._own.counts[group] = self._own.counts.get(group, 0) + 1
         with self._changed:
             box = self._boxes.setdefault((group, number), {})
-            box[rank] = x.detach().clone()
+            box[rank] = x.detach().clone() if isinstance(x, Tensor) else x
             self._changed.notify_all()
             if not self._changed.wait_for(lambda: len(box) == len(group) or self._failed, SECONDS) or self._failed:
                 raise RuntimeError(f"rank {rank} waited in vain for {group}")

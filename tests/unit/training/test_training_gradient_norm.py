@@ -26,11 +26,13 @@ def gradients(given: list[nn.Parameter]) -> list[list[float]]:
 
 
 def test_the_norm_is_over_all_tensors_and_gradients_shrink_to_the_limit() -> None:
-    given = parameters([3.0, 0.0], None, [0.0, 4.0, 12.0])
-    clipping = GradientClipping(given, Mesh.single(), 6.5)
-    clipping()
-    assert float(clipping.norm) == 13.0
-    assert gradients(given) == [pytest.approx([1.5, 0.0]), pytest.approx([0.0, 2.0, 6.0])]
+    for limit in (6.5, 1.0, 0.13):
+        given = parameters([3.0, 0.0], None, [0.0, 4.0, 12.0])
+        clipping = GradientClipping(given, Mesh.single(), limit)
+        clipping()
+        assert float(clipping.norm) == 13.0
+        scale = limit / 13
+        assert gradients(given) == [pytest.approx([3 * scale, 0.0]), pytest.approx([0.0, 4 * scale, 12 * scale])]
 
 
 @pytest.mark.parametrize("limit", [0.0, 5.5, 100.0])

@@ -1,0 +1,189 @@
+"""Tensors on their way to and from a checkpoint: which file, which rank, which slice."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from thread_ranks import ThreadRanks
+from torch import Tensor, nn
+
+from megalite.config.errors import DataError
+from megalite.config.schema import ParallelSection
+from megalite.parallel.mesh import Mesh
+from megalite.parallel.slicing import mark_sliced, take_slice
+from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_state import TrainingState
+from megalite.training.progress import Progress
+from megalite.training.state_access import (
+    MOMENTS,
+    get_master_weight,
+    get_moment,
+    set_adam_steps,
+    set_master_weight,
+    set_moment,
+)
+from megalite.training.tensor_files import TensorFiles, plan_shards, shard_name, write_index, write_shard
+from megalite.training.tensor_routes import TensorRoutes
+from runs import run_config
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], []),
+        ([10], [[0]]),
+        ([4, 6], [[0, 1]]),  # exactly full
+        ([4, 6, 1], [[0, 1], [2]]),
+        ([4, 7], [[0], [1]]),
+        ([11, 1, 12, 3, 7], [[0], [1], [2], [3, 4]]),  # larger than a shard: alone
+    ],
+)
+def test_shards_are_filled_in_order(sizes: list[int], expected: list[list[int]]) -> None:
+    assert plan_shards([(str(i), size) for i, size in enumerate(sizes)], 10) == [[*map(str, s)] for s in expected]
+
+
+def test_shards_are_named_as_transformers_names_them() -> None:
+    assert shard_name("model", 0, 1) == "model.safetensors"
+    assert [shard_name("m", i, 12) for i in (0, 11)] == ["m-00001-of-00012.safetensors", "m-00012-of-00012.safetensors"]
+
+
+def test_what_is_written_in_shards_is_read_by_name(tmp_path: Path) -> None:
+    tensors = {name: torch.randn(2, 3) for name in "abc"}
+    shards = [["a", "b"], ["c"]]
+    for number, names in enumerate(shards):
+        write_shard(tmp_path / shard_name("model", number, 2), {name: tensors[name].t() for name in names})
+    write_index(tmp_path, "model", shards, 72)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    assert index == {"metadata": {"total_size": 72}, "weight_map": {"a": files[0], "b": files[0], "c": files[1]}}
+    read = TensorFiles(tmp_path, "model")
+    assert sorted(read.names()) == ["a", "b", "c"]
+    assert all(torch.equal(read.read(name), tensors[name].t()) for name in "abc")
+    with pytest.raises(DataError, match="tensor 'd' is in none of the checkpoint's files"):
+        read.read("d")
+    (tmp_path / files[1]).unlink()
+    with pytest.raises(DataError, match=rf"{files[1]}: missing"):
+        TensorFiles(tmp_path, "model")
+
+
+def test_one_shard_needs_no_index(tmp_path: Path) -> None:
+    write_shard(tmp_path / "model.safetensors", {"a": torch.ones(2)})
+    write_index(tmp_path, "model", [["a"]], 8)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert TensorFiles(tmp_path, "model").read("a").tolist() == [1, 1]
+
+
+STAGES = [["embed", "a"], ["b", "c"], ["d", "embed"]]
+"""Names on each of three stages; the tied table is on two."""
+
+
+def value_of(name: str, stem: str) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(map(ord, name + stem)))
+    return torch.randn(6, 4, generator=generator)
+
+
+@pytest.mark.parametrize("owner", range(12))
+def test_a_tensor_reaches_its_owner_whole_and_nobody_else(owner: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three stages of two data and two tensor ranks; ``a`` and ``d`` are whole on every rank, the others split."""
+
+    def on_rank() -> dict[str, Tensor | None]:
+        mesh = Mesh.create(ParallelSection(tensor_parallel_size=2, pipeline_parallel_size=3))
+        named, state = [], {}
+        for name in STAGES[mesh.pipe_rank]:
+            split = name in ("embed", "b", "c")
+            parameter = nn.Parameter(torch.empty(3 if split else 6, 4))
+            if split:
+                mark_sliced(parameter, 0, 6, mesh)
+            with torch.no_grad():
+                parameter.copy_(take_slice(value_of(name, "master"), parameter, mesh))
+            state[parameter] = {m: take_slice(value_of(name, m), parameter, mesh) for m in MOMENTS}
+            named.append((name, parameter))
+        optimizer = torch.optim.AdamW([p for _, p in named])
+        optimizer.state.update(state)
+        engine: Any = SimpleNamespace(
+            mesh=mesh,
+            named_parameters=named,
+            device=torch.device("cpu"),
+            deepspeed=SimpleNamespace(optimizer=optimizer),
+        )
+        shapes = {name: torch.Size((6, 4)) for names in STAGES for name in names}
+        routes = TensorRoutes(engine, shapes)
+        return {f"{name} {stem}": routes.bring(name, stem, owner) for name in shapes for stem in ("master", *MOMENTS)}
+
+    for rank, received in enumerate(ThreadRanks(12, monkeypatch).run(on_rank)):
+        assert len(received) == 15
+        for key, tensor in received.items():
+            if rank == owner:
+                assert tensor is not None, key
+                assert torch.equal(tensor, value_of(*key.split())), key
+            else:
+                assert tensor is None, key
+
+
+def plain_engine() -> Any:
+    """Two parameters under torch's AdamW, as at ZeRO stage 0; a step gives the optimizer its state."""
+    torch.manual_seed(0)
+    named = [(name, nn.Parameter(torch.randn(2, 3))) for name in ("one", "two")]
+    optimizer = torch.optim.AdamW([p for _, p in named])
+    deepspeed = SimpleNamespace(
+        optimizer=optimizer, gradient_accumulation_steps=lambda: 3, global_steps=0, micro_steps=0, global_samples=0
+    )
+
+    def train_step(batches: list[Any], lr: float) -> None:
+        assert (len(batches), lr) == (3, 0.0)
+        assert all(batch["input_ids"].shape == batch["labels"].shape == (2, 16) for batch in batches)
+        for _, parameter in named:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        deepspeed.global_steps = deepspeed.micro_steps = deepspeed.global_samples = 9
+
+    return SimpleNamespace(
+        named_parameters=named,
+        mesh=Mesh.single(),
+        device=torch.device("cpu"),
+        deepspeed=deepspeed,
+        train_step=train_step,
+        progress=Progress(),
+    )
+
+
+def test_weights_moments_and_the_step_counter_are_got_and_set() -> None:
+    engine = plain_engine()
+    (_, one), (_, two) = engine.named_parameters
+    engine.train_step([{"input_ids": torch.zeros(2, 16), "labels": torch.zeros(2, 16)}] * 3, 0.0)
+    untouched = two.detach().clone()
+    weight, moment = torch.randn(2, 3), torch.randn(2, 3)
+    set_master_weight(one, weight)
+    set_moment(engine.deepspeed, one, "exp_avg_sq", moment)
+    set_adam_steps(engine.deepspeed, 41)
+    assert torch.equal(one, weight)
+    assert torch.equal(get_master_weight(one), weight)
+    assert torch.equal(get_moment(engine.deepspeed, one, "exp_avg_sq"), moment)
+    assert torch.equal(get_moment(engine.deepspeed, one, "exp_avg"), torch.full((2, 3), 0.1))
+    assert torch.equal(two, untouched)
+    assert [state["step"].item() for state in engine.deepspeed.optimizer.state.values()] == [41, 41]
+
+
+@pytest.mark.parametrize("masters", [False, True])
+def test_a_checkpoint_fills_a_fresh_engine(masters: bool, tmp_path: Path) -> None:
+    stems = {"hf": "model", "exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "master": "master"}
+    for folder in ("hf", "optimizer"):
+        (tmp_path / folder).mkdir()
+    saved = {key: {name: torch.randn(2, 3) for name in ("one", "two")} for key in stems}
+    for key, stem in stems.items():
+        if key != "master" or masters:
+            save_file(saved[key], tmp_path / ("hf" if key == "hf" else "optimizer") / f"{stem}.safetensors")
+    engine = plain_engine()
+    load_checkpoint(engine, run_config(tmp_path), tmp_path, TrainingState(17, 136, 5, 16, {}))
+    for name, parameter in engine.named_parameters:
+        assert torch.equal(parameter, saved["master" if masters else "hf"][name])
+        state = engine.deepspeed.optimizer.state[parameter]
+        assert state["step"].item() == 17
+        for moment in MOMENTS:
+            assert torch.equal(state[moment], saved[moment][name])
+    counters = engine.deepspeed
+    assert (counters.global_steps, counters.micro_steps, counters.global_samples) == (0, 0, 0)
