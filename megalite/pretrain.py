@@ -15,6 +15,7 @@ from megalite.config.grid import grid_shape
 from megalite.config.launch import read_launch
 from megalite.config.layout import check_layout
 from megalite.config.load import load_run_config
+from megalite.config.paths import REPOSITORY, find_input
 from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
@@ -23,7 +24,6 @@ from megalite.config.screen import screen
 if TYPE_CHECKING:
     from megalite.training.loop import Outcome
 
-REPOSITORY = Path(__file__).parents[1]
 DEFAULT_CONFIG = REPOSITORY / "examples/tiny/pretrain.yaml"
 DEFAULT_DS_CONFIG = REPOSITORY / "ds_configs/zero1.json"
 
@@ -119,7 +119,8 @@ def print_outcome(outcome: "Outcome", console: Console) -> None:
 
 
 def _chosen(given: Path | None, default: Path, flag: str, console: Console) -> Path:
+    """The file that was typed, relative to the current folder or else to the repository; without one, the default."""
     if given is None:
         console.print(f"no {flag} given: taking {default.relative_to(REPOSITORY)}", highlight=False)
         return default
-    return given
+    return Path(find_input(str(given), given))

@@ -6,6 +6,7 @@ from typing import Any
 from megalite.config.checks import check_run
 from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
+from megalite.config.paths import find_data
 from megalite.config.schema import RunConfig
 from megalite.config.section import shown
 from megalite.config.text_files import kind_of, parse_yaml, read_yaml_file
@@ -23,7 +24,7 @@ def load_run_config(path: Path, overrides: list[str] | None = None) -> RunConfig
     overridden = apply_overrides(values, overrides or [])
     config = validate(RunConfig, values, str(path), overridden)
     check_run(config, str(path))
-    return config
+    return find_data(config, path)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

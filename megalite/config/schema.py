@@ -37,6 +37,7 @@ class RunSection(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's folder is ``output_dir/name``."""
     output_dir: str = "runs"
+    """A relative path is one of the current folder."""
     seed: Seed = 1234
     """Initial weights, order of the data; a run is a function of the config and this number."""
 
@@ -91,7 +92,7 @@ class DataPreparation(Section):
 
 
 class DataSection(Section):
-    """What is read."""
+    """What is read. A relative path is looked for in the current folder, then beside the YAML, then in the repository."""
 
     train: Sources
     """A prefix, or a list of prefixes, or a list of ``{prefix, weight}``."""

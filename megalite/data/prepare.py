@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.config.paths import searched
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare import prepare_corpus
 from megalite.corpus.recipe import Recipe, Tokenize, TrainTokenizer, load_recipe
@@ -96,7 +97,7 @@ def _how_to_make(path: Path) -> str:
     """The message for a missing file of ``needed_files``."""
     if path.name.endswith(".manifest.json"):
         return missing_manifest(str(path).removesuffix(".manifest.json"))
-    return f"{path}: missing; make it with megalite preprocess, or name a recipe in data.prepare"
+    return f"{path}: missing{searched(path)}; make it with megalite preprocess, or name a recipe in data.prepare"
 
 
 def needed_files(config: RunConfig) -> list[Path]:

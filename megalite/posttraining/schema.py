@@ -46,7 +46,7 @@ Column = Literal["messages", "system", "prompt", "input", "completion", "chosen"
 
 
 class RowsSection(Section):
-    """Where the rows come from."""
+    """Where the rows come from. A relative path is looked for in the current folder, beside the YAML, in the repository."""
 
     train: Inputs
     """Files or globs of .jsonl (also .gz, .zst) or .parquet; or ``owner/name:split``, a dataset of the hub."""

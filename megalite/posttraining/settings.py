@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast
 
@@ -13,6 +14,7 @@ from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
 from megalite.config.launch import read_launch
 from megalite.config.load import apply_overrides, read_yaml
+from megalite.config.paths import find_input
 from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import ParallelSection, RunConfig
@@ -51,24 +53,27 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
     """
     given = parse_run_arguments(description, "optimizer.lr=1e-5 training.epochs=2", True, arguments)
     assert given.config is not None
+    yaml_path = Path(find_input(str(given.config), given.config))
+    json_path = None if given.ds_config is None else Path(find_input(str(given.ds_config), given.ds_config))
     launch = read_launch()
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("true", "1"):
         raise ConfigError(
             "accelerate launch was given DeepSpeed settings of its own; leave --use_deepspeed out and name the JSON with "
             "--ds_config, so that it is checked against the YAML"
         )
-    values = read_yaml(given.config)
-    config = validate(schema, values, str(given.config), apply_overrides(values, given.overrides))
-    _check(config, str(given.config))
+    values = read_yaml(yaml_path)
+    config = validate(schema, values, str(yaml_path), apply_overrides(values, given.overrides))
+    _check(config, str(yaml_path))
+    config = _found(config, yaml_path)
     from megalite.training.precision import choose_precision
 
     before = tuning_folder(config) / "run.yaml" if given.resume is not None else None
     choice = choose_precision(config.training.precision, before)
     settings = Settings(
         with_precision(config, choice.precision),
-        str(given.config),
-        None if given.ds_config is None else read_ds_config(given.ds_config),
-        str(given.ds_config),
+        str(yaml_path),
+        None if json_path is None else read_ds_config(json_path),
+        str(json_path),
         given.resume,
         given.check,
         launch.world_size,
@@ -123,3 +128,18 @@ def _check(config: TuningRun, source: str) -> None:
             f"{source}: schedule.warmup_steps={warmup} is more than training.steps={steps}; the learning rate would "
             f"never reach its peak"
         )
+
+
+def _found(config: R, yaml_path: Path) -> R:
+    """The run with the paths of what it reads as ``megalite.config.paths`` finds them; names of the hub stay."""
+    data = config.data
+
+    def each(paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if paths is None else tuple(find_input(path, yaml_path) for path in paths)
+
+    template = data.chat_template and find_input(data.chat_template, yaml_path)
+    rows = {"train": each(data.train), "valid": each(data.valid), "chat_template": template}
+    model = {"path": find_input(config.model.path, yaml_path)}
+    return config.model_copy(
+        update={"data": data.model_copy(update=rows), "model": config.model.model_copy(update=model)}
+    )
