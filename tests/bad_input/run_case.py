@@ -18,6 +18,7 @@ MEMORY = 12 << 30
 FILE_SIZE = 256 << 20
 SECONDS = 100.0
 """Until a case counts as hanging; healthy ones take two on an idle machine."""
+BEGAN = "began"
 UNFINISHED = (".work", ".partial", ".merging")
 
 
@@ -91,7 +92,7 @@ def run_cases(
             case, place, before, began = running[pid]
             passed = time.monotonic() - began
             ended, status = os.waitpid(pid, os.WNOHANG)
-            if case.interrupt_after is not None and passed > case.interrupt_after and not ended:
+            if case.interrupt_after is not None and not ended and _runs_for(place) > case.interrupt_after:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
                 case = Case(case.name, case.argv, must_refuse=case.must_refuse)
@@ -126,6 +127,7 @@ def _start(case: Case, place: Path, command: Callable[[], None]) -> int:
         sys.stdout, sys.stderr = (open(number, "w", closefd=False, buffering=1) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["megalite", *case.argv]
         tempfile.tempdir = str(place)  # reports of unforeseen errors
+        (place / BEGAN).touch()
         try:
             command()
             code = 0
@@ -140,6 +142,12 @@ def _start(case: Case, place: Path, command: Callable[[], None]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _runs_for(place: Path) -> float:
+    """Seconds since the command itself began."""
+    began = place / BEGAN
+    return time.time() - began.stat().st_mtime if began.exists() else 0.0
 
 
 def snapshot(world: Path) -> dict[str, str]:
