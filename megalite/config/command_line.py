@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import megalite
-from megalite.config.errors import EXIT_USER_ERROR
+from megalite.config.errors import EXIT_USER_ERROR, print_error
 
 MOST = 10**12
 """Of a number that nothing else limits: above every count of a real corpus, below what overflows 64 bits."""
@@ -89,7 +89,7 @@ class CommandParser(argparse.ArgumentParser):
         """Print ``message`` in one line and exit with 2."""
         message = re.sub(r"^argument ([^:]+): (\S*: give )", r"\1 \2", message).removeprefix("argument ")
         line = " ".join(f"{message}{self._taken_by_a_list(message)}".split())
-        print(f"megalite: error: {line}; see {self.prog} --help", file=sys.stderr, flush=True)
+        print_error(f"{line}; see {self.prog} --help")
         raise SystemExit(EXIT_USER_ERROR)
 
     def _taken_by_a_list(self, message: str) -> str:

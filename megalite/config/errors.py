@@ -85,6 +85,12 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
+def print_error(message: str) -> None:
+    """Print ``message`` to stderr as commands do, with endless words cut."""
+    short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", message)
+    print(f"megalite: error: {short}", file=sys.stderr, flush=True)
+
+
 def describe(error: BaseException) -> str:
     """The message of a user's error in one line; a bare ``OSError`` gets its path in front and a remedy at its end."""
     if not isinstance(error, OSError) or error.errno is None:

@@ -70,7 +70,8 @@ def output_cases(command: Command, world: Path) -> Iterator[Case]:
     for kind, instead, spoil in badness.bad_outputs(command.output, first):
         words = command.words({command.output: instead})
         # A command may have no use for the name beside its output; then it must only leave the folder alone.
-        refuses = not kind.startswith("foreign .") and kind not in ("parent", "folder of inputs")
+        is_prefix = command.verb in ("preprocess", "merge") and kind == "foreign folder"
+        refuses = not kind.startswith("foreign .") and kind not in ("parent", "folder of inputs") and not is_prefix
         yield Case(f"{_id(command)}: output, {kind}", words, spoil, refuses)
         if not kind.startswith("foreign .") and "--overwrite" in _options(command.verb):
             yield Case(f"{_id(command)}: output, {kind}, --overwrite", [*words, "--overwrite"], spoil, refuses)

@@ -79,6 +79,7 @@ def run_cases(
     if command is None:
         from megalite.cli import main as command
     waiting, running = list(reversed(cases)), {}
+    interrupted: set[int] = set()
     while waiting or running:
         while waiting and len(running) < at_once:
             case = waiting.pop()
@@ -92,11 +93,11 @@ def run_cases(
             case, place, before, began = running[pid]
             passed = time.monotonic() - began
             ended, status = os.waitpid(pid, os.WNOHANG)
-            if case.interrupt_after is not None and not ended and _runs_for(place) > case.interrupt_after:
+            due = case.interrupt_after is not None and _runs_for(place) > case.interrupt_after
+            if due and not ended and pid not in interrupted:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
-                case = Case(case.name, case.argv, must_refuse=case.must_refuse)
-                running[pid] = (case, place, before, began)
+                interrupted.add(pid)
             if not ended and passed < seconds:
                 continue
             with contextlib.suppress(ProcessLookupError):
@@ -184,7 +185,7 @@ def _judge(case: Case, place: Path, before: dict[str, str], code: int | None) ->
     lost = [name for name, content in before.items() if after.get(name) != content]
     if lost:
         faults.append(f"changed: {', '.join(lost[:3])}")
-    if code != 0:
+    if code != 0 and case.interrupt_after is None:  # a command may have finished just before Ctrl-C
         new = [name for name in after if name not in before and not any(part in name for part in UNFINISHED)]
         if new:
             faults.append(f"left: {', '.join(new[:3])}")

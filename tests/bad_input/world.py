@@ -139,7 +139,7 @@ def make_world(world: Path) -> Path:
 
     with contextlib.chdir(world):
         for name in ("train", "train2", "valid"):
-            words = ["--input", "docs.jsonl", "--tokenizer", "model", "--output", name, "--workers", "1"]
+            words = ["--input", "docs.jsonl", "--tokenizer", "model", "--output_prefix", name, "--workers", "1"]
             run("preprocess", *words)
         run("prepare-corpus", "--recipe", "recipe.yaml", "--output", "dry", "--dry_run")
         os.environ.pop("WORLD_SIZE", None)
