@@ -68,7 +68,7 @@ def tree_pss(pid: int) -> int:
 def ours(inputs: list[Path], tokenizer: Path, prefix: Path, workers: int, encoder: str) -> Cost:
     """Our command."""
     command = [sys.executable, str(REPOSITORY / "tools/preprocess_data.py"), "--overwrite", "--workers", str(workers)]
-    command += ["--tokenizer", str(tokenizer), "--output_prefix", str(prefix), "--encoder", encoder, "--input"]
+    command += ["--tokenizer", str(tokenizer), "--output", str(prefix), "--encoder", encoder, "--input"]
     return run([*command, *map(str, inputs)])
 
 

@@ -24,7 +24,7 @@ with open(sys.argv[1], "w") as file:
         file.write(json.dumps({"prompt": " ".join(document.text.split()[20:30])}) + "\n")
 PYTHON
 python tools/generate.py $target --input $words/prompts.jsonl --output $words/answers.jsonl --batch_size 64 --max_new_tokens 160
-python tools/preprocess_data.py --input $words/answers.jsonl --tokenizer $target --output_prefix $words/answers --no-append_eod
+python tools/preprocess_data.py --input $words/answers.jsonl --tokenizer $target --output $words/answers --no-append_eod
 
 deepspeed --num_gpus 2 pretrain.py --config examples/tiny/draft.yaml --ds_config ds_configs/zero0.json run.name=$run-draft
 draft=$(ls -d runs/$run-draft/step-*/hf | tail -1)

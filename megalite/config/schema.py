@@ -46,7 +46,7 @@ class DataSource(Section):
     """One indexed dataset of a blend."""
 
     prefix: str
-    """Path without ``.bin`` / ``.idx``, as ``tools/preprocess_data.py --output_prefix`` wrote it."""
+    """Path without ``.bin`` / ``.idx``, as ``tools/preprocess_data.py --output`` wrote it."""
     weight: Weight = 1.0
     """Share of the training tokens, relative to the other sources; 0 where only a later stage reads it."""
     max_epochs: PositiveFloat | None = None

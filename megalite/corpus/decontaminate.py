@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, number_of_workers, real_number, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.explain import validate
 from megalite.config.screen import screen
@@ -56,10 +56,17 @@ def main() -> None:
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
     parser.add_argument("--eval_keys", nargs="+", default=[], metavar="KEY", help="look for these texts only")
-    parser.add_argument("--ngram", type=int, default=13, help="words in a row")
-    parser.add_argument("--min_words", type=int, default=8, help="shorter items are looked for as a whole down to this")
-    parser.add_argument("--min_overlap", type=float, default=0.0, help="share of an item's n-grams; 0 is any one")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--ngram", type=whole_number(1, 1000), default=13, help="words in a row")
+    parser.add_argument(
+        "--min_words",
+        type=whole_number(1, 1000),
+        default=8,
+        help="shorter items are looked for as a whole down to this",
+    )
+    parser.add_argument(
+        "--min_overlap", type=real_number(0, 1), default=0.0, help="share of an item's n-grams; 0 is any one"
+    )
+    parser.add_argument("--workers", type=number_of_workers, default=1)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
     values = {"ngram": a.ngram, "min_words": a.min_words, "min_overlap": a.min_overlap, "eval_keys": a.eval_keys}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import MOST, CommandParser, number_of_workers, real_number, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.explain import validate
 from megalite.config.screen import screen
@@ -41,18 +41,18 @@ def main() -> None:
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
     defaults = Bands()
-    parser.add_argument("--threshold", type=float, default=defaults.threshold, help="exact Jaccard similarity")
-    parser.add_argument("--ngram", type=int, default=defaults.ngram, help="words of an n-gram")
-    parser.add_argument("--bands", type=int, default=defaults.bands)
-    parser.add_argument("--rows", type=int, default=defaults.rows, help="minima of a band")
+    parser.add_argument("--threshold", type=real_number(), default=defaults.threshold, help="exact Jaccard similarity")
+    parser.add_argument("--ngram", type=whole_number(-MOST), default=defaults.ngram, help="words of an n-gram")
+    parser.add_argument("--bands", type=whole_number(-MOST), default=defaults.bands)
+    parser.add_argument("--rows", type=whole_number(-MOST), default=defaults.rows, help="minima of a band")
     parser.add_argument("--keep", choices=("first", "longest", "best"), default="first", help="which copy stays")
     parser.add_argument("--quality_key", help="the number in a document's meta by which --keep best goes")
     parser.add_argument(
         "--against", nargs="+", type=Path, default=[], metavar="DIR", help="earlier outputs with an index"
     )
     parser.add_argument("--write_index", action="store_true", help="for a later --against; about 1.5 x the text")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--memory_mb", type=int, default=2048, help="for all processes together")
+    parser.add_argument("--workers", type=number_of_workers, default=1)
+    parser.add_argument("--memory_mb", type=whole_number(), default=2048, help="for all processes together")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--audit", action="store_true", help="write nothing: measure on planted copies of the input")
     a = parser.parse_args()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.corpus.classifier import WORD, Classifier, Features, load_classifier
@@ -46,8 +46,8 @@ def main() -> None:
     )
     parser.add_argument("--text_key", default="text", metavar="KEY")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="a .safetensors file")
-    parser.add_argument("--bits", type=int, default=20, help="2**bits weights (default 20: 4 MB)")
-    parser.add_argument("--max_characters", type=int, default=20_000, help="looked at in a longer text")
+    parser.add_argument("--bits", type=whole_number(-MOST), default=20, help="2**bits weights (default 20: 4 MB)")
+    parser.add_argument("--max_characters", type=whole_number(), default=20_000, help="looked at in a longer text")
     parser.add_argument("--overwrite", action="store_true")
     arguments = parser.parse_args()
     check_arguments(arguments)
@@ -64,8 +64,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises: ConfigError, DataError, OSError."""
     if not 10 <= arguments.bits <= 26:
         raise ConfigError(f"--bits {arguments.bits}: must be 10 to 26 (4 KB to 268 MB of weights)")
-    if arguments.max_characters < 1:
-        raise ConfigError(f"--max_characters {arguments.max_characters}: must be at least 1")
     if arguments.input and not arguments.positive:
         raise ConfigError("--input: say with --positive which labels are to be found")
     if both := set(arguments.positive) & set(arguments.negative):

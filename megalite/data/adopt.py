@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.data.index_file import read_index
@@ -39,7 +39,11 @@ def main() -> None:
     parser.add_argument("--no_eod", action="store_true", help="no token ends the documents")
     parser.add_argument("--eod_token", help="end-of-document token; by default the tokenizer's eos")
     parser.add_argument(
-        "--decoded_tokens", type=int, default=DECODED_TOKENS, metavar="N", help="tokens to decode for the bytes of text"
+        "--decoded_tokens",
+        type=whole_number(),
+        default=DECODED_TOKENS,
+        metavar="N",
+        help="tokens to decode for the bytes of text",
     )
     arguments = parser.parse_args()
     if arguments.decoded_tokens < 1:

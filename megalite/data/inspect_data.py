@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunSection
@@ -50,16 +50,30 @@ def parse_arguments() -> argparse.Namespace:
         epilog="With --config, section.key=value changes one key of it, as with pretrain.py.",
     )
     parser.add_argument("prefix", nargs="?", help="statistics of this dataset, or one of its documents or samples")
-    parser.add_argument("--document", type=int, metavar="I", help="decode document I")
-    parser.add_argument("--sample", type=int, metavar="N", help="decode training sample N; with --config, of the batch")
-    parser.add_argument("--epoch", type=int, help="count --sample from the first one of this epoch")
-    parser.add_argument("--sequence_length", type=int, default=2048, help="S, of --sample")
+    parser.add_argument("--document", type=whole_number(-MOST, 1 << 62), metavar="I", help="decode document I")
     parser.add_argument(
-        "--seed", type=int, default=RunSection.model_fields["seed"].default, help="run.seed, of --sample"
+        "--sample",
+        type=whole_number(-MOST, 1 << 62),
+        metavar="N",
+        help="decode training sample N; with --config, of the batch",
+    )
+    parser.add_argument(
+        "--epoch", type=whole_number(-MOST, 1 << 62), help="count --sample from the first one of this epoch"
+    )
+    parser.add_argument("--sequence_length", type=whole_number(1, 1 << 30), default=2048, help="S, of --sample")
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**64 - 1),
+        default=RunSection.model_fields["seed"].default,
+        help="run.seed, of --sample",
     )
     parser.add_argument("--tokenizer", type=Path, help="shows text, not ids, and proves the trace by encoding it again")
     parser.add_argument("--config", type=Path, help="YAML of a training run")
-    parser.add_argument("--step", type=int, help="with --config: the samples of this optimizer step, counted from 1")
+    parser.add_argument(
+        "--step",
+        type=whole_number(-MOST, 1 << 62),
+        help="with --config: the samples of this optimizer step, counted from 1",
+    )
     parser.add_argument("--no_trace", action="store_true", help="do not look for the documents in their source files")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
@@ -87,8 +101,6 @@ def dataset_views(arguments: argparse.Namespace, tokenizer: LoadedTokenizer | No
         _must_be_in("--document", arguments.document, source.num_documents)
         views = [view_document(source, arguments.document, tokenizer)]
     else:
-        if arguments.sequence_length < 1:
-            raise ConfigError(f"command line: --sequence_length={arguments.sequence_length}: it must be at least 1")
         dataset = GPTDataset(arguments.prefix, arguments.sequence_length, arguments.seed)
         source, sample = dataset.source, arguments.sample
         if arguments.epoch is not None:

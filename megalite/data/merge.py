@@ -46,12 +46,12 @@ def main() -> None:
     """``tools/merge_datasets.py``."""
     parser = CommandParser(description="Concatenate PREFIX.bin / .idx datasets made with one tokenizer.")
     parser.add_argument("--input", nargs="+", required=True, metavar="PREFIX")
-    parser.add_argument("--output_prefix", type=Path, required=True, metavar="PREFIX")
+    parser.add_argument("--output", "--output_prefix", type=Path, required=True, metavar="PREFIX")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
-    merged = merge(arguments.input, arguments.output_prefix, arguments.overwrite)
+    merged = merge(arguments.input, arguments.output, arguments.overwrite)
     screen().print(
-        f"{arguments.output_prefix}: {merged.documents:,} documents, {merged.tokens:,} tokens from "
+        f"{arguments.output}: {merged.documents:,} documents, {merged.tokens:,} tokens from "
         f"{len(arguments.input)} datasets",
         highlight=False,
     )
@@ -67,7 +67,7 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
     read = [path for name in inputs for path in existing_output(name)]
     check_dataset_output(prefix, folder, read, overwrite)
     if (existing := existing_output(prefix)) and not overwrite and not killed_while_renaming:
-        raise DataError(f"{existing[-1]}: exists; choose another --output_prefix or give --overwrite")
+        raise DataError(f"{existing[-1]}: exists; choose another --output or give --overwrite")
     datasets = [IndexedDataset(name) for name in inputs]
     manifests = [verify_manifest(name) for name in track(inputs, "verifying", disable=not screen().is_terminal)]
     for manifest, dataset in zip(manifests, datasets, strict=True):

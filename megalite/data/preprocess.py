@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, number_of_workers
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.corpus.readers import OnError, expand_inputs
@@ -39,12 +39,17 @@ def main() -> None:
         "--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet"
     )
     parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--output_prefix", type=Path, required=True, metavar="PREFIX")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", "--output_prefix", type=Path, required=True, metavar="PREFIX")
+    parser.add_argument("--workers", type=number_of_workers, default=os.cpu_count() or 1)
     parser.add_argument(
-        "--keys", nargs="+", default=["text"], metavar="KEY", help="JSON keys or parquet columns with the text; each of "
-        "several becomes PREFIX_KEY_LEVEL.bin / .idx, and document i of all of them is the same record"
-    )  # fmt: skip
+        "--text_key",
+        "--keys",
+        nargs="+",
+        default=["text"],
+        metavar="KEY",
+        help="JSON keys or parquet columns with the text; each of several becomes PREFIX_KEY_LEVEL.bin / .idx, and "
+        "document i of all of them is the same record",
+    )
     parser.add_argument("--level", choices=get_args(Level), default="document", help="what is one sequence of the .idx")
     parser.add_argument("--language", default="en", help="ISO 639-1, for the rules of --level sentence")
     parser.add_argument("--encoder", choices=get_args(EncoderChoice), default="auto", help="all give the same ids")
@@ -59,9 +64,9 @@ def main() -> None:
     preprocess(
         inputs=arguments.input,
         tokenizer_path=arguments.tokenizer,
-        prefix=arguments.output_prefix,
+        prefix=arguments.output,
         workers=arguments.workers,
-        keys=arguments.keys,
+        keys=arguments.text_key,
         level=arguments.level,
         language=arguments.language,
         encoder=arguments.encoder,
@@ -148,7 +153,7 @@ def _run(
     if sum(result.documents for result in ordered) == 0:
         remove_ours(folder)
         raise DataError(
-            f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --keys "
+            f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --text_key "
             f"{' '.join(plan.keys)}" + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
         )
     manifests = join_shards(plan, ordered, folder, prefix, check)
@@ -173,7 +178,7 @@ def _finished(prefix: Path, plan: Plan, folder: Path) -> list[Manifest]:
         elif not existing or is_ours(folder):  # killed while the finished files were being moved to their names
             continue
         raise DataError(
-            f"{existing[0]}: exists and was made from other inputs or options; choose another --output_prefix, or "
+            f"{existing[0]}: exists and was made from other inputs or options; choose another --output, or "
             f"replace it with --overwrite"
         )
     return manifests if len(manifests) == len(plan.keys) else []

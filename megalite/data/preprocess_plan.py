@@ -120,12 +120,14 @@ def make_plan(
 
 def _check_keys(paths: Sequence[Path], keys: Sequence[str]) -> None:
     if len(set(keys)) < len(keys) or not keys:
-        raise DataError(f"--keys {' '.join(keys)}: give each key once, at least one")
+        raise DataError(f"--text_key {' '.join(keys)}: give each key once, at least one")
     if len(keys) == 1:
         return
     for path in paths:
         if kind_of(path) not in ("lines", "parquet"):
-            raise DataError(f"{path}: holds one text, not {len(keys)} --keys; give them for jsonl and parquet files")
+            raise DataError(
+                f"{path}: holds one text, not {len(keys)} --text_key; give them for jsonl and parquet files"
+            )
     for key in keys:
         if "/" in key or "\0" in key:
-            raise DataError(f"--keys {key!r}: names a file where there are several keys; rename it in the input")
+            raise DataError(f"--text_key {key!r}: names a file where there are several keys; rename it in the input")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.progress import track
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.corpus.readers import expand_inputs, read_documents
@@ -36,13 +36,13 @@ def main() -> None:
     parser.add_argument("model", help="a Hugging Face folder")
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
     parser.add_argument("--text_key", default="text")
-    parser.add_argument("--max_documents", type=int)
-    parser.add_argument("--window", type=int, help="tokens the model sees at once; by default all it can")
-    parser.add_argument("--stride", type=int, help="new tokens a window; by default half of it")
+    parser.add_argument("--max_documents", type=whole_number())
+    parser.add_argument(
+        "--window", type=whole_number(-MOST), help="tokens the model sees at once; by default all it can"
+    )
+    parser.add_argument("--stride", type=whole_number(-MOST), help="new tokens a window; by default half of it")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     arguments = parser.parse_args()
-    if arguments.max_documents is not None and arguments.max_documents < 1:
-        raise ConfigError(f"--max_documents {arguments.max_documents}: give at least 1, or leave it out for all")
     paths = expand_inputs(arguments.input)
     check_json_output(arguments.output, [arguments.model, *paths])
     documents = islice(read_documents(paths, arguments.text_key), arguments.max_documents)

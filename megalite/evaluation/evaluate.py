@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.launch import read_launch
 from megalite.config.screen import screen
@@ -100,8 +100,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--include_path", metavar="DIR", help="lm-eval's: a folder of your task files and their functions"
     )
-    parser.add_argument("--num_fewshot", type=int)
-    parser.add_argument("--limit", type=int, help="items of each task, documents of each text")
+    parser.add_argument("--num_fewshot", type=whole_number(0))
+    parser.add_argument("--limit", type=whole_number(), help="items of each task, documents of each text")
     parser.add_argument("--apply_chat_template", action="store_true")
     parser.add_argument(
         "--batch_size", default=None, help="a number, or auto; by default auto on an accelerator, else 8"
@@ -112,9 +112,6 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if not arguments.tasks and not arguments.text:
         raise ConfigError("nothing to measure: give --tasks, --text or both")
-    for name, least in (("limit", 1), ("num_fewshot", 0)):
-        if (value := getattr(arguments, name)) is not None and value < least:
-            raise ConfigError(f"--{name} {value}: give at least {least}")
     size = arguments.batch_size
     if size is not None and not (size.isdecimal() and int(size) > 0) and size.partition(":")[0] != "auto":
         raise ConfigError(f"--batch_size {size}: give at least 1, or auto")

@@ -8,7 +8,7 @@ import webbrowser
 from dataclasses import replace
 from pathlib import Path
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.generation.continuation import conversation_tokens, stream_reply
 from megalite.generation.settings import add_generation_options, settings_from
@@ -22,7 +22,7 @@ def main() -> None:
     parser = CommandParser(description="A local web page to chat with a model.")
     parser.add_argument("model", help="a Hugging Face folder (or a .gguf file) whose tokenizer has a chat template")
     parser.add_argument("--host", default="127.0.0.1", help="an address beyond loopback asks for a token")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--port", type=whole_number(-MOST), default=8000, help="0 takes a free one")
     parser.add_argument(
         "--token", help="what opens the page; beyond loopback one is made and printed where none is given"
     )

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.evaluation.json_output import check_json_output
 from megalite.generation.batch_generation import answer_file, plan_of, tokenized
@@ -67,18 +67,26 @@ def _parser() -> CommandParser:
     parser.add_argument("--system", metavar="TEXT", help="what the conversation begins with")
     parser.add_argument("--input", type=Path, metavar="JSONL", help='{"prompt": ...} or {"messages": [...]} a line')
     parser.add_argument("--output", type=Path, metavar="JSONL", help="the same rows with the answers")
-    parser.add_argument("--batch_size", type=int, default=8, help="prompts of --input at once")
+    parser.add_argument("--batch_size", type=whole_number(1, 1 << 16), default=8, help="prompts of --input at once")
     add_generation_options(parser)
     parser.add_argument(
         "--cache", default="dynamic", help="; ".join(f"{name}: {gives}" for name, gives in CACHES.items())
     )
     faster = parser.add_argument_group("proposals: the same text (or distribution) in fewer passes of the model")
     faster.add_argument("--draft", metavar="SMALL", help="a model with the same vocabulary that proposes tokens")
-    faster.add_argument("--draft_tokens", type=int, help=f"proposed at once; default {DRAFT_TOKENS}")
-    faster.add_argument("--prompt_lookup", type=int, default=0, metavar="N", help="N tokens from the text so far")
+    faster.add_argument(
+        "--draft_tokens", type=whole_number(1, 1 << 16), help=f"proposed at once; default {DRAFT_TOKENS}"
+    )
+    faster.add_argument(
+        "--prompt_lookup",
+        type=whole_number(-MOST, 1 << 16),
+        default=0,
+        metavar="N",
+        help="N tokens from the text so far",
+    )
     faster.add_argument(
         "--compare",
-        type=int,
+        type=whole_number(0),
         metavar="ROUNDS",
         help="measure the speed-up over doing without; by default once, 0 is not",
     )
@@ -99,13 +107,7 @@ def _check_combination(arguments: argparse.Namespace) -> None:
         (given["input"] and arguments.chat, "--chat with --input: write 'messages' into the file instead"),
         (given["system"] and not arguments.chat, "--system needs --chat"),
         (given["draft"] and arguments.prompt_lookup > 0, "--draft and --prompt_lookup: give one of them"),
-        (arguments.batch_size < 1, f"--batch_size {arguments.batch_size}: give at least 1"),
         (not given["draft"] and arguments.draft_tokens is not None, "--draft_tokens needs --draft"),
-        (
-            arguments.draft_tokens is not None and arguments.draft_tokens < 1,
-            f"--draft_tokens {arguments.draft_tokens}: give at least 1",
-        ),
-        ((arguments.compare or 0) < 0, f"--compare {arguments.compare}: give 0 or more rounds"),
         (arguments.compare and not _proposes(arguments), "--compare needs --draft or --prompt_lookup"),
         (arguments.compare and arguments.chat, "--compare measures a prompt or --input, not a conversation"),
     ):

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.screen import screen
 from megalite.corpus.readers import expand_inputs, read_documents
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--format", required=True, metavar="|".join(FORMATS), help="of the matrices")
     parser.add_argument("--text", nargs="+", metavar="GLOB", help="documents to measure bits per byte on")
     parser.add_argument("--text_key", default="text")
-    parser.add_argument("--max_documents", type=int, default=20, help="of --text")
+    parser.add_argument("--max_documents", type=whole_number(), default=20, help="of --text")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table as JSON")
     arguments = parser.parse_args()
     texts = _checked_texts(arguments)
@@ -72,8 +72,6 @@ def _checked_texts(arguments: argparse.Namespace) -> list[str]:
     form, output = arguments.format, arguments.output
     if form not in FORMATS:
         raise ConfigError(f"--format {form}: unknown; choose one of {', '.join(FORMATS)}")
-    if arguments.max_documents < 1:
-        raise ConfigError(f"--max_documents {arguments.max_documents}: give at least 1")
     if not arguments.model.is_dir():
         raise FileNotFoundError(f"{arguments.model}: no such model folder")
     check_model_folder(str(arguments.model))

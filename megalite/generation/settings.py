@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from megalite.config.command_line import MOST, real_number, whole_number
 from megalite.config.errors import ConfigError
 
 Rule = tuple[str, str, Callable[[Any], bool]]
@@ -66,13 +67,19 @@ def add_generation_options(parser: argparse.ArgumentParser, **defaults: Any) -> 
     """The command line's form of the settings; ``defaults`` where a command has others."""
     default = GenerationSettings(**defaults)
     group = parser.add_argument_group("how tokens are chosen")
-    group.add_argument("--max_new_tokens", type=int, default=default.max_new_tokens)
-    group.add_argument("--temperature", type=float, default=default.temperature, help="0 is greedy")
-    group.add_argument("--top_p", type=float, default=default.top_p, help="the likeliest tokens of this total")
-    group.add_argument("--top_k", type=int, default=default.top_k, help="the K likeliest tokens; 0 is all")
-    group.add_argument("--min_p", type=float, default=default.min_p, help="a share of the likeliest's probability")
-    group.add_argument("--repetition_penalty", type=float, default=default.repetition_penalty)
-    group.add_argument("--seed", type=int, default=default.seed if default.seed is not None else 0)
+    group.add_argument("--max_new_tokens", type=whole_number(-MOST), default=default.max_new_tokens)
+    group.add_argument("--temperature", type=real_number(), default=default.temperature, help="0 is greedy")
+    group.add_argument("--top_p", type=real_number(), default=default.top_p, help="the likeliest tokens of this total")
+    group.add_argument(
+        "--top_k", type=whole_number(-MOST), default=default.top_k, help="the K likeliest tokens; 0 is all"
+    )
+    group.add_argument(
+        "--min_p", type=real_number(), default=default.min_p, help="a share of the likeliest's probability"
+    )
+    group.add_argument("--repetition_penalty", type=real_number(), default=default.repetition_penalty)
+    group.add_argument(
+        "--seed", type=whole_number(-MOST, 2**64 - 1), default=default.seed if default.seed is not None else 0
+    )
     group.add_argument("--stop", nargs="+", default=(), metavar="TEXT", help="the text ends before any of these")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, DivergenceError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
@@ -65,10 +65,10 @@ def main() -> None:
         metavar="LAYOUT",
         help=f"such as 't2 zero3' 'p2 d2 t2 sp zero1'; features: {' '.join(FEATURES)}. By default all that are allowed",
     )
-    parser.add_argument("--max_ranks", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--sequence_length", type=int, help="instead of the config's")
-    parser.add_argument("--timeout_seconds", type=int, default=180, help="for one layout")
+    parser.add_argument("--max_ranks", type=whole_number(1, 64), default=8)
+    parser.add_argument("--steps", type=whole_number(1, 10_000), default=STEPS)
+    parser.add_argument("--sequence_length", type=whole_number(1, 1 << 20), help="instead of the config's")
+    parser.add_argument("--timeout_seconds", type=whole_number(1, 86_400), default=180, help="for one layout")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_args()
     length = [f"data.sequence_length={arguments.sequence_length}"] if arguments.sequence_length else []

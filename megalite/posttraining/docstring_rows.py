@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.files.whole_folder import check_output, whole_folder
@@ -57,7 +57,9 @@ def main() -> None:
         description="Make chat, preference and question rows from the docstrings of installed Python packages."
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--max_rows", type=int, default=4000, help="functions to take, evenly over the packages")
+    parser.add_argument(
+        "--max_rows", type=whole_number(), default=4000, help="functions to take, evenly over the packages"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
     make_rows(arguments.output, arguments.max_rows, screen(), arguments.overwrite)

@@ -182,7 +182,7 @@ def test_the_commands_of_an_example_make_all_that_its_run_reads(name: str, tmp_p
             made.append(flags["--output"])
         elif call[1] == "tools/preprocess_data.py":
             assert flags["--tokenizer"] in made and f"{Path(flags['--input']).parent}/*.jsonl.zst" in made
-            made.append(flags["--output_prefix"])
+            made.append(flags["--output"])
         elif call[1] == "pretrain.py":
             data = load_run_config(REPOSITORY / flags["--config"]).data
             needed = {*(source.prefix for source in data.train), str(data.valid), data.tokenizer}

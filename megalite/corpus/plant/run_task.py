@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from megalite.config.command_line import CommandParser
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.corpus.plant.stages import all_stages, run_task
 from megalite.corpus.plant.steps import open_job
@@ -15,11 +15,11 @@ def main() -> None:
     parser = CommandParser(description="Do some tasks of a corpus plant (the scripts of --engine slurm do).")
     parser.add_argument("work", type=Path, metavar="WORK_DIR")
     parser.add_argument("--step", required=True)
-    parser.add_argument("--element", type=int, default=0, metavar="N")
+    parser.add_argument("--element", type=whole_number(0), default=0, metavar="N")
     parser.add_argument(
-        "--elements", type=int, default=1, metavar="COUNT", help="tasks N, N + COUNT and so on are done"
+        "--elements", type=whole_number(), default=1, metavar="COUNT", help="tasks N, N + COUNT and so on are done"
     )
-    parser.add_argument("--memory_mb", type=int, default=2048)
+    parser.add_argument("--memory_mb", type=whole_number(), default=2048)
     a = parser.parse_args()
     if not (a.work / PLAN).is_file():
         raise DataError(f"{a.work}: holds no plan; its run is over, or was cleared away")

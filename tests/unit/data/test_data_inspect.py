@@ -331,7 +331,7 @@ def test_datasets_of_others_are_shown_without_a_trace(
         (("x", "--document", -1), "--document=-1 is not in 0..1"),
         (("x", "--sample", -1), "--sample=-1 is not in"),
         (("x", "--sample", 2, "--epoch", 0, "--sequence_length", 8), "--sample=2 is not in 0..1"),
-        (("x", "--sample", 0, "--sequence_length", 0), "--sequence_length=0: it must be at least 1"),
+        (("x", "--sample", 0, "--sequence_length", 0), "--sequence_length 0: give at least 1"),
         (("x", "--sample", 0, "--document", 0), "not both"),
         (("gone",), "gone.idx: missing"),
         (("cut",), "cut.idx: has"),
