@@ -16,6 +16,7 @@ from megalite.config.screen import screen
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.huggingface.load import load_model, start_of_text
+from megalite.tokenizer.chat_text import text_ids
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def bits_per_byte(
     start = start_of_text(tokenizer)
     scores = []
     for text in track(texts, "scoring", disable=not screen().is_terminal):
-        ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+        ids = [start, *text_ids(tokenizer, text)]
         scores.append((document_nats(model, ids, window, stride), len(ids) - 1, len(text.encode("utf-8"))))
     return total(scores)
 

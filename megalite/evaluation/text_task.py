@@ -16,6 +16,7 @@ from megalite.evaluation.json_output import content_hash, sha256_of_file
 from megalite.evaluation.paired import BITS, influence, standard_error
 from megalite.evaluation.ranks import Ranks
 from megalite.huggingface.load import start_of_text
+from megalite.tokenizer.chat_text import text_ids
 
 SECONDS_BETWEEN_WRITES = 5.0
 METRIC = "bits_per_byte"
@@ -71,7 +72,7 @@ def measure_text(
             continue
         key = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()
         if key not in journal.answers and key not in waiting:
-            ids = [start, *tokenizer(document.text, add_special_tokens=False)["input_ids"]]
+            ids = [start, *text_ids(tokenizer, document.text)]
             waiting[key] = [document_nats(model, ids, window, stride), len(ids) - 1, len(document.text.encode("utf-8"))]
         scores[number] = waiting[key] if key in waiting else journal.answers[key]
         if time.monotonic() - last > SECONDS_BETWEEN_WRITES:

@@ -9,6 +9,7 @@ from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.settings import GenerationSettings
 from megalite.generation.text_pieces import TextPieces
 from megalite.huggingface.load import start_of_text
+from megalite.tokenizer.chat_text import chat_text, require_template, text_ids
 
 Message = dict[str, str]
 """``{"role": "user", "content": "..."}``."""
@@ -58,29 +59,19 @@ def stream_continuation(
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """The prompt as the tokenizer has it; an empty one is the beginning of a document."""
-    return list(tokenizer(prompt)["input_ids"]) or [start_of_text(tokenizer)]
+    """The prompt as the tokenizer has it, what it spells as text; an empty one is the beginning of a document."""
+    return text_ids(tokenizer, prompt, add_special_tokens=True) or [start_of_text(tokenizer)]
 
 
 def conversation_tokens(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """The conversation by the chat template, up to where the assistant begins to speak. Raises: DataError."""
-    require_chat_template(tokenizer)
-    import jinja2
+    """The conversation by the chat template, up to where the assistant begins to speak.
 
+    A special token that a message spells is text: nobody can type a turn. Raises: DataError.
+    """
     try:
-        text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    except jinja2.TemplateError as error:
-        raise DataError(f"{tokenizer.name_or_path}: its chat template refuses the conversation: {error}") from None
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def require_chat_template(tokenizer: Any) -> None:
-    """Raises: DataError where the tokenizer has none."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise DataError(
-            f"{tokenizer.name_or_path}: its tokenizer has no chat template; fine-tune it on conversations first, or "
-            "continue a prompt without chat"
-        )
+        return chat_text(tokenizer, require_template(tokenizer)).ids(messages, add_generation_prompt=True)
+    except ValueError as error:
+        raise DataError(f"{tokenizer.name_or_path}: {error}") from None
 
 
 def with_room(model: Any, prompt: Sequence[int], settings: GenerationSettings, what: str) -> GenerationSettings:

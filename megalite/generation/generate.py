@@ -9,7 +9,7 @@ from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.evaluation.json_output import check_json_output
 from megalite.generation.batch_generation import answer_file, plan_of, tokenized
-from megalite.generation.continuation import prompt_tokens, require_chat_template, stream_continuation
+from megalite.generation.continuation import prompt_tokens, stream_continuation
 from megalite.generation.kv_cache import CACHES, check_cache
 from megalite.generation.piece_stream import Tally
 from megalite.generation.prompt_file import read_prompts
@@ -18,6 +18,7 @@ from megalite.generation.speculation import DRAFT_TOKENS, compare, comparison_li
 from megalite.generation.terminal_chat import chat, say
 from megalite.huggingface.load import load_model
 from megalite.huggingface.model_folder import check_model_folder
+from megalite.tokenizer.chat_text import require_template
 
 
 @one_line_errors
@@ -38,7 +39,7 @@ def main() -> None:
     if arguments.draft is not None:
         draft = load_draft(arguments.draft, model, tokenizer, arguments.draft_tokens or DRAFT_TOKENS)
     if arguments.chat:
-        require_chat_template(tokenizer)
+        require_template(tokenizer)
     if arguments.input:
         prompts = tokenized(rows, model, tokenizer, settings)
         plan = plan_of(arguments.model, arguments.input.read_bytes(), settings, arguments.batch_size, arguments.draft)

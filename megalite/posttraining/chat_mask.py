@@ -11,6 +11,7 @@ from typing import Any
 
 from megalite.config.errors import DataError
 from megalite.posttraining.chat_rows import Conversation
+from megalite.tokenizer.chat_text import ChatText
 
 IGNORED = -100
 """The label that transformers' losses leave out."""
@@ -27,15 +28,21 @@ class EncodedChat:
     text: str
     offsets: list[tuple[int, int]]
     """Characters of ``text`` that each token stands for."""
+    spelled: int = 0
+    """Special tokens that the turns spell."""
 
 
 class ChatEncoder:
     """Renders, tokenizes and masks conversations with one tokenizer and one template.
 
+    A special token that a turn spells is text: it cannot open or end a turn, nor carry the loss of one.
+
     Raises: DataError where there is no template, or none that can be used.
     """
 
-    def __init__(self, tokenizer: Any, source: str, template: str | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, source: str, template: str | None = None, parse_special_tokens: bool = False
+    ) -> None:
         """``source`` names the model in errors; ``template`` is Jinja text, None takes the tokenizer's own."""
         self.tokenizer, self.source = tokenizer, source
         self.template = template if template is not None else tokenizer.chat_template
@@ -43,7 +50,7 @@ class ChatEncoder:
             raise DataError(f"{source}: the tokenizer has no chat template; name a Jinja file in data.chat_template")
         if not tokenizer.is_fast:
             raise DataError(f"{source}: the tokenizer has no tokenizer.json, which tells where in the text a token is")
-        self.has_marks = re.search(r"{%-?\s*generation\b", self.template) is not None
+        self.chat = ChatText(tokenizer, self.template, parse_special_tokens)
         special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         special |= {tokenizer.eos_token} - {None}
         self._special = re.compile(r"\s*(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
@@ -56,39 +63,21 @@ class ChatEncoder:
 
     def render(self, turns: Conversation, add_generation_prompt: bool = False) -> str:
         """The text of ``turns``. Raises: ValueError where the template refuses them."""
-        import jinja2
-
-        try:
-            return self.tokenizer.apply_chat_template(
-                turns, chat_template=self.template, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        except (jinja2.TemplateError, TypeError) as error:
-            raise ValueError(f"the chat template refuses the conversation: {' '.join(str(error).split())}") from None
+        return self.chat.render(turns, add_generation_prompt).text
 
     def encode(self, turns: Conversation) -> EncodedChat:
         """Ids and labels. Raises: ValueError with the reason where the template does not render the turns whole."""
-        for number, turn in enumerate(turns):
-            if said := self._special_in(turn["content"]):
-                raise ValueError(f"turn {number} holds {said}, which the model would take for the template's own token")
-        text = self.render(turns)
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        if self.has_marks:
-            marked = self.tokenizer.apply_chat_template(
-                turns,
-                chat_template=self.template,
-                tokenize=True,
-                return_dict=True,
-                return_assistant_tokens_mask=True,
-            )
-            own = [bool(flag) for flag in marked["assistant_masks"]]
-            if marked["input_ids"] != ids:
-                raise ValueError("the tokenizer gives other ids for the template than for the text it renders")
-        else:
-            spans = [self.assistant_span(text, turns, n) for n, turn in enumerate(turns) if turn["role"] == "assistant"]
-            own = _inside(offsets, spans)
-        labels = [token if flag else IGNORED for token, flag in zip(ids, own, strict=True)]
-        return EncodedChat(ids, labels, text, offsets)
+        rendered = self.chat.render(turns)
+        ids, offsets = self.chat.encode(rendered)
+        spans = list(rendered.spans)
+        if not self.chat.has_marks:
+            spans = [
+                self.assistant_span(rendered.text, turns, number)
+                for number, turn in enumerate(turns)
+                if turn["role"] == "assistant"
+            ]
+        labels = [token if flag else IGNORED for token, flag in zip(ids, _inside(offsets, spans), strict=True)]
+        return EncodedChat(ids, labels, rendered.text, offsets, rendered.spelled)
 
     def assistant_span(self, text: str, turns: Conversation, number: int) -> tuple[int, int]:
         """The characters of turn ``number`` in ``text``, from the end of its generation prompt through its stop token.
@@ -109,10 +98,6 @@ class ChatEncoder:
         if stop is None or stop[1] != self.stop_token:
             raise ValueError(f"the chat template writes no {self.stop_token} after turn {number}")
         return len(head), stop.end()
-
-    def _special_in(self, content: str) -> str | None:
-        found = self._special.search(content)
-        return None if found is None else found[1]
 
     def _stop_token(self) -> str:
         """What the template writes behind an assistant's content: one special token, or the template is of no use."""

@@ -54,7 +54,8 @@ def read_template(config: TuningRun) -> str | None:
 
 def chat_encoder(config: TuningRun, tokenizer: Any, template: str | None) -> ChatEncoder:
     """The encoder of the run, its template put into ``tokenizer`` so that it travels with the export."""
-    encoder = ChatEncoder(tokenizer, config.data.chat_template or config.model.path, template)
+    source = config.data.chat_template or config.model.path
+    encoder = ChatEncoder(tokenizer, source, template, config.data.parse_special_tokens)
     tokenizer.chat_template = encoder.template
     return encoder
 

@@ -45,7 +45,7 @@ def tune(settings: Settings[PreferenceRun]) -> Any:
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
     check_model_folder(config.model.path)
     template = read_template(config)
-    counts = Counts()
+    counts = Counts(rule="became those tokens" if config.data.parse_special_tokens else "stayed text")
     train, held_out = read_samples(config.data, config.run.seed, row_parser(config), counts)
 
     model_config, tokenizer = load_config_and_tokenizer(config.model.path)
@@ -141,13 +141,20 @@ def _length(encoder: ChatEncoder, config: PreferenceRun) -> Callable[[dict[str, 
     def tokens(row: dict[str, Any]) -> int:
         answers = [row[key] for key in ("chosen", "rejected", "completion") if key in row]
         if not answers:
-            text = encoder.render(row["prompt"], add_generation_prompt=True)
-            return (
-                len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) + config.preference.max_new_tokens
-            )
+            rendered = encoder.chat.render(row["prompt"], add_generation_prompt=True)
+            if rendered.spelled and not config.data.parse_special_tokens:
+                raise ValueError("the prompt spells a special token, which TRL's GRPO takes for the template's own")
+            return len(encoder.chat.encode(rendered)[0]) + config.preference.max_new_tokens
         return max(len(encoder.encode(row["prompt"] + answer).ids) for answer in answers)
 
     return tokens
+
+
+def _with_rule(rows: Rows, config: PreferenceRun) -> Rows:
+    """The rows with what TRL hands on to transformers, so that a special token that a turn spells stays text there too."""
+    if config.preference.method == "grpo" or config.data.parse_special_tokens:
+        return rows
+    return [row | {"chat_template_kwargs": {"sanitize_control_tokens": True}} for row in rows]
 
 
 def _trainer(
@@ -167,8 +174,8 @@ def _trainer(
     config, preference = settings.config, settings.config.preference
     common = training_arguments(settings, ds_config, valid is not None) | {"beta": preference.beta}
     given: dict[str, Any] = {
-        "train_dataset": datasets.Dataset.from_list(rows),
-        "eval_dataset": None if valid is None else datasets.Dataset.from_list(valid),
+        "train_dataset": datasets.Dataset.from_list(_with_rule(rows, config)),
+        "eval_dataset": None if valid is None else datasets.Dataset.from_list(_with_rule(valid, config)),
         "processing_class": encoder.tokenizer,
         "peft_config": peft_config(config),
     }

@@ -27,6 +27,10 @@ class Counts:
 
     read: ReadReport = field(default_factory=ReadReport)
     too_long: int = 0
+    spelled: int = 0
+    """Special tokens that turns spell."""
+    rule: str = "stayed text"
+    """What they became."""
     longest: str = ""
     """The first sample that was too long."""
 
@@ -65,6 +69,7 @@ def encode_samples(
             continue
         if not fits(place, len(chat.ids), data, counts):
             continue
+        counts.spelled += chat.spelled
         if any(label != IGNORED for label in chat.labels):
             fitting.append((chat.ids, chat.labels))
     if not fitting:

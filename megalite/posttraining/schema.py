@@ -57,6 +57,8 @@ class RowsSection(Section):
     """Our name of a column -> its name in the files, where it is not recognised by itself."""
     chat_template: str | None = None
     """A Jinja file; null takes the tokenizer's own."""
+    parse_special_tokens: bool = False
+    """Whether a special token that a turn spells becomes that token, so that a row can open and end turns."""
     sequence_length: Positions
     """Tokens in a sample at most."""
     too_long: Literal["drop", "refuse"] = "drop"

@@ -72,6 +72,8 @@ def print_rows(counts: Counts, train: int, valid: int | None, console: Console) 
         table.add_row("broken, left out", f"{counts.read.malformed:,}, the first: {counts.read.examples[0]}")
     if counts.too_long:
         table.add_row("too long, left out", f"{counts.too_long:,}, the first: {counts.longest}")
+    if counts.spelled:
+        table.add_row("special tokens", f"{counts.spelled:,} spelled in the turns, which {counts.rule}")
     table.add_row("for training", f"{train:,}")
     table.add_row("held out", "none" if valid is None else f"{valid:,}")
     console.print(table)

@@ -42,7 +42,7 @@ def fine_tune(settings: Settings[SftRun]) -> Any:
     checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
     check_model_folder(config.model.path)
     template = read_template(config)
-    counts = Counts()
+    counts = Counts(rule="became those tokens" if config.data.parse_special_tokens else "stayed text")
     talks, held_out = read_samples(config.data, config.run.seed, conversations, counts)
 
     # Up to here nothing heavy was imported: most mistakes cost a second.

@@ -80,11 +80,11 @@ def test_a_template_that_drops_the_system_turn_is_refused(chat_tokenizer) -> Non
 
 def test_samples_that_cannot_be_encoded_are_skipped_only_where_asked(chat_tokenizer) -> None:
     chats = ChatEncoder(chat_tokenizer, "m")
-    broken = ("file:9", [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "x"}])
-    with pytest.raises(DataError, match=r"file:9: turn 0 holds <\|im_end\|>"):
+    broken = ("file:9", [{"role": "user me", "content": "y"}, {"role": "assistant", "content": "x"}])
+    with pytest.raises(DataError, match="file:9: turn 0: the role 'user me'"):
         examine(chats, [broken, *SAMPLES])
     assert len(examine(chats, [broken, *SAMPLES], skip_broken=True)) == len(SAMPLES)
-    with pytest.raises(DataError, match="no sample can be rendered; the first: file:9: turn 0 holds"):
+    with pytest.raises(DataError, match="no sample can be rendered; the first: file:9: turn 0: the role"):
         examine(chats, [broken], skip_broken=True)
 
 
