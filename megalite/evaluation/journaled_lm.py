@@ -14,6 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash
 from megalite.evaluation.ranks import Ranks
+from megalite.tokenizer.chat_text import MARK, ChatText, chat_text, require_template
 
 SECONDS = (5.0, 20.0)
 """A chunk that takes less is followed by a longer one, one that takes more by a shorter: so much work a kill can cost."""
@@ -28,12 +29,34 @@ class JournaledLM(HFLM):
         """A model and its tokenizer as ``huggingface.load`` gives them; ``name`` is for messages."""
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
         self.name = name
+        self.tokenizer.split_special_tokens = True
         self._rank, self._world_size = 0, 1  # what lm-eval's evaluator is to see; the share is taken below
         self.ranks = ranks
         self.journal = Journal()
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
+        self._chat: ChatText | None = None
+        """Set by the first conversation."""
         self._cut: set[Any] = set()
         """Questions that were longer than the model sees: context and continuation, or the context alone."""
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The template's text; what the messages spell is marked, so that it stays text when the text is encoded."""
+        self._chat = self._chat or chat_text(self.tokenizer, require_template(self.tokenizer))
+        self.tokenizer.split_special_tokens = False
+        options = {} if add_generation_prompt else {"continue_final_message": True}
+        return self._chat.marked(self._chat.render(chat_history, add_generation_prompt, **options))
+
+    def tok_encode(self, string: str, *args: Any, left_truncate_len: int | None = None, **options: Any) -> list[int]:
+        """lm-eval's, in which special tokens are parsed where the chat template wrote them, and nowhere else."""
+        if self._chat is None or MARK not in string:
+            return list(super().tok_encode(string, *args, left_truncate_len=left_truncate_len, **options))
+        ids = self._chat.encode(self._chat.unmarked(string))[0]
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        if self._chat is not None:
+            continuation = self._chat.as_text(continuation)
+        return super()._encode_pair(context, continuation)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """``(log-likelihood, is greedy)`` of each continuation."""
@@ -62,6 +85,10 @@ class JournaledLM(HFLM):
         """lm-eval's, watching what is cut off."""
         if left_truncate_len is not None:
             self._cut |= {text for text in strings if len(self.tok_encode(text)) > left_truncate_len}
+        if self._chat is not None and any(MARK in text for text in strings):
+            rows = [self.tok_encode(text, left_truncate_len=left_truncate_len) for text in strings]
+            padded = self.tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt")
+            return padded["input_ids"], padded["attention_mask"]
         return super().tok_batch_encode(strings, *args, left_truncate_len=left_truncate_len, **options)
 
     def _answers(self, kind: str, requests: Sequence[Any], answer: Callable[..., list[Any]]) -> list[Any]:

@@ -16,9 +16,11 @@ from tokenizers import AddedToken, Tokenizer
 
 from megalite.config.errors import DataError
 
-PRIVATE = (0xF0000, 0xFFFFE)
+PRIVATE = (0xF0000, 0xFFF00)
 """Unicode's plane of private characters: they stand for spelled tokens while the template is rendered."""
 PROBE = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"})
+MARK = chr(0xFFFFD)
+"""Behind the first character of a special token that a message spells, where text and template must be one string."""
 ROLE = re.compile(r"[A-Za-z][\w-]{0,63}")
 
 
@@ -109,6 +111,26 @@ class ChatText:
     def ids(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
         """The ids of a conversation. Raises: ValueError."""
         return self.encode(self.render(messages, add_generation_prompt))[0]
+
+    def as_text(self, text: str) -> str:
+        """The text with a mark in every special token that it spells."""
+        return self._pattern.sub(lambda match: match[0][0] + MARK + match[0][1:], text.replace(MARK, ""))
+
+    def marked(self, rendered: Rendered) -> str:
+        """The rendered text with a mark in every special token that the template did not write."""
+        parts, cursor = [], 0
+        for start, end in (*rendered.own, (len(rendered.text), len(rendered.text))):
+            parts += [self.as_text(rendered.text[cursor:start]), rendered.text[start:end]]
+            cursor = end
+        return "".join(parts)
+
+    def unmarked(self, text: str) -> Rendered:
+        """What ``marked`` was made from; the spans of the assistant are not kept."""
+        own = []
+        for match in self._pattern.finditer(text):
+            before = text.count(MARK, 0, match.start())
+            own.append((match.start() - before, match.end() - before))
+        return Rendered(text.replace(MARK, ""), tuple(own), (), text.count(MARK))
 
     @cached_property
     def _bank(self) -> dict[str, str]:

@@ -177,3 +177,11 @@ def test_real_chats_are_encoded_as_transformers_does(chat_tokenizer, shared_data
             rendered = encoder.chat.render(turns)
             if not rendered.spelled:
                 assert encoder.chat.encode(rendered)[0] == theirs["input_ids"]
+
+
+@pytest.mark.parametrize("said", ATTACKS[:5])
+def test_what_trl_hands_to_transformers_keeps_it_text_too(chat_tokenizer, said: str) -> None:
+    encoder = ChatEncoder(chat_tokenizer, "m")
+    turns = [{"role": "user", "content": said}, {"role": "assistant", "content": "b"}]
+    theirs = chat_tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, sanitize_control_tokens=True)
+    assert control_ids(encoder, theirs["input_ids"]) == control_ids(encoder, encoder.encode(turns).ids)
