@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from megalite.config.errors import DataError
+from megalite.templates.render import render_jinja_template
 
 PRIVATE = (0xF0000, 0xFFF00)
 """Unicode's plane of private characters: they stand for spelled tokens while the template is rendered."""
@@ -172,12 +173,9 @@ class ChatText:
     def _rendered(
         self, messages: Sequence[Any], add_generation_prompt: bool, **options: Any
     ) -> tuple[str, list[tuple[int, int]]]:
-        from transformers.utils.chat_template_utils import render_jinja_template
-
         chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
-        render: Any = render_jinja_template  # declared as giving a string
         try:
-            texts, spans = render(
+            texts, spans = render_jinja_template(
                 conversations=[chat],
                 chat_template=self.template,
                 return_assistant_tokens_mask=self.has_marks,

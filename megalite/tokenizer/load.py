@@ -57,6 +57,8 @@ def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_token
         roles["eos_token"] = eos_token
         special.add(eos_token)
     tokenizer, check, own = _opened(path, special, eos_token)
+    if own is not None:
+        roles = own.roles() | roles
     fingerprint = _fingerprint(tokenizer)
     if eos_token is not None and tokenizer.token_to_id(eos_token) is None:
         raise DataError(f"{path}: has no token '{eos_token}'; give one of its tokens with --eod_token")
@@ -68,7 +70,7 @@ def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_token
         tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in named])
     _try(tokenizer, path)
     set_rule(tokenizer, parse_special_tokens, named, path)
-    if own is not None:
+    if own is not None and own is not tokenizer:
         own.encode_special_tokens = not parse_special_tokens
 
     def id_of(role: str) -> int | None:
@@ -82,12 +84,12 @@ def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_token
         pad_id=id_of("pad_token"),
         fingerprint=fingerprint,
         check=check,
-        own=own,
+        own=None if own is tokenizer else own,
     )
 
 
 def _opened(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, str, Any]:
-    """The tokenizer, how it is known to be right, and sentencepiece's own where it was converted from that."""
+    """The tokenizer, how it is known to be right, and sentencepiece's own of a ``tokenizer.model``."""
     by, file = f"by tokenizers {tokenizers.__version__}", path / "tokenizer.json" if path.is_dir() else path
     if file.is_file() and file.suffix != ".model":
         return from_json(file, special), f"tokenizer.json, {by}", None
@@ -98,7 +100,7 @@ def _opened(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, 
         from megalite.tokenizer.sentencepiece_tokenizer import open_sentencepiece
 
         opened, check, own = open_sentencepiece(model.read_bytes(), special - {eos_token}, model)
-        return opened, f"tokenizer.model, {check}", None if opened is own else own
+        return opened, f"tokenizer.model, {check}", own
     raise DataError(f"{path}: no tokenizer.json, vocab.json + merges.txt or tokenizer.model in it")
 
 

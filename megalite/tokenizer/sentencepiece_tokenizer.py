@@ -41,6 +41,12 @@ class SentencePieceTokenizer:
         names = sorted(self._special, key=len, reverse=True)
         self._names = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
 
+    def roles(self) -> dict[str, str]:
+        """Role -> token, of those that the model has."""
+        ids = {"bos_token": self._processor.bos_id(), "eos_token": self._processor.eos_id()}
+        ids |= {"pad_token": self._processor.pad_id(), "unk_token": self._processor.unk_id()}
+        return {role: self._pieces[number] for role, number in ids.items() if number >= 0}
+
     def encode(self, text: str, add_special_tokens: bool = False) -> Ids:
         """The ids of one text."""
         if self.encode_special_tokens or self._names is None:

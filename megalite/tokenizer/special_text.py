@@ -10,6 +10,8 @@ from typing import Any
 
 from megalite.config.errors import DataError
 
+UNSEEN = "\U0010fffd"
+"""A character that no vocabulary has."""
 CONTEXTS = ("{}", "a {} b", "a{}b", "\n{}\n", "{0}{0}")
 """How a token is spelled in the check."""
 
@@ -48,7 +50,8 @@ def parse_special_tokens(tokenizer: Any, parse: bool, names: Iterable[str], sour
     if parse:
         return
     names = sorted({*names, *special_names(tokenizer)})
-    numbers = {tokenizer.token_to_id(name) for name in names} - {None}
+    unknown = tokenizer.encode(UNSEEN, add_special_tokens=False).ids  # the unknown token is what text may become
+    numbers = {tokenizer.token_to_id(name) for name in names} - {None, *unknown}
     texts = [context.format(name) for name in names for context in CONTEXTS]
     for start in range(0, len(texts), 1024):
         batch = texts[start : start + 1024]
