@@ -49,7 +49,7 @@ def main() -> None:
     if arguments.decoded_tokens < 1:
         raise DataError(f"--decoded_tokens {arguments.decoded_tokens}: give at least 1")
     console = screen()
-    tokenizer = load_tokenizer(arguments.tokenizer, arguments.eod_token)
+    tokenizer = load_tokenizer(arguments.tokenizer, arguments.eod_token, parse_special_tokens=True)
     if not arguments.no_eod and tokenizer.eos_id is None:
         raise DataError(
             f"{arguments.tokenizer}: does not say which token ends a document; give --eod_token or --no_eod"

@@ -32,7 +32,9 @@ def main() -> None:
     if arguments.config is not None:
         views = run_views(arguments)
     else:
-        tokenizer = None if arguments.tokenizer is None else load_tokenizer(arguments.tokenizer)
+        tokenizer = (
+            None if arguments.tokenizer is None else load_tokenizer(arguments.tokenizer, parse_special_tokens=True)
+        )
         if arguments.document is None and arguments.sample is None:
             _statistics(arguments.prefix, tokenizer, arguments.json, console)
             return
@@ -126,7 +128,7 @@ def run_views(arguments: argparse.Namespace) -> list[SampleView]:
         _must_be_in("--sample", arguments.sample, batch)
         numbers = [arguments.sample]
     dataset = open_blend(config)
-    tokenizer = load_tokenizer(arguments.tokenizer or Path(config.data.tokenizer))
+    tokenizer = load_tokenizer(arguments.tokenizer or Path(config.data.tokenizer), parse_special_tokens=True)
     before = (arguments.step - 1) * batch
     views = [view_run_sample(dataset, before + number, tokenizer) for number in numbers]
     return views if arguments.no_trace else traced(views, [each.source for each in dataset.datasets], tokenizer)

@@ -114,7 +114,7 @@ def check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
             f"{prefix}: was tokenized with a vocabulary of {manifest.vocab_size}, model.vocab_size="
             f"{config.model.vocab_size} is smaller; raise it to at least {manifest.vocab_size}"
         )
-    tokenizer = load_tokenizer(Path(config.data.tokenizer))
+    tokenizer = load_tokenizer(Path(config.data.tokenizer), parse_special_tokens=manifest.parse_special_tokens)
     if manifest.tokenizer_fingerprint != tokenizer.fingerprint:
         raise DataError(
             f"{prefix}: was made with another tokenizer than {config.data.tokenizer}; preprocess the data again with "

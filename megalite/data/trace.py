@@ -46,6 +46,8 @@ def trace_documents(
     manifest = load_manifest(dataset.prefix)
     if tokenizer is not None and tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         raise DataError(f"{dataset.prefix}: was made with another tokenizer; give the one that it was made with")
+    if tokenizer is not None:
+        tokenizer.tokenizer.encode_special_tokens = not manifest.parse_special_tokens
     refuse_other_dataset(manifest, dataset)
     firsts = list(accumulate((piece.documents for piece in manifest.pieces), initial=0))
     wanted: dict[int, list[int]] = {}

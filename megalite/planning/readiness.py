@@ -44,7 +44,8 @@ def look(config: RunConfig, resume: str | None, plan: Plan, is_here: bool) -> Re
         folder = Path(config.data.tokenizer)
         if not folder.exists() and config.data.prepare is not None:
             return f"{folder}: will be made by {config.data.prepare.recipe}"
-        return f"{folder}: {load_tokenizer(folder).vocab_size:,} ids, model.vocab_size is {config.model.vocab_size:,}"
+        ids = load_tokenizer(folder, parse_special_tokens=True).vocab_size
+        return f"{folder}: {ids:,} ids, model.vocab_size is {config.model.vocab_size:,}"
 
     def data() -> str:
         opened = _data(config)

@@ -31,7 +31,8 @@ def export_tokenizer(source: Path, target: Path) -> tuple[LoadedTokenizer, list[
     ``merges.txt``, or from a lone ``tokenizer.json``, transformers would guess by the model's type, and guess wrong. A
     sentencepiece model without an equal ``tokenizer.json`` is left to sentencepiece.
     """
-    loaded = load_tokenizer(source, parse_special_tokens=True)  # nothing is encoded here
+    loaded = load_tokenizer(source, parse_special_tokens=True)  # whichever rule the data was made by
+    loaded.tokenizer.encode_special_tokens = True
     is_fast = isinstance(loaded.tokenizer, Tokenizer)
     written = []
     for path in known_files(source, COPIED if is_fast else ("chat_template.jinja",)) if source.is_dir() else ():
@@ -72,6 +73,7 @@ def _config(source: Path, loaded: LoadedTokenizer, is_fast: bool) -> dict[str, A
     config = read_json_object(theirs) if source.is_dir() and theirs.is_file() else {}
     ids = {"bos_token": loaded.bos_id, "eos_token": loaded.eos_id, "pad_token": loaded.pad_id}
     roles = {role: loaded.tokenizer.id_to_token(number) for role, number in ids.items() if number is not None}
+    roles |= {} if is_fast else loaded.tokenizer.roles()
     config = {key: value for key, value in config.items() if key not in DROPPED}
     if is_fast:
         return FAST | {"model_input_names": ["input_ids", "attention_mask"]} | config | roles
