@@ -90,9 +90,11 @@ class Case:
 
         Raises: ConfigError where the layout cannot be.
         """
+        split = base.parallel.pipeline_split
         changes: dict[str, Any] = {
             "parallel": {
                 "pipeline_parallel_size": self.pipe,
+                "pipeline_split": split if split is not None and len(split) == self.pipe else None,
                 "context_parallel_size": self.context,
                 "tensor_parallel_size": self.tensor,
                 "sequence_parallel": "sp" in self.features,

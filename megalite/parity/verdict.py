@@ -38,9 +38,10 @@ def try_case(
     nothing = ["-"] * 4
     try:
         case.check_batch(base)
-        errors = run_case(base, case, steps, reference(case.features & REFERENCE_FEATURES), timeout_seconds)
     except ConfigError as error:
         return Status.UNDIVIDED, nothing, str(error)
+    try:
+        errors = run_case(base, case, steps, reference(case.features & REFERENCE_FEATURES), timeout_seconds)
     except RankTimeoutError as error:
         return Status.HUNG, nothing, str(error)
     except RankError as error:

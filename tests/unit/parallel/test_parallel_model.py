@@ -14,6 +14,7 @@ from megalite.config.schema import ParallelSection
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.cross_entropy import cross_entropy_sum
+from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import full_shape, gather_full, take_slice
 from runs import run_config
@@ -193,3 +194,30 @@ def test_a_tensor_of_another_shape_is_not_sliced(monkeypatch: pytest.MonkeyPatch
     (_, parameter), *_ = named_hf_parameters(build_model(model_of(), Mesh.single(), seed=7))
     with pytest.raises(ValueError, match=r"tensor of shape \(3, 4\) for a parameter of shape \(29, 32\)"):
         take_slice(torch.zeros(3, 4), parameter, Mesh.single())
+
+
+@pytest.mark.parametrize("kind", [ColumnParallelLinear, RowParallelLinear])
+def test_features_that_do_not_divide_are_refused(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_rank() -> None:
+        kind(10, 10, Mesh.create(ParallelSection(tensor_parallel_size=4)))
+
+    with pytest.raises(ValueError, match=r"features=10 does not divide by tensor_parallel_size=4"):
+        ThreadRanks(4, monkeypatch).run(on_rank)
+
+
+@pytest.mark.parametrize("t", [1, 2])
+def test_the_bias_of_a_row_split_layer_is_added_once(t: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    whole, x = torch.nn.Linear(6, 5), torch.randn(2, 3, 6)
+
+    def on_rank() -> Tensor:
+        mesh = Mesh.create(ParallelSection(tensor_parallel_size=t))
+        layer = RowParallelLinear(6, 5, mesh, bias=True)
+        assert layer.bias is not None
+        with torch.no_grad():
+            layer.weight.copy_(take_slice(whole.weight, layer.weight, mesh))
+            layer.bias.copy_(whole.bias)
+        return layer(x.chunk(t, dim=-1)[mesh.tensor_rank]).detach()
+
+    for got in ThreadRanks(t, monkeypatch).run(on_rank):
+        assert torch.allclose(got, whole(x), atol=1e-6)

@@ -83,6 +83,14 @@ def test_a_users_own_rates_and_decay_are_replaced_and_its_model_is_not(base: Run
     assert all(abs(a - b) > 0.1 * PEAK_LR for a, b in itertools.pairwise(rates))
 
 
+def test_a_users_own_split_is_taken_where_there_are_as_many_stages(base: RunConfig) -> None:
+    words = ["parallel.pipeline_parallel_size=2", "parallel.pipeline_split=[5, 3]"]
+    theirs = load_run_config(DEFAULT_CONFIG, words)
+    splits = [Case(pipe=pipe).config(theirs).parallel.pipeline_split for pipe in (1, 2, 4)]
+    assert splits == [None, (5, 3), None]
+    assert [*allowed_cases(theirs, 8)] == [*allowed_cases(base, 8)]
+
+
 def test_the_references_rates_are_written_out_again_and_equal_the_schedule() -> None:
     schedule = ScheduleSection(warmup_steps=2, decay="linear", min_lr_ratio=0.1)
     for step in range(DECAYED_STEPS + 3):

@@ -56,12 +56,12 @@ def engine_of(deepspeed: Any, mesh: Any, kind: type[Engine] = Engine) -> Any:
 
 
 def batches(documents: bool = False) -> list[dict[str, Tensor]]:
-    """Four micro-batches with 1, 2, ... counted labels a row: means of means are far from the mean."""
+    """Four micro-batches with 1 to 4 counted labels of 6 a row: means of means are far from the mean."""
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(0, VOCAB, (ROWS, LENGTH + 1), generator=generator)
     labels = tokens[:, 1:].clone()
     for row in range(ROWS):
-        labels[row, row % LENGTH + 1 :] = -100
+        labels[row, row % 4 + 1 :] = -100
     batch = {"input_ids": tokens[:, :-1], "labels": labels}
     if documents:
         batch["positions"] = torch.arange(LENGTH).repeat(ROWS, 1)
@@ -243,3 +243,20 @@ def test_the_watch_is_told_every_micro_batch() -> None:
     made.train_step(batches(), lr=0.1)
     phases = ("forward", "backward", "optimizer step")
     assert said == [(phase, number) for number in range(4) for phase in phases]
+
+
+def test_the_watch_is_told_every_micro_batch_of_a_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module.torch.distributed, "all_reduce", lambda value, group: None)
+    deepspeed, made = pipeline_of()
+    seen: list[tuple[str, int]] = []
+    plain = deepspeed.loss
+
+    def stage(*given: Any) -> Tensor:
+        made._next_micro_batch()  # the hook before a stage's forward pass
+        seen.append((made.progress.phase, made.progress.micro_batch))
+        return plain(*given)
+
+    deepspeed.loss = stage  # type: ignore[assignment]
+    made.train_step(batches(), lr=0.1)
+    made.evaluate(batches())
+    assert seen == [("pipeline schedule", n) for n in range(4)] + [("validation", n) for n in range(4)]

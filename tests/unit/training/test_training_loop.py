@@ -173,6 +173,13 @@ def test_tokens_per_second_are_those_of_training_since_the_last_line(
     assert trained[3]["mfu"] == pytest.approx(expected[3] * 6.0 / 480.0)
 
 
+def test_a_named_peak_stays_and_a_measured_one_grows_with_the_run() -> None:
+    named, measured = Reckoning(6.0, 480.0), Reckoning(6.0, 480.0, is_measured=True)
+    speeds = (40.0, 160.0, 80.0)
+    assert [named.mfu(speed) for speed in speeds] == pytest.approx([0.5, 2.0, 1.0])
+    assert [measured.mfu(speed) for speed in speeds] == pytest.approx([0.5, 1.0, 0.5])
+
+
 def test_a_resumed_run_goes_on_where_it_stopped(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = TrainingState(6, 48, 5, 16, {}, read_fingerprint=f"{MODULUS - 1:010x}")
     outcome = run_job(job, tmp_path, monkeypatch, start)
