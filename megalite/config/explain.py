@@ -21,7 +21,8 @@ def validate(schema: type[S], values: dict[str, Any], source: str, overridden: s
         lines = []
         for problem in _causes(failure.errors()):
             keys = _written_keys(values, problem)
-            given_by = "command line" if _is_within(keys, overridden or set()) else source
+            unknown = problem["type"] == "extra_forbidden"
+            given_by = "command line" if _is_overridden(keys, overridden or set(), unknown) else source
             lines.append(f"{given_by}: {_explain(schema, keys, problem)}")
         # A key that is missing because it is misspelt is one mistake, told once.
         misspelt = [line for line in lines if "did you mean" in line]
@@ -41,8 +42,10 @@ def _causes(problems: list[Any]) -> list[Any]:
     ]
 
 
-def _is_within(keys: tuple[str, ...], overridden: set[tuple[str, ...]]) -> bool:
-    return any(keys[:length] in overridden for length in range(1, len(keys) + 1))
+def _is_overridden(keys: tuple[str, ...], overridden: set[tuple[str, ...]], unknown: bool) -> bool:
+    """Whether an override holds the key; an unknown section may have come by an override of a key in it."""
+    above = any(keys[:length] in overridden for length in range(1, len(keys) + 1))
+    return above or (unknown and any(item[: len(keys)] == keys for item in overridden))
 
 
 def _written_keys(values: Any, problem: Any) -> tuple[str, ...]:

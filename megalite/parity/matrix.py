@@ -15,6 +15,7 @@ from megalite.config.errors import ConfigError, DivergenceError, one_line_errors
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
 from megalite.config.screen import screen
+from megalite.config.section import shown
 from megalite.parity.case import (
     CLIPPING,
     FEATURES,
@@ -52,6 +53,10 @@ NAMED = (
 """Features on top of the layouts; the layouts alone run without them."""
 
 
+MOST_RANKS = 64
+"""Processes that are started on one machine."""
+
+
 @one_line_errors
 def main() -> None:
     """Run the cases, print a row each, and fail where one is out of tolerance, hangs, fails or cannot be run."""
@@ -65,7 +70,7 @@ def main() -> None:
         metavar="LAYOUT",
         help=f"such as 't2 zero3' 'p2 d2 t2 sp zero1'; features: {' '.join(FEATURES)}. By default all that are allowed",
     )
-    parser.add_argument("--max_ranks", type=whole_number(1, 64), default=8)
+    parser.add_argument("--max_ranks", type=whole_number(1, MOST_RANKS), default=8)
     parser.add_argument("--steps", type=whole_number(1, 10_000), default=STEPS)
     parser.add_argument("--sequence_length", type=whole_number(1, 1 << 20), help="instead of the config's")
     parser.add_argument("--timeout_seconds", type=whole_number(1, 86_400), default=180, help="for one layout")
@@ -74,9 +79,13 @@ def main() -> None:
     length = [f"data.sequence_length={arguments.sequence_length}"] if arguments.sequence_length else []
     words = [*(arguments.layouts or []), *arguments.overrides]  # --layouts takes all that follows it
     base = load_run_config(arguments.config, [word for word in words if "=" in word] + length)
+    layouts = [word for word in words if "=" not in word]
+    if layouts and not arguments.layouts:
+        raise ConfigError(f"command line: {shown(layouts[0])} is not section.key=value; layouts come after --layouts")
     if arguments.layouts:
-        cases = [Case.parse(text) for text in words if "=" not in text]
+        cases = [Case.parse(text) for text in layouts]
         for case in cases:
+            _refuse_too_many(case)
             case.check_batch(base)
     else:
         cases = [*allowed_cases(base, arguments.max_ranks)]
@@ -92,6 +101,13 @@ def main() -> None:
         failed = ", ".join(str(case) for case, status in results.items() if status is not Status.OK)
         counts = ", ".join(f"{count} {status}" for status, count in told.items())
         raise DivergenceError(f"{told.total()} of {len(cases)} layouts are not proven: {counts}: {failed}")
+
+
+def _refuse_too_many(case: Case) -> None:
+    if case.world_size > MOST_RANKS:
+        raise ConfigError(
+            f"layout '{case}': {case.world_size:,} processes of one machine; at most {MOST_RANKS} are started here"
+        )
 
 
 def run_matrix(

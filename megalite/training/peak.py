@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 SIZES = {"cpu": (128, 256, 512, 1024, 2048), "cuda": (1024, 2048, 4096, 8192)}
 """Of square products; each is also measured with four times as many rows, and with four times as many columns."""
-SECONDS = 0.1
+SECONDS = 0.05
 """For each shape."""
-MOST_SECONDS = 0.5
+MOST_SECONDS = 0.1
 """Of one product; larger ones than this are not tried."""
 Shape = tuple[int, int, int]
 """Rows, columns and the dim that is summed over."""

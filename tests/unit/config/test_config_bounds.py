@@ -91,6 +91,7 @@ def test_the_floats_are_found() -> None:
         ("data.train=[3]", r"data\.train\.0=3: this is a section"),
         ("data.train={prefix: a, wieght: 1}", "unknown key 'data.train.wieght'; did you mean 'data.train.weight'"),
         ("1=1", "unknown key '1'; known here: run, model"),
+        ("a.b=1", "unknown key 'a'; known here: run, model"),
     ],
 )
 def test_a_value_past_all_machines_or_of_the_wrong_kind_is_one_short_line(override: str, message: str) -> None:
