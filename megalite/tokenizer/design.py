@@ -13,6 +13,8 @@ Trainer = Literal["auto", "tokenizers", "rustbpe", "gigatoken"]
 ALGORITHMS: tuple[Algorithm, ...] = ("bpe", "sentencepiece_unigram", "sentencepiece_bpe")
 TRAINERS: tuple[Trainer, ...] = ("auto", "tokenizers", "rustbpe", "gigatoken")
 BYTES = 256
+MOST_IDS, MOST_RESERVED = 1 << 21, 1 << 16
+"""Twice the largest vocabulary that was published; trainers make room for all of it before they read."""
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -70,6 +72,13 @@ class Design:
             raise ConfigError(
                 f"--reserved {self.reserved}, --pad_to_multiple {self.pad_to_multiple}: give at least 0 slots and 1"
             )
+        if self.vocab_size < 1 or max(self.vocab_size, self.total) > MOST_IDS:
+            with_padding = f", with --pad_to_multiple {self.total:,}" if self.total != self.vocab_size else ""
+            raise ConfigError(f"--vocab_size {self.vocab_size:,}{with_padding}: give 1 to {MOST_IDS:,} ids")
+        if self.reserved + self.total - self.vocab_size > MOST_RESERVED:
+            raise ConfigError(
+                f"--reserved {self.reserved:,}, with those that pad the vocabulary: give at most {MOST_RESERVED:,} slots"
+            )
         if self.model != "bpe":
             if self.digits == "triple":
                 raise ConfigError(
@@ -86,7 +95,7 @@ class Design:
                 f"--trainer gigatoken: it splits words as GPT-2 does only, not by --digits {self.digits_rule}; give "
                 f"--digits free, or --trainer rustbpe"
             )
-        if self.learnt < 1:
+        if self.learnt < (0 if self.model == "bpe" else 1):  # bytes alone are a vocabulary
             special = len(self.special_in_order())
             raise ConfigError(
                 f"--vocab_size {self.vocab_size}: {BYTES} bytes and {special} special tokens alone need "

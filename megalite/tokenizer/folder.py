@@ -1,11 +1,20 @@
 """The files by which transformers, TRL and vLLM load a fast tokenizer."""
 
 import json
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
+from megalite.config.errors import DataError
+from megalite.tokenizer.hard_texts import HARD_TEXTS
+from megalite.tokenizer.load import load_tokenizer
+from megalite.tokenizer.sample import read_texts
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, SpecialTokens
+
+COMPARED = 1000
+"""Texts of the sample on which the files are compared, besides the hard ones."""
 
 WRITTEN = (
     "tokenizer.json",
@@ -37,3 +46,22 @@ def write_tokenizer(
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     (folder / "special_tokens_map.json").write_text(json.dumps(special.roles(), indent=2, ensure_ascii=False) + "\n")
     (folder / "chat_template.jinja").write_text(chat_template)
+
+
+def check_written(folder: Path, tokenizer: Any, sample: Path) -> str:
+    """How the ids of the folder are known to be right: it is opened again and compared on texts of the sample.
+
+    Raises: DataError where it gives other ids than what was trained, or than sentencepiece by its own model.
+    """
+    texts = [*islice(read_texts(sample), COMPARED), *HARD_TEXTS]
+    loaded, model = load_tokenizer(folder), folder / "tokenizer.model"
+    own, name = tokenizer, "what was trained"
+    if model.is_file():
+        from megalite.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer
+
+        own, name = SentencePieceTokenizer(model.read_bytes()), "sentencepiece"
+    own.encode_special_tokens = True
+    for text, row in zip(texts, own.encode_batch_fast(texts, add_special_tokens=False), strict=True):
+        if loaded.tokenizer.encode(text, add_special_tokens=False).ids != row.ids:
+            raise DataError(f"{folder}: gives other ids than {name} for {text[:40]!r}; train with other options")
+    return f"{loaded.check}, equal to {name} on {len(texts):,} texts"

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tokenizers import Tokenizer
 
 from megalite.corpus.readers import read_documents
 from megalite.tokenizer.mix import Source
 from megalite.tokenizer.sample import read_records
+from megalite.tokenizer.special_text import SpecialSpellings
 
 BATCH = 256
 RARE = 10
@@ -60,13 +62,13 @@ class Measured:
     failures: list[str] = field(default_factory=list)
     """Beginnings of the texts that came back changed."""
     with_special: int = 0
-    """Documents that spell a special token, and get its id."""
+    """Documents that spell a special token; it is text there."""
 
 
 def measure(tokenizer: Tokenizer, report_text: Path, special: Sequence[str]) -> Measured:
     """Encode and decode the report's text."""
-    seen = Measured()
-    numbers = {tokenizer.token_to_id(token) for token in special}
+    seen, spellings = Measured(), SpecialSpellings(special)
+    tokenizer.encode_special_tokens = True
     for batch in _batches(read_records(report_text)):
         for record, ids, back in _there_and_back(tokenizer, batch):
             text = record["text"]
@@ -74,7 +76,7 @@ def measure(tokenizer: Tokenizer, report_text: Path, special: Sequence[str]) -> 
             seen.total.add(text, len(ids))
             seen.by_source.setdefault(record["source"], Compression()).add(text, len(ids))
             seen.by_language.setdefault(record["lang"] or _language(text), Compression()).add(text, len(ids))
-            seen.with_special += not numbers.isdisjoint(ids)
+            seen.with_special += spellings.count(text) > 0
             if back != text:
                 seen.failures.append(text[:80])
     return seen
@@ -134,6 +136,7 @@ def print_report(report: dict[str, Any], console: Console, title: str) -> None:
     table.add_column()
     table.add_row("vocabulary", f"{report['vocab_size']:,} ids, {report['whole_word_tokens']:,} words with their space")
     table.add_row("learnt by", report["trainer"])
+    table.add_row("ids", report["tokenizer_check"])
     rates = f"{report['bytes_per_token']:.3f} bytes a token, {report['tokens_per_word']:.3f} tokens a word"
     table.add_row("compression", f"{rates}, over {report['documents']:,} documents")
     for kind in ("source", "language"):
@@ -141,12 +144,14 @@ def print_report(report: dict[str, Any], console: Console, title: str) -> None:
         table.add_row(f"by {kind}", ", ".join(f"{name} {part['bytes_per_token']:.2f}" for name, part in parts))
     used = f"{report['tokens_used']:,} of the ids occur; {report['unused']['count']:,} learnt tokens do not"
     table.add_row("used", f"{used}, {report['rare']['count']:,} less than {RARE} times")
-    table.add_row("round trip", f"{report['round_trip_failures']} documents came back changed")
+    changed = report["round_trip_failures"]
+    example = f", such as {escape(repr(report['round_trip_examples'][0][:40]))}" if changed else ""
+    table.add_row("round trip", f"{changed} of {report['documents']:,} documents came back changed{example}")
     if whole := report.get("corpus_round_trip"):
         table.add_row("whole corpus", f"{whole['changed']:,} of {whole['documents']:,} documents came back changed")
     if report["documents_with_special_tokens"]:
         table.add_row(
-            "note", f"{report['documents_with_special_tokens']:,} documents spell a special token, and get its id"
+            "note", f"{report['documents_with_special_tokens']:,} documents spell a special token, which stays text"
         )
     for row in report["embedding"]:
         share = f"{row['parameters'] / 1e6:,.1f} M parameters, {row['share']:.1%} of {row['total'] / 1e6:,.0f} M"

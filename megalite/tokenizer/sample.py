@@ -22,6 +22,8 @@ from megalite.corpus.readers import ReadReport, read_documents
 from megalite.tokenizer.mix import Source
 
 BINS = 1 << 20
+MOST = 1 << 40
+"""Bytes or characters; no sample is so large."""
 HELD_OUT = 20
 """Of the sample's bytes, one in so many is taken besides, for the report."""
 
@@ -42,6 +44,8 @@ class Sampling:
             raise ConfigError(
                 f"--sample_bytes {self.sample_bytes}, --document_characters {self.document_characters}: give at least 1"
             )
+        if max(self.sample_bytes, self.document_characters) > MOST:
+            raise ConfigError(f"--sample_bytes, --document_characters: give at most {MOST:,}")
 
 
 @dataclass

@@ -9,6 +9,8 @@ PAD, END_OF_TEXT, TURN_START, TURN_END = "<|pad|>", "<|endoftext|>", "<|im_start
 NAMED = (PAD, END_OF_TEXT, TURN_START, TURN_END)
 """Ids 0 to 3. End of text is both bos and eos: it stands between documents. A byte-level vocabulary has no unknowns."""
 UNKNOWN = "<|unk|>"
+LONGEST, MOST_NAMED = 256, 4096
+"""Characters of a special token, and special tokens with a name."""
 CHAT_TOKENS = (f"turn_start={TURN_START}", f"turn_end={TURN_END}")
 
 CHAT_TEMPLATE = """\
@@ -64,6 +66,8 @@ class SpecialTokens:
 
         Raises: ConfigError where two of them are the same, or one is empty.
         """
+        if len(self.others) + 4 > MOST_NAMED:
+            raise ConfigError(f"--special_tokens: {len(self.others):,} of them; give at most {MOST_NAMED - 4:,}")
         found = [self.pad, self.bos, *((self.eos,) if self.eos != self.bos else ())]
         found += [self.unk] if self.unk is not None else []
         found += [token for _, token in map(_named, self.others)] + reserved_tokens(reserved)
@@ -72,14 +76,26 @@ class SpecialTokens:
 
 
 def check_distinct(tokens: Sequence[str]) -> None:
-    """Raises: ConfigError where a token stands twice, is empty or is not text."""
+    """Raises: ConfigError where a token stands twice or inside another, is empty, too long or no text."""
     seen = set[str]()
     for token in tokens:
+        shown = repr(token[:40])
         if not token.strip() or "\0" in token or any("\ud800" <= character <= "\udfff" for character in token):
-            raise ConfigError(f"special token {token!r}: must be a text that can be seen; give another")
+            raise ConfigError(f"special token {shown}: must be a text that can be seen; give another")
+        if token != token.strip() or len(token) > LONGEST:
+            raise ConfigError(
+                f"special token {shown}: begins or ends with a space, or has more than {LONGEST} characters; give another"
+            )
         if token in seen:
             raise ConfigError(f"special token '{token}': is given twice; only bos and eos may be the same token")
         seen.add(token)
+    everything = "\0".join(tokens)
+    for token in tokens[:MOST_NAMED]:  # reserved ones, of which there may be more, hold no other
+        if everything.count(token) > 1:
+            whole = next(other for other in tokens if token in other and token != other)
+            raise ConfigError(
+                f"special token '{token}': stands inside '{whole}', so that texts of both mix; rename one"
+            )
 
 
 def _named(text: str) -> tuple[str | None, str]:

@@ -17,7 +17,7 @@ from megalite.files.own_folder import remove_ours
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.files.work_folder import work_folder, work_folder_of
 from megalite.tokenizer.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
-from megalite.tokenizer.folder import WRITTEN, write_tokenizer
+from megalite.tokenizer.folder import WRITTEN, check_written, write_tokenizer
 from megalite.tokenizer.mix import Source, sources_of, sources_of_mix
 from megalite.tokenizer.report import design_report, measure, print_report, round_trip
 from megalite.tokenizer.report_page import write_page
@@ -115,6 +115,7 @@ def train_tokenizer(
             write_tokenizer(tokenizer, partial, design.special, design.chat_template)
             if model is not None:
                 (partial / "tokenizer.model").write_bytes(model)
+            report["tokenizer_check"] = check_written(partial, tokenizer, sample.report)
             text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
             (partial / "design_report.json").write_text(text, encoding="utf-8")
             write_page(partial / "design_report.html", report)

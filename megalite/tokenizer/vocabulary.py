@@ -21,7 +21,10 @@ def learn_vocabularies(sample: Sample, designs: Sequence[Design]) -> list[Made]:
     """
     if designs[0].model == "bpe":
         most = max(design.learnt for design in designs)
-        merges, trainer = train_merges(sample.training, designs[0].digits_rule, most, designs[0].trainer)
+        merges: Merges = []
+        trainer = "nothing: bytes alone"
+        if most:
+            merges, trainer = train_merges(sample.training, designs[0].digits_rule, most, designs[0].trainer)
         # of the same text the smaller vocabulary is the beginning of the larger one
         return [(_byte_level(merges, design), None, trainer) for design in designs]
     from megalite.tokenizer.sentencepiece_tokenizer import open_sentencepiece
@@ -39,8 +42,10 @@ def _byte_level(merges: Merges, design: Design) -> Tokenizer:
             f"the text gives {design.total - design.learnt + len(learnt)} tokens, --vocab_size {design.vocab_size} was "
             f"asked for; take more text or a smaller vocabulary"
         )
-    last = learnt[design.learnt - 1]
-    end = next(number for number, (left, right) in enumerate(merges) if left + right == last) + 1
+    end = 0
+    if design.learnt:
+        last = learnt[design.learnt - 1]
+        end = next(number for number, (left, right) in enumerate(merges) if left + right == last) + 1
     if clash := ({*byte_characters(), *map(to_characters, learnt)} & set(special)):
         raise ConfigError(f"special token '{min(clash)}': is a token of the text too; give one that no text has")
     return byte_level_bpe(merges[:end], special, SPLITS[design.digits_rule])
