@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from megalite.config.schema import RunConfig
 from megalite.parallel.slicing import take_slice
+from megalite.training.checkpoint_manifest import MOMENTS
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import Engine
-from megalite.training.state_access import MOMENTS, set_adam_steps, set_master_weight, set_moment
+from megalite.training.state_access import set_adam_steps, set_master_weight, set_moment
 from megalite.training.tensor_files import TensorFiles
 
 

@@ -16,10 +16,10 @@ from megalite.files.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
 from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
-from megalite.training.checkpoint_state import MANIFEST, TrainingState, describe_file
+from megalite.training.checkpoint_manifest import FORMAT, MANIFEST, MOMENTS
+from megalite.training.checkpoint_state import TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.run_folder import PARTIAL_SUFFIX, checkpoints, step_folder
-from megalite.training.state_access import MOMENTS
 from megalite.training.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
 from megalite.training.tensor_routes import TensorRoutes
 
@@ -54,7 +54,7 @@ def save_checkpoint(
     torch.distributed.all_gather_object(everyones, mine)
     if rank == 0:
         files = dict(sorted(item for part in everyones for item in part.items()))
-        _write_json(partial / MANIFEST, {"format": "megalite-checkpoint-1", "files": files})
+        _write_json(partial / MANIFEST, {"format": FORMAT, "files": files})
         flush(partial / MANIFEST)
         for folder in (partial / "hf", partial / "optimizer", partial):
             flush(folder)

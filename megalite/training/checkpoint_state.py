@@ -14,8 +14,8 @@ from megalite.data.fingerprint import samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.history import Mix, mix_record, refuse_other_history
 from megalite.model.hf_config import model_config_from_hf
+from megalite.training.checkpoint_manifest import MANIFEST, read_manifest
 
-MANIFEST = "manifest.json"
 LAST_SAMPLES = 32
 
 
@@ -84,10 +84,7 @@ def check_data_order(folder: Path, state: TrainingState, dataset: GPTDataset | B
 
 def verify_files(folder: Path) -> None:
     """Check every file against ``manifest.json``. Raises: DataError naming the first damaged file."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
-    except (json.JSONDecodeError, KeyError):
-        raise DataError(f"{folder / MANIFEST}: damaged; resume from another checkpoint") from None
+    files = read_manifest(folder)
 
     def verify(item: tuple[str, dict[str, Any]]) -> None:
         name, expected = item

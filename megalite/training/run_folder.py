@@ -17,7 +17,7 @@ from pathlib import Path
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
-from megalite.training.checkpoint_state import MANIFEST
+from megalite.training.checkpoint_manifest import MANIFEST
 
 PARTIAL_SUFFIX = ".partial"
 _STEP = re.compile(r"step-(\d{6,})")

@@ -18,8 +18,6 @@ from deepspeed.utils import (
 )
 from torch import Tensor, nn
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-
 
 def is_partitioned(parameter: nn.Parameter) -> bool:
     """Whether ZeRO-3 holds this parameter in pieces."""

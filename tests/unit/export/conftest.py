@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.export.tensor_stream import DTYPES
 from megalite.model.hf_config import hf_config_from_model
+from megalite.training.checkpoint_manifest import FORMAT, MOMENTS
 from megalite.training.checkpoint_state import TrainingState, describe_file
 from megalite.training.tensor_files import plan_shards, shard_name, write_index, write_shard
 from runs import run_config, write_data
@@ -49,6 +50,9 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Made]:
         _write(folder / "hf", "model", weights, DTYPES[precision], max_shard_bytes)
         if precision != "fp32":
             _write(folder / "optimizer", "master", weights, torch.float32, max_shard_bytes)
+        for moment in MOMENTS:
+            zeros = {name: torch.nn.Parameter(torch.zeros_like(weight)) for name, weight in weights.items()}
+            _write(folder / "optimizer", moment, zeros, torch.float32, max_shard_bytes)
         state = TrainingState(6, 48, config.run.seed, 16, {str(runs / "train"): "0123abcd"})
         (folder / "state.json").write_text(json.dumps(asdict(state)))
         (folder / "ds_config.json").write_text('{"zero_optimization": {"stage": 3}}')
@@ -73,4 +77,4 @@ def _write(
 def write_manifest(folder: Path) -> None:
     """List every file of a checkpoint with its checksum."""
     files = {str(path.relative_to(folder)): describe_file(path) for path in folder.rglob("*") if path.is_file()}
-    (folder / "manifest.json").write_text(json.dumps({"files": files}))
+    (folder / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
