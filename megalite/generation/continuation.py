@@ -28,7 +28,7 @@ def stream_reply(
     The checks are made when called, the work when iterated. Closing the iterator ends the work.
 
     Args:
-        model: as of ``hf_folder.load_model``, as the tokenizer.
+        model: as of ``huggingface.load.load_model``, as the tokenizer.
         messages: the conversation so far, the user's turn last.
         draft, tally: as in ``stream_pieces``.
 

@@ -134,10 +134,11 @@ def check_finite(model: str, loaded: Any) -> None:
     buffers = [(name, buffer) for name, buffer in loaded.named_buffers() if name.endswith("inv_freq")]
     for name, tensor in [*loaded.named_parameters(), *buffers]:
         held = getattr(tensor, "ds_tensor", tensor)  # this rank's part under ZeRO-3
-        if held.is_floating_point() and held.device.type != "meta" and type(held.data).__name__ == "Tensor":
-            with_nan = not math.isfinite(float(held.detach().sum(dtype=_sum_dtype(held))))
-            if with_nan and not bool(held.detach().isfinite().all()):
-                raise DataError(f"{model}: '{name}' holds NaN or infinity; the model is damaged, get the folder again")
+        if not held.numel() or not held.is_floating_point() or held.is_meta or type(held.data).__name__ != "Tensor":
+            continue  # another rank's, a code of a quantised one, or nowhere yet
+        low, high = held.detach().aminmax()  # NaN where any value is; ten times as fast on CPU as isfinite().all()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise DataError(f"{model}: '{name}' holds NaN or infinity; the model is damaged, get the folder again")
 
 
 @contextmanager
@@ -216,12 +217,6 @@ def _device() -> Any:
         return torch.device("cpu")
     kind = torch.accelerator.current_accelerator()
     return torch.device(str(kind), int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else kind
-
-
-def _sum_dtype(tensor: Any) -> Any:
-    import torch
-
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def _line(error: Any) -> str:

@@ -23,7 +23,9 @@ def packing_leak(config: Any, attention: str, device: str = "cpu") -> float:
     narrow = narrow_config(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = transformers.AutoModelForCausalLM.from_config(narrow, attn_implementation=attention)
+        model = transformers.AutoModelForCausalLM.from_config(
+            narrow, attn_implementation=attention, trust_remote_code=False
+        )
         # Embeddings far apart and wide weights: a leak must not drown in an initialisation that is nearly zero.
         for parameter in model.parameters():
             if parameter.dim() > 1:
