@@ -56,11 +56,13 @@ class ReadReport:
     malformed: int = 0
     examples: list[str] = field(default_factory=list)
     """The first few malformed places, each with its reason."""
+    remedy: str = "mend the line, or skip such lines with --on_error skip"
+    """For the error at a malformed place."""
 
     def add_malformed(self, place: str, reason: str, on_error: OnError) -> None:
         """Count and locate. Raises: DataError where ``on_error`` is ``fatal``."""
         if on_error == "fatal":
-            raise DataError(f"{place}: {reason}; mend the line, or skip such lines with --on_error skip")
+            raise DataError(f"{place}: {reason}; {self.remedy}")
         self.malformed += 1
         if len(self.examples) < EXAMPLES_KEPT:
             self.examples.append(f"{place}: {reason}")

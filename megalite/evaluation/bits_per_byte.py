@@ -1,7 +1,7 @@
 """Bits per byte: how well a model predicts a text, comparable between tokenizers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.table import Table
 from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
-from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.corpus.readers import Document, ReadReport, expand_inputs, read_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.huggingface.load import load_model, start_of_text
 from megalite.tokenizer.chat_text import text_ids
@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = expand_inputs(arguments.input)
     check_json_output(arguments.output, [arguments.model, *paths])
-    documents = islice(read_documents(paths, arguments.text_key), arguments.max_documents)
+    documents = islice(whole_documents(paths, arguments.text_key), arguments.max_documents)
     texts = [document.text for document in documents]
     model, tokenizer = load_model(arguments.model)
     result = bits_per_byte(model, tokenizer, texts, arguments.window, arguments.stride)
@@ -59,6 +59,11 @@ def main() -> None:
     screen().print(table)
     if arguments.output:
         write_json(arguments.output, asdict(result))
+
+
+def whole_documents(paths: Sequence[Path], text_key: str) -> Iterator[Document]:
+    """Every document; none is left out of a measurement in silence. Raises: DataError at a malformed place."""
+    return read_documents(paths, text_key, "fatal", ReadReport(remedy="mend the line, or leave it out"))
 
 
 def bits_per_byte(

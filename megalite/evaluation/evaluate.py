@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -32,6 +33,7 @@ from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
 from megalite.files.place import check_place
 from megalite.files.work_folder import whole_file
+from megalite.huggingface.load import load_config, load_tokenizer
 from megalite.huggingface.model_folder import check_model_folder
 
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
@@ -113,7 +115,7 @@ def _arguments() -> argparse.Namespace:
     if not arguments.tasks and not arguments.text:
         raise ConfigError("nothing to measure: give --tasks, --text or both")
     size = arguments.batch_size
-    if size is not None and not (size.isdecimal() and int(size) > 0) and size.partition(":")[0] != "auto":
+    if size is not None and re.fullmatch(r"0*[1-9]\d{0,6}|auto(:\d{1,3})?", size, re.ASCII) is None:
         raise ConfigError(f"--batch_size {size}: give at least 1, or auto")
     for model in arguments.models:
         check_model_folder(model)
@@ -153,6 +155,8 @@ def _ask(
     text_facts = {text.name: text.facts() for text in texts}
     written = path / "tasks"
     EvaluationFolder(path, {})  # refused before anything is written
+    for model in a.models:
+        load_tokenizer(model, load_config(model))  # as a model that is not whole
     asked: list[AskedTask] = []
     manager = None
     if a.tasks:

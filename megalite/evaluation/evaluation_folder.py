@@ -13,16 +13,19 @@ More models and tasks may be added by later commands; another option, or other c
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.evaluation.journal import Journal
+from megalite.config.text_files import kind_of, read_json_object
+from megalite.evaluation.journal import Journal, parse_line
 from megalite.evaluation.json_output import content_hash, write_json
 from megalite.files.work_folder import whole_file
 
 STATE = "evaluation.json"
+PAIR = ("results", "group_subtasks", "higher_is_better", "n-shot", "chance")
+"""What is an object in the figures of a pair."""
 
 
 class EvaluationFolder:
@@ -35,7 +38,13 @@ class EvaluationFolder:
         if path.is_file():
             raise DataError(f"{path}: is a file, and a folder is to be written; choose another --output")
         if (path / STATE).is_file():
-            self.state = _read(path / STATE)
+            self.state = _read(path / STATE, ("options", "models", "tasks"))
+            for kind in ("models", "tasks"):
+                for name, facts in self.state[kind].items():
+                    if not isinstance(facts, dict) or not isinstance(facts.get("fingerprint"), str):
+                        raise DataError(
+                            f"{path / STATE}: damaged: {kind}.{name} has no fingerprint; choose another --output"
+                        )
             for name, value in options.items():
                 if (was := self.state["options"].get(name)) != value:
                     raise ConfigError(f"{path}: was measured with {name}={was}, not {value}; choose another --output")
@@ -77,12 +86,18 @@ class EvaluationFolder:
 
     def result(self, model: str, task: str) -> dict[str, Any]:
         """The figures of a finished pair."""
-        return _read(self._file(model, task, ".json"))
+        return _read(self._file(model, task, ".json"), PAIR)
 
     def items(self, model: str, task: str) -> list[dict[str, Any]]:
         """The items of a finished pair."""
-        with self._file(model, task, ".jsonl").open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+        path, items = self._file(model, task, ".jsonl"), []
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                item = parse_line(line, f"{path}:{number}")
+                if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("task", "filter")):
+                    raise DataError(f"{path}:{number}: damaged: is no item; choose another --output")
+                items.append(item)
+        return items
 
     def _file(self, model: str, task: str, suffix: str) -> Path:
         return self._model_folder(model) / f"{_slug(task)}{suffix}"
@@ -97,8 +112,15 @@ def _slug(name: str) -> str:
     return readable if readable == name else f"{readable}-{content_hash(name)[:6]}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, objects: Sequence[str]) -> dict[str, Any]:
+    """A JSON object that holds others under these keys. Raises: DataError."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: damaged: {error}; choose another --output") from None
+        found = read_json_object(path)
+    except ConfigError as error:
+        raise DataError(f"{error}; choose another --output") from None
+    for key in objects:
+        if not isinstance(found.get(key), dict):
+            raise DataError(
+                f"{path}: damaged: '{key}' is {kind_of(found.get(key))}, not an object; choose another --output"
+            )
+    return found

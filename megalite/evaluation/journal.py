@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from megalite.config.errors import DataError
+
 
 class Journal:
     """Answers by the hash of their question; a JSON array ``[key, answer]`` a line, one file a rank."""
@@ -17,10 +19,12 @@ class Journal:
         self.answers: dict[str, Any] = {}
         for file in self._files():
             with file.open("rb") as lines:
-                for line in lines:
+                for number, line in enumerate(lines, start=1):
                     if line.endswith(b"\n"):  # the last line of a killed run may be half
-                        key, answer = json.loads(line)
-                        self.answers[key] = answer
+                        pair = parse_line(line, f"{file}:{number}")
+                        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+                            raise DataError(f"{file}:{number}: damaged: is no answer; remove the file to ask again")
+                        self.answers[pair[0]] = pair[1]
 
     def add(self, answers: Iterable[tuple[str, Any]]) -> None:
         """Keep answers, also over a loss of power."""
@@ -46,6 +50,14 @@ class Journal:
         start, end = f"{self.path.name}.answers-", ".jsonl"
         names = (path.name for path in self.path.parent.iterdir()) if self.path.parent.is_dir() else ()
         return [self.path.with_name(name) for name in sorted(names) if name.startswith(start) and name.endswith(end)]
+
+
+def parse_line(line: bytes, where: str) -> Any:
+    """The value of a JSON line that we once wrote. Raises: DataError."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: damaged: {error}; remove the file, or choose another --output") from None
 
 
 def _whole_size(path: Path) -> int:

@@ -184,6 +184,7 @@ def load_lm(model: str, batch_size: int | str, ranks: Ranks) -> Any:
     loaded, tokenizer = load_model(model)
     from megalite.evaluation.journaled_lm import JournaledLM
 
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     with quiet():
         return JournaledLM(model, loaded, tokenizer, ranks, batch_size)
 

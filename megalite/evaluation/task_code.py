@@ -4,6 +4,7 @@ lm-eval renders templates in an open Jinja environment, where ``{{ cycler.__init
 and imports whatever ``!function`` names.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def guard_tasks(trusted: Sequence[Path] = ()) -> None:
     from lm_eval import utils
     from lm_eval.tasks import _yaml_loader
 
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     folders = [Path(lm_eval.__file__).parent, TASK_FILES, *trusted]
     honest = getattr(_yaml_loader._import_func_in_yml, "honest", _yaml_loader._import_func_in_yml)
 

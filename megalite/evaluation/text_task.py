@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import Document, expand_inputs, read_documents
-from megalite.evaluation.bits_per_byte import document_nats, total, window_and_stride
+from megalite.corpus.readers import Document, expand_inputs
+from megalite.evaluation.bits_per_byte import document_nats, total, whole_documents, window_and_stride
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash, sha256_of_file
 from megalite.evaluation.paired import BITS, influence, standard_error
@@ -35,13 +35,14 @@ class TextTask:
     def facts(self) -> dict[str, Any]:
         """Files and what is read of them. Raises: FileNotFoundError, DataError."""
         files = {str(path): sha256_of_file(path) for path in expand_inputs([self.pattern])}
+        if not sum(1 for _ in self.documents()):
+            raise DataError(f"{self.pattern}: holds no document; there is nothing to measure")
         fingerprint = content_hash([sorted(files.values()), self.text_key, self.limit])
         return {"fingerprint": fingerprint, "source": self.pattern, "files": files, "notes": []}
 
     def documents(self) -> Iterator[Document]:
         """In order; a malformed place is an error. Raises: DataError."""
-        paths = expand_inputs([self.pattern])
-        return islice(read_documents(paths, self.text_key, on_error="fatal"), self.limit)
+        return islice(whole_documents(expand_inputs([self.pattern]), self.text_key), self.limit)
 
 
 def text_tasks(patterns: Sequence[str], text_key: str, limit: int | None) -> list[TextTask]:

@@ -17,7 +17,7 @@ from megalite.generation.continuation import with_room
 from megalite.generation.kv_cache import cache_keywords
 from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.prompt_file import PromptRow
-from megalite.generation.settings import GenerationSettings
+from megalite.generation.settings import GenerationSettings, sound_scores, use_own_tokens_only
 
 ANSWERS = "answers.jsonl"
 
@@ -137,11 +137,13 @@ def _generate_together(
     real = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in batch]
     if settings.seed is not None:
         torch.manual_seed(settings.seed)
+    use_own_tokens_only(model)
     began = time.perf_counter()
     model.generate(
         torch.tensor(rows, device=model.device),
         attention_mask=torch.tensor(real, device=model.device),
         pad_token_id=pad,
+        logits_processor=sound_scores(),
         stopping_criteria=StoppingCriteriaList([Taken()]),
         **settings.keywords(),
         **cache_keywords(settings.cache, model.config),

@@ -67,6 +67,8 @@ def open_port(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return socket.create_server((host, port), family=found[0][0])
+    except ValueError as error:  # a name that no host can have
+        raise ConfigError(f"--host {host!r}: is no host's name ({error}); give an address of this machine") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(

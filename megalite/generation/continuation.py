@@ -59,7 +59,14 @@ def stream_continuation(
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """The prompt as the tokenizer has it, what it spells as text; an empty one is the beginning of a document."""
+    """The prompt as the tokenizer has it, what it spells as text; an empty one is the beginning of a document.
+
+    Raises: DataError.
+    """
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the prompt is not UTF-8 text ({error.reason} at character {error.start})") from None
     return text_ids(tokenizer, prompt, add_special_tokens=True) or [start_of_text(tokenizer)]
 
 

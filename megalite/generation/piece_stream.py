@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from megalite.generation.kv_cache import cache_keywords
-from megalite.generation.settings import GenerationSettings
+from megalite.generation.settings import GenerationSettings, sound_scores, use_own_tokens_only
 from megalite.generation.text_pieces import TextPieces
 
 Pieces = SimpleQueue[str | BaseException | None]
@@ -122,9 +122,11 @@ def _generate(
     judged = (
         model.register_forward_pre_hook(_count_proposals(tally, len(prompt)), with_kwargs=True) if proposals else None
     )
+    use_own_tokens_only(model)
     try:
         model.generate(
             inputs,
+            logits_processor=sound_scores(),
             attention_mask=torch.ones_like(inputs),
             streamer=Passes(),
             stopping_criteria=StoppingCriteriaList([Over()]),

@@ -1,5 +1,6 @@
 """Prompts from a file: one JSON object a line, ``{"prompt": ...}`` or ``{"messages": [...]}``, other keys kept."""
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def read_prompts(path: Path) -> list[PromptRow]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of prompts")
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).splitlines(), 1):
         if line.strip():
             where = f"{path}:{number}"
             rows.append(PromptRow(where, _checked(where, line)))

@@ -14,8 +14,8 @@ from rich.table import Table
 from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.screen import screen
-from megalite.corpus.readers import expand_inputs, read_documents
-from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte
+from megalite.corpus.readers import expand_inputs
+from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte, whole_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.export import gguf_file
 from megalite.files.place import check_place
@@ -88,7 +88,7 @@ def _checked_texts(arguments: argparse.Namespace) -> list[str]:
     else:
         int8_weights.check_int8(arguments.model)
     check_json_output(arguments.json, [arguments.model, output, *texts])
-    documents = read_documents(texts, arguments.text_key)
+    documents = whole_documents(texts, arguments.text_key)
     return [document.text for document in islice(documents, arguments.max_documents)]
 
 

@@ -6,19 +6,22 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from megalite.config.command_line import MOST, real_number, whole_number
-from megalite.config.errors import ConfigError
+from megalite.config.errors import ConfigError, DataError
 
 Rule = tuple[str, str, Callable[[Any], bool]]
 RULES: tuple[Rule, ...] = (
     ("max_new_tokens", "at least 1", lambda value: value >= 1),
-    ("temperature", "0 (greedy) or more", lambda value: 0 <= value < float("inf")),
+    ("temperature", "0 (greedy), or 0.001 to 1000", lambda value: value == 0 or 0.001 <= value <= 1000),
     ("top_p", "more than 0 and at most 1; 1 is all tokens", lambda value: 0 < value <= 1),
     ("top_k", "0 (all tokens) or more", lambda value: value >= 0),
     ("min_p", "0 (all tokens) to 1", lambda value: 0 <= value <= 1),
-    ("repetition_penalty", "more than 0; 1 is none", lambda value: 0 < value < float("inf")),
+    ("repetition_penalty", "0.01 to 100; 1 is none", lambda value: 0.01 <= value <= 100),
     ("seed", "a number from 0 to 2^64 - 1", lambda value: value is None or 0 <= value < 2**64),
     ("stop", "a string that is not empty", lambda value: all(value)),
 )
+
+MOST_PROPOSED = 1000
+"""Tokens at once, by a draft or the prompt look-up."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class GenerationSettings:
         for name, allowed, holds in RULES:
             if not holds(getattr(self, name)):
                 raise ConfigError(f"--{name} {_shown(getattr(self, name))}: give {allowed}")
-        if self.prompt_lookup < 0:
-            raise ConfigError(f"--prompt_lookup {self.prompt_lookup}: give 0 (without) or more")
+        if not 0 <= self.prompt_lookup <= MOST_PROPOSED:
+            raise ConfigError(f"--prompt_lookup {self.prompt_lookup}: give 0 (without) to {MOST_PROPOSED}")
 
     def keywords(self) -> dict[str, Any]:
         """What ``generate`` takes. All is said, so that no default of a model's own changes the text."""
@@ -61,6 +64,28 @@ class GenerationSettings:
         if self.temperature > 0:
             chosen |= {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k, "min_p": self.min_p}
         return chosen
+
+
+def use_own_tokens_only(model: Any) -> None:
+    """Leave nothing of a model's generation config but its special ids: stop strings, penalties and the like go."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    ids = {name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    model.generation_config = GenerationConfig(**ids)
+
+
+def sound_scores() -> Any:
+    """The ``logits_processor`` that stops where a model gives no numbers; raises DataError."""
+    from transformers import LogitsProcessor, LogitsProcessorList
+
+    class Sound(LogitsProcessor):
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            if scores.isnan().any():
+                raise DataError("the model's output is not a number; its weights or its config are damaged")
+            return scores
+
+    return LogitsProcessorList([Sound()])
 
 
 def add_generation_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:

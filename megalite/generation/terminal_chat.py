@@ -63,6 +63,8 @@ def _next_line(interactive: bool) -> str | None:
         return input("> " if interactive else "").strip()
     except EOFError:
         return None
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input: not UTF-8 text ({error.reason})") from None
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return None

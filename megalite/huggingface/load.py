@@ -22,6 +22,8 @@ from megalite.templates.render import guard_chat_templates
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What is got from the hub: no pickles, and no code."""
 
+PROBE = "A text, 1 2."
+"""What a tokenizer must take at least: some mistakes in its files only show when it is used."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt")
 
 
@@ -89,6 +91,7 @@ def load_tokenizer(model: str, config: Any | None = None) -> Any:
     with loading(model, "its tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **file)
         largest = max(tokenizer.get_vocab().values(), default=-1)
+        tokenizer.decode(tokenizer(PROBE)["input_ids"])
     if config is not None and largest >= (rows := config.get_text_config().vocab_size):
         raise DataError(
             f"{model}: its tokenizer has ids up to {largest:,}, the model embeds {rows:,}; they do not belong together"
