@@ -16,6 +16,7 @@ from megalite.config.screen import screen
 from megalite.corpus.readers import Document, ReadReport, expand_inputs, read_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.huggingface.load import load_model, start_of_text
+from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.chat_text import text_ids
 
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--stride", type=whole_number(-MOST), help="new tokens a window; by default half of it")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     arguments = parser.parse_args()
+    check_model_folder(arguments.model)
     paths = expand_inputs(arguments.input)
     check_json_output(arguments.output, [arguments.model, *paths])
     documents = islice(whole_documents(paths, arguments.text_key), arguments.max_documents)

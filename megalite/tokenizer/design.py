@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from megalite.config.errors import ConfigError
+from megalite.templates.render import template_literals
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, UNKNOWN, SpecialTokens
 
 Algorithm = Literal["bpe", "sentencepiece_unigram", "sentencepiece_bpe"]
@@ -116,9 +117,8 @@ def read_chat_template(path: Path) -> str:
 
 def _check_template(template: str) -> None:
     import jinja2
-    from transformers.utils.chat_template_utils import _compile_jinja_template
 
     try:
-        _compile_jinja_template(template)
-    except jinja2.TemplateSyntaxError as error:
+        template_literals(template)
+    except jinja2.TemplateError as error:
         raise ConfigError(f"--chat_template, line {error.lineno}: {error.message}; mend the template") from None

@@ -175,7 +175,7 @@ def test_what_cannot_be_costs_one_line(stories: Path, prompts: Path, tmp_path: P
         ((), "give a prompt, --chat, or --input with --output"),
         (("x", "--input", prompts, "--output", tmp_path / "o"), "a prompt and --input: give one"),
         (("--input", prompts), "--input and --output go together"),
-        (("--input", prompts, "--output", prompts), "exists"),
+        (("--input", prompts, "--output", prompts), "is the input"),
         (("--input", tmp_path / "none", "--output", tmp_path / "o"), "no such file of prompts"),
         (("x", "--system", "y"), "--system needs --chat"),
         (("x", "--draft", stories, "--prompt_lookup", 3), "--draft and --prompt_lookup: give one"),

@@ -72,13 +72,13 @@ def _commands(folder: Path, place: Path) -> dict[str, tuple[Callable[[], object]
     write_jsonl(place / "data/copa_val.jsonl", hub_records("copa", 3))
     (place / "sft.yaml").write_text(yaml.safe_dump(run_values(place, folder, rows)))
     (place / "dpo.yaml").write_text(yaml.safe_dump(run_values(place, folder, write_rows(place / "pairs.jsonl", pairs))))
-    text = str(place / "rows.jsonl")
+    text = str(write_rows(place / "text.jsonl", [{"text": "the cat"}]))
     return {
         "generate": (generate.main, [str(folder), "--chat"]),
         "draft": (generate.main, [str(folder.parent / "sound"), "a", "--draft", str(folder)]),
         "chat": (chat.main, [str(folder), "--port", "0"]),
         "evaluate": (evaluate.main, [str(folder), "--tasks", "copa", "--data", str(place / "data")]),
-        "bits_per_byte": (bits_per_byte.main, [str(folder), "--input", text, "--text_key", "messages"]),
+        "bits_per_byte": (bits_per_byte.main, [str(folder), "--input", text]),
         "int8": (quantize.main, [str(folder), str(place / "out"), "--format", "int8"]),
         "gguf": (quantize.main, [str(folder), str(place / "out.gguf"), "--format", "gguf-f16"]),
         "sft": (sft.main, ["--config", str(place / "sft.yaml")]),
