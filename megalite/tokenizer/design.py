@@ -121,4 +121,4 @@ def _check_template(template: str) -> None:
     try:
         template_literals(template)
     except jinja2.TemplateError as error:
-        raise ConfigError(f"--chat_template, line {error.lineno}: {error.message}; mend the template") from None
+        raise ConfigError(f"--chat_template, {error}; mend the template") from None
