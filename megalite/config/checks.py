@@ -2,23 +2,39 @@
 
 from megalite.config.errors import ConfigError
 from megalite.config.mix import check_mix
-from megalite.config.schema import RunConfig
+from megalite.config.schema import OptimizerSection, RunConfig, ScheduleSection
 
 
 def check_run(config: RunConfig, source: str) -> None:
     """Refuse what no single section can see. Raises ConfigError naming ``source``."""
-    training, schedule, data = config.training, config.schedule, config.data
-    if schedule.warmup_steps > training.steps:
-        raise ConfigError(
-            f"{source}: schedule.warmup_steps={schedule.warmup_steps} is more than training.steps={training.steps}; "
-            f"the learning rate would never reach its peak"
-        )
+    data = config.data
+    check_learning(config.optimizer, config.schedule, config.training.steps, source)
     if data.sequence_length > config.model.max_position_embeddings:
         raise ConfigError(
             f"{source}: data.sequence_length={data.sequence_length} is more than model.max_position_embeddings="
             f"{config.model.max_position_embeddings}; raise the latter, exports promise it to their users"
         )
     check_mix(config, source)
+
+
+def check_learning(optimizer: OptimizerSection, schedule: ScheduleSection, steps: int | None, source: str) -> None:
+    """Refuse a schedule and an optimizer that cannot learn.
+
+    Args:
+        steps: of the whole run; None where it is as long as its rows.
+
+    Raises: ConfigError naming ``source``.
+    """
+    if steps is not None and schedule.warmup_steps > steps:
+        raise ConfigError(
+            f"{source}: schedule.warmup_steps={schedule.warmup_steps} is more than training.steps={steps}; the learning rate "
+            f"would never reach its peak"
+        )
+    if optimizer.lr * optimizer.weight_decay >= 1:
+        raise ConfigError(
+            f"{source}: optimizer.lr={optimizer.lr:g} x optimizer.weight_decay={optimizer.weight_decay:g} is 1 or more: "
+            f"a step would take away all of a weight; lower one of them"
+        )
 
 
 def accumulation_steps(micro_batch_size: int, global_batch_size: int, data_parallel_size: int) -> int:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.launch import Launch
+from megalite.config.paths import searched
 from megalite.config.schema import RunConfig
 from megalite.data.prepare import TrainingData, check_preparation, needed_files, open_training_data
 from megalite.planning.plan import Plan, Row, readable_bytes
@@ -42,7 +43,9 @@ def look(config: RunConfig, resume: str | None, plan: Plan, is_here: bool) -> Re
 
     def tokenizer() -> str:
         folder = Path(config.data.tokenizer)
-        if not folder.exists() and config.data.prepare is not None:
+        if not folder.exists():
+            if config.data.prepare is None:
+                raise FileNotFoundError(f"{folder}: no such tokenizer{searched(folder)}; check data.tokenizer")
             return f"{folder}: will be made by {config.data.prepare.recipe}"
         ids = load_tokenizer(folder, parse_special_tokens=True).vocab_size
         return f"{folder}: {ids:,} ids, model.vocab_size is {config.model.vocab_size:,}"

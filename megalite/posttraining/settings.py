@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast
 
-from megalite.config.checks import accumulation_steps
+from megalite.config.checks import accumulation_steps, check_learning
 from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
@@ -63,7 +63,7 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
         )
     values = read_yaml(yaml_path)
     config = validate(schema, values, str(yaml_path), apply_overrides(values, given.overrides))
-    _check(config, str(yaml_path))
+    check_learning(config.optimizer, config.schedule, config.training.steps, str(yaml_path))
     config = _found(config, yaml_path)
     from megalite.training.precision import choose_precision
 
@@ -119,15 +119,6 @@ def deepspeed_dict(settings: Settings[Any], hidden_size: int) -> dict[str, Any] 
                 f"write its Hugging Face folder; remove the key"
             )
     return merged
-
-
-def _check(config: TuningRun, source: str) -> None:
-    steps, warmup = config.training.steps, config.schedule.warmup_steps
-    if steps is not None and warmup > steps:
-        raise ConfigError(
-            f"{source}: schedule.warmup_steps={warmup} is more than training.steps={steps}; the learning rate would "
-            f"never reach its peak"
-        )
 
 
 def _found(config: R, yaml_path: Path) -> R:

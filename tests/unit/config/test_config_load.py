@@ -93,6 +93,7 @@ def test_a_misspelt_key_is_not_also_told_as_missing(path: Path) -> None:
         ("model.num_key_value_heads=3", r"num_attention_heads=4 does not divide by num_key_value_heads=3"),
         ("model.hidden_size=30", r"hidden_size=30 does not divide by num_attention_heads=4"),
         ("model.head_dim=7", r"head_dim=7 is odd"),
+        ("optimizer.weight_decay=5000", r"lr=0.0003 x optimizer.weight_decay=5000 is 1 or more"),
         ("schedule.warmup_steps=11", r"schedule.warmup_steps=11 is more than training.steps=10"),
         ("data.sequence_length=4096", r"more than model.max_position_embeddings=2048"),
         ("data.train=[]", r"an empty list"),
