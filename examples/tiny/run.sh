@@ -15,7 +15,7 @@ step "2. the plan, then training: DeepSpeed ZeRO-3 on two CPU ranks"
 run=tiny-$(date +%Y%m%d-%H%M%S)
 python pretrain.py --check --config examples/tiny/pretrain.yaml --ds_config ds_configs/zero3.json \
     hardware.world_size=2 run.name=$run
-deepspeed --num_gpus 2 pretrain.py --config examples/tiny/pretrain.yaml --ds_config ds_configs/zero3.json run.name=$run
+deepspeed --log_level critical --num_gpus 2 pretrain.py --config examples/tiny/pretrain.yaml --ds_config ds_configs/zero3.json run.name=$run
 model=$(ls -d runs/$run/step-*/hf | tail -1)
 
 step "3. what the first sample of step 100 was, back to its file and line"
@@ -30,7 +30,7 @@ python tools/generate.py $model "This function returns" --prompt_lookup 10
 step "6. conversations from docstrings, SFT on two ranks with its mask doctor, then DPO with ZeRO-2"
 python tools/make_chat_rows.py --output $data/chats
 torchrun --nproc-per-node 2 tools/sft.py --config examples/tiny/sft.yaml model.path=$model run.name=$run-sft
-deepspeed --num_gpus 2 tools/preferences.py --config examples/tiny/dpo.yaml --ds_config ds_configs/zero2.json \
+deepspeed --log_level critical --num_gpus 2 tools/preferences.py --config examples/tiny/dpo.yaml --ds_config ds_configs/zero2.json \
     model.path=runs/$run-sft/hf run.name=$run-dpo
 
 step "7. before and after: bits per byte on held-out documents, and which text continues this one (chance 0.25)"

@@ -8,7 +8,7 @@ run=tiny-$(date +%Y%m%d-%H%M%S)
 words=data/tiny/draft
 rm -rf $words && mkdir -p $words
 
-deepspeed --num_gpus 2 pretrain.py --config examples/tiny/target.yaml --ds_config ds_configs/zero0.json run.name=$run-target
+deepspeed --log_level critical --num_gpus 2 pretrain.py --config examples/tiny/target.yaml --ds_config ds_configs/zero0.json run.name=$run-target
 target=$(ls -d runs/$run-target/step-*/hf | tail -1)
 
 python - $words/prompts.jsonl <<'PYTHON'
@@ -26,7 +26,7 @@ PYTHON
 python tools/generate.py $target --input $words/prompts.jsonl --output $words/answers.jsonl --batch_size 64 --max_new_tokens 160
 python tools/preprocess_data.py --input $words/answers.jsonl --tokenizer $target --output $words/answers --no-append_eod
 
-deepspeed --num_gpus 2 pretrain.py --config examples/tiny/draft.yaml --ds_config ds_configs/zero0.json run.name=$run-draft
+deepspeed --log_level critical --num_gpus 2 pretrain.py --config examples/tiny/draft.yaml --ds_config ds_configs/zero0.json run.name=$run-draft
 draft=$(ls -d runs/$run-draft/step-*/hf | tail -1)
 
 for prompt in "This function returns" "The parameters of the class are"; do

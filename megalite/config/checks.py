@@ -27,8 +27,8 @@ def check_learning(optimizer: OptimizerSection, schedule: ScheduleSection, steps
     """
     if steps is not None and schedule.warmup_steps > steps:
         raise ConfigError(
-            f"{source}: schedule.warmup_steps={schedule.warmup_steps} is more than training.steps={steps}; the learning rate "
-            f"would never reach its peak"
+            f"{source}: schedule.warmup_steps={schedule.warmup_steps} is more than training.steps={steps}; the learning "
+            f"rate would never reach its peak"
         )
     if optimizer.lr * optimizer.weight_decay >= 1:
         raise ConfigError(

@@ -86,9 +86,10 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
 
 
 def print_error(message: str) -> None:
-    """Print ``message`` to stderr as commands do, with endless words cut."""
+    """Print ``message`` to stderr as commands do, with endless words cut; red on a terminal, among a launcher's lines."""
     short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", message)
-    print(f"megalite: error: {short}", file=sys.stderr, flush=True)
+    red, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{red}megalite: error:{end} {short}", file=sys.stderr, flush=True)
 
 
 def describe(error: BaseException) -> str:
@@ -112,17 +113,11 @@ def report(error: BaseException) -> str:
     return f"{what[:500]}; this is a bug of megalite, please report it with {file.name}"
 
 
-def tell(line: str) -> None:
-    """Print an error in one line on stderr."""
-    short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", line)
-    print(f"megalite: error: {short}", file=sys.stderr, flush=True)
-
-
 def _leave(line: str, code: int) -> NoReturn:
     if _is_a_further_rank():
         time.sleep(SECONDS_FOR_RANK_0)
     else:
-        tell(line)
+        print_error(line)
     raise SystemExit(code) from None
 
 
@@ -135,7 +130,7 @@ def _comes_of_an_interrupt(error: BaseException | None) -> bool:
 
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
     if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
-        tell(report(failed.exc_value))
+        print_error(report(failed.exc_value))
 
 
 def _keep_quiet(failed: "sys.UnraisableHookArgs") -> None:

@@ -1,9 +1,11 @@
+import io
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.errors import ConfigError, DataError, one_line_errors, print_error
 
 
 @pytest.mark.parametrize("error", [ConfigError("a: b; c"), DataError("a: b; c"), FileNotFoundError("a: b; c")])
@@ -69,3 +71,19 @@ def test_a_bare_os_error_keeps_its_path(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         command()
     assert capsys.readouterr().err == "megalite: error: /nonexistent/file: No such file or directory; check the path\n"
+
+
+@pytest.mark.parametrize(("no_color", "is_red"), [(False, True), (True, False)])
+def test_on_a_terminal_the_line_stands_out_among_a_launchers(
+    monkeypatch: pytest.MonkeyPatch, no_color: bool, is_red: bool
+) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    print_error("a: b; c")
+    assert terminal.getvalue() == (
+        "\x1b[1;31mmegalite: error:\x1b[0m a: b; c\n" if is_red else "megalite: error: a: b; c\n"
+    )
