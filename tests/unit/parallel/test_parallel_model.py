@@ -221,3 +221,24 @@ def test_the_bias_of_a_row_split_layer_is_added_once(t: int, monkeypatch: pytest
 
     for got in ThreadRanks(t, monkeypatch).run(on_rank):
         assert torch.allclose(got, whole(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("t", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("rows", range(1, 12))
+def test_slices_put_together_are_the_whole_also_where_ranks_hold_only_padding(
+    rows: int, t: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = torch.arange(1.0, rows * 3 + 1).view(rows, 3)
+
+    def on_rank() -> tuple[Tensor, Tensor]:
+        mesh = Mesh.create(ParallelSection(tensor_parallel_size=t))
+        layer = ColumnParallelLinear(3, rows, mesh, pad=True)
+        own = take_slice(full, layer.weight, mesh)
+        assert own.shape == layer.weight.shape
+        return own, gather_full(own, layer.weight, mesh)
+
+    results = ThreadRanks(t, monkeypatch).run(on_rank)
+    assert all(torch.equal(together, full) for _, together in results)
+    padded = torch.cat([own for own, _ in results])
+    assert torch.equal(padded[:rows], full)
+    assert not padded[rows:].any()

@@ -14,6 +14,7 @@ from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
 from megalite.training import engine as engine_module
+from megalite.training import pipeline_engine
 from megalite.training.engine import Engine
 from megalite.training.gradient_norm import GradientClipping
 from runs import run_config
@@ -70,3 +71,16 @@ def test_stage_0_clips_all_gradients_just_before_the_update(monkeypatch: pytest.
     assert float(engine.clipping.norm) == pytest.approx(count**0.5)
     square = sum(float(parameter.grad.square().sum()) for _, parameter in engine.named_parameters)
     assert square == pytest.approx(1.0, rel=1e-4)  # the default limit
+
+
+@pytest.mark.parametrize(("stages", "kind"), [(1, "Engine"), (2, "PipelineEngine"), (8, "PipelineEngine")])
+def test_more_than_one_stage_needs_the_pipelines_engine(
+    stages: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Engine", "PipelineEngine"):
+        monkeypatch.setattr(pipeline_engine, name, lambda *parts, name=name: (name, parts))
+    mesh: Any = SimpleNamespace(pipe_size=stages)
+    assert pipeline_engine.build_engine("config", {}, mesh, "device", "progress") == (
+        kind,
+        ("config", {}, mesh, "device", "progress"),
+    )

@@ -1,13 +1,13 @@
 """``training.precision: auto`` is bf16 exactly where the device has it, once and for the whole run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from megalite.training import precision
+from megalite.training import peak, precision
 from megalite.training.loop import Reckoning
-from megalite.training.peak import measure_peak_tflops, measure_tflops
 from megalite.training.precision import choose_precision, device_type, has_bf16
 
 X86 = "processor : 0\nflags : fpu sse avx2 avx512f avx512_bf16 amx_tile\n"
@@ -107,17 +107,48 @@ def test_a_gpu_is_asked_without_emulation(monkeypatch: pytest.MonkeyPatch, capab
     assert device_type() == "cpu"
 
 
-def test_the_measured_peak_is_at_least_the_rate_of_other_shapes() -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        device = torch.device("cpu")
-        others = [(64, 64, 64), (32, 8192, 128), (512, 344, 128), (768, 768, 768), (4096, 128, 128)]
-        before = max(measure_tflops(device, torch.float32, shape, seconds=0.05) for shape in others)
-        peak = max(measure_peak_tflops(device, torch.float32) for _ in range(2))
-        assert peak > 0.6 * before  # half a second of another program's work may fall on either
-    finally:
-        torch.set_num_threads(threads)
+def test_the_operations_of_a_product_are_those_that_torch_counts() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        torch.nn.functional.linear(torch.ones(5, 7), torch.ones(3, 7))
+    assert peak.operations((5, 3, 7)) == counter.get_total_flops()
+
+
+def test_the_rate_of_a_shape_is_that_of_its_fastest_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, runs = [0.0], iter([9.0, 4e-3, 3e-3, 2e-3, 5e-3])  # the first is the warm-up
+
+    def timed(device: Any, left: torch.Tensor, weight: torch.Tensor, times: int) -> float:
+        assert (tuple(left.shape), tuple(weight.shape), times) == ((10, 30), (20, 30), 1)
+        now[0] += 1
+        return next(runs)
+
+    monkeypatch.setattr(peak, "_timed", timed)
+    monkeypatch.setattr(peak.time, "perf_counter", lambda: now[0])
+    rate = peak.measure_tflops(torch.device("cpu"), torch.float32, (10, 20, 30), seconds=3)
+    assert rate == pytest.approx(2 * 10 * 20 * 30 / 2e-3 / 1e12)
+
+
+def test_the_peak_is_that_of_the_best_shape_and_slow_machines_try_no_large_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[tuple[int, int, int]] = []
+
+    def rate(tflops: dict[int, float], default: float) -> float:
+        def measure(device: Any, dtype: Any, shape: tuple[int, int, int]) -> float:
+            tried.append(shape)
+            return tflops.get(len(tried), default)
+
+        monkeypatch.setattr(peak, "measure_tflops", measure)
+        tried.clear()
+        return peak.measure_peak_tflops(torch.device("cpu"), torch.float32)
+
+    assert rate({7: 40.0}, 5.0) == 40.0
+    assert tried[:4] == [(128, 128, 128), (512, 128, 128), (128, 512, 128), (256, 256, 256)]
+    assert (tried[-1], len(tried)) == ((2048, 8192, 2048), 15)
+    assert rate({}, 1e-3) == 1e-3  # a GFLOP/s: 0.5 s are 0.5e9 operations
+    assert all(2 * a * b * c <= 0.5e9 for a, b, c in tried)
+    assert len(tried) == 7  # up to 512 cubed, 0.27e9; the next has four times as many
 
 
 def test_no_more_than_all_of_a_measured_peak_is_used() -> None:
