@@ -76,7 +76,6 @@ REASONS = {
     "int_parsing_size": "a number of so many digits is not read",
     "less_than_equal": "at most {le:,} is taken",
     "greater_than_equal": "at least {ge} is taken",
-    "union_tag_invalid": "'{tag}' is not a {discriminator}; there are {expected_tags}",
 }
 """Pydantic's types of errors whose own words speak of Python."""
 
@@ -111,6 +110,9 @@ def _explain(schema: type[BaseModel], keys: tuple[str, ...], problem: Any) -> st
 def reason_of(problem: Any) -> str:
     """Why pydantic refuses a value, in words that do not speak of Python."""
     reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "union_tag_invalid":
+        tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{shown(tag)} is no {problem['ctx']['discriminator'].strip(chr(39))}{did_you_mean(tag[:80], known)}"
     if problem["type"] in REASONS:
         reason = REASONS[problem["type"]].format(**{k: _plain(v) for k, v in problem.get("ctx", {}).items()})
     return f"{reason[0].lower()}{reason[1:]}"

@@ -8,17 +8,24 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from megalite.config.errors import DataError
+from megalite.config.errors import ConfigError, DataError
+from megalite.config.explain import validate
+from megalite.config.section import Section
+from megalite.config.text_files import parse_json
 from megalite.corpus.logistic import Buckets, Floats, sigmoid
 from megalite.files.work_folder import whole_file
 
 FORMAT = "megalite hashed n-gram classifier 1"
+FEWEST_BITS, MOST_BITS = 10, 26
+MOST_BYTES = (4 << MOST_BITS) + (16 << 20)
+"""Of a file."""
 WORD = re.compile(r"\w+")
 SPACE = re.compile(r"\s+")
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -97,22 +104,51 @@ class Classifier:
             file.write(save({"weights": self.weights}, metadata))
 
 
+class _Features(Section):
+    """``Features`` in a file."""
+
+    bits: int = Field(ge=1, le=MOST_BITS)
+    characters: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(max_length=64)
+    words: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(max_length=64)
+    max_characters: int = Field(ge=1, le=10**9)
+
+
+class _Header(Section):
+    """The header of a classifier's file."""
+
+    bias: float
+    slope: float
+    offset: float
+    features: _Features
+    facts: dict[str, Any]
+
+
 def load_classifier(path: Path) -> Classifier:
     """Read what :meth:`Classifier.save` wrote. Raises: FileNotFoundError, DataError."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such classifier; train one with tools/train_classifier.py")
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path}: larger than {MOST_BYTES:,} bytes; this is not a classifier")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata, weights = file.metadata() or {}, file.get_tensor("weights")
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a classifier: {error}") from None
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT or "classifier" not in metadata:
         raise DataError(f"{path}: not a classifier of this version; train one with tools/train_classifier.py")
-    facts = json.loads(metadata["classifier"])
-    chosen = facts.pop("features")
-    features = Features(chosen["bits"], tuple(chosen["characters"]), tuple(chosen["words"]), chosen["max_characters"])
-    if weights.shape != (1 << features.bits,):
-        raise DataError(f"{path}: {weights.shape[0]} weights, and 2**{features.bits} belong to its features")
-    return Classifier(weights, features=features, **facts)
+    try:
+        header = validate(_Header, parse_json(metadata["classifier"], str(path)), str(path))
+    except ConfigError as error:
+        raise DataError(f"{error}; train one with tools/train_classifier.py") from None
+    wanted = 1 << header.features.bits
+    if weights.shape != (wanted,) or weights.dtype != np.float32:
+        found = f"{weights.dtype} {list(weights.shape)}"
+        raise DataError(
+            f"{path}: the weights are {found}, and {wanted:,} of float32 belong to its features; train it again"
+        )
+    if not np.isfinite(weights).all():
+        raise DataError(f"{path}: some weights are no finite numbers; train it again")
+    features = Features(**header.features.model_dump())
+    return Classifier(weights, header.bias, header.slope, header.offset, features, header.facts)

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from megalite.config.section import Section
 from megalite.corpus.eval_index import EvalIndex
+from megalite.corpus.minhash import MOST_WORDS
 from megalite.corpus.readers import Document
 from megalite.corpus.word_hashes import BLOCK, LONG_TEXT, Words, hash_words
 
@@ -20,9 +21,9 @@ OVERLAP = 1 << 12
 class Contamination(Section):
     """What counts as contaminated."""
 
-    ngram: PositiveInt = 13
+    ngram: int = Field(default=13, ge=1, le=MOST_WORDS)
     """Words that must stand in a row in both; GPT-3's 13 (Brown et al. 2020, arXiv:2005.14165, appendix C)."""
-    min_words: PositiveInt = 8
+    min_words: int = Field(default=8, ge=1, le=MOST_WORDS)
     """An item with fewer words than an n-gram is looked for as a whole, down to this many."""
     min_overlap: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of an item's n-grams that a document must hold; any one of them at 0."""

@@ -19,6 +19,7 @@ from megalite.corpus.eval_items import find_eval_files, read_eval_items
 from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_file
 from megalite.corpus.kept_shards import KeptShards, json_line
 from megalite.corpus.ledger import Ledger
+from megalite.corpus.minhash import MOST_WORDS
 from megalite.corpus.readers import OnError, ReadReport
 from megalite.corpus.unit_books import (
     Written,
@@ -56,16 +57,14 @@ def main() -> None:
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
     parser.add_argument("--eval_keys", nargs="+", default=[], metavar="KEY", help="look for these texts only")
-    parser.add_argument("--ngram", type=whole_number(1, 1000), default=13, help="words in a row")
+    parser.add_argument("--ngram", type=whole_number(1, MOST_WORDS), default=13, help="words in a row")
     parser.add_argument(
         "--min_words",
-        type=whole_number(1, 1000),
+        type=whole_number(1, MOST_WORDS),
         default=8,
-        help="shorter items are looked for as a whole down to this",
+        help="of a shorter item, looked for as a whole",
     )
-    parser.add_argument(
-        "--min_overlap", type=real_number(0, 1), default=0.0, help="share of an item's n-grams; 0 is any one"
-    )
+    parser.add_argument("--min_overlap", type=real_number(0, 1), default=0.0, help="share of an item's n-grams; 0: any")
     parser.add_argument("--workers", type=number_of_workers, default=1)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()

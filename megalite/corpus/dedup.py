@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from megalite.config.command_line import MOST, CommandParser, number_of_workers, real_number, whole_number
+from megalite.config.command_line import CommandParser, number_of_workers, real_number, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.explain import validate
 from megalite.config.screen import screen
@@ -17,7 +17,7 @@ from megalite.corpus.dump_index import NAME, DumpIndex, known_parts
 from megalite.corpus.input_units import find_inputs, input_file
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.lsh_index import SUFFIXES
-from megalite.corpus.minhash import Bands
+from megalite.corpus.minhash import MOST_MINIMA, MOST_WORDS, Bands
 from megalite.corpus.readers import OnError
 from megalite.corpus.unit_books import gather, merge_ledgers
 from megalite.files.whole_folder import check_output, whole_folder
@@ -41,10 +41,12 @@ def main() -> None:
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
     defaults = Bands()
-    parser.add_argument("--threshold", type=real_number(), default=defaults.threshold, help="exact Jaccard similarity")
-    parser.add_argument("--ngram", type=whole_number(-MOST), default=defaults.ngram, help="words of an n-gram")
-    parser.add_argument("--bands", type=whole_number(-MOST), default=defaults.bands)
-    parser.add_argument("--rows", type=whole_number(-MOST), default=defaults.rows, help="minima of a band")
+    parser.add_argument(
+        "--threshold", type=real_number(0, 1), default=defaults.threshold, help="exact Jaccard similarity"
+    )
+    parser.add_argument("--ngram", type=whole_number(1, MOST_WORDS), default=defaults.ngram, help="words of an n-gram")
+    parser.add_argument("--bands", type=whole_number(1, MOST_MINIMA), default=defaults.bands)
+    parser.add_argument("--rows", type=whole_number(1, MOST_MINIMA), default=defaults.rows, help="minima of a band")
     parser.add_argument("--keep", choices=("first", "longest", "best"), default="first", help="which copy stays")
     parser.add_argument("--quality_key", help="the number in a document's meta by which --keep best goes")
     parser.add_argument(

@@ -5,11 +5,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeInt
-
 from megalite.corpus.languages import ENGLISH, language
 from megalite.corpus.punctuation import LINE_END, SENTENCE_END
-from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.rule import Count, Filter, Rule
 from megalite.corpus.words import Text
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
@@ -49,18 +47,18 @@ class C4Quality(Filter):
     remove_citations: bool = True
     need_line_end: bool = True
     """Take out lines that do not end in . ? ! or a quotation mark, or end in an ellipsis."""
-    min_words_per_line: NonNegativeInt | None = 3
-    longest_word: NonNegativeInt | None = 1000
+    min_words_per_line: Count | None = 3
+    longest_word: Count | None = 1000
     """Characters; a line with a longer word is taken out."""
     remove_javascript: bool = True
     """Take out lines that name it: mostly they ask to turn it on."""
     remove_policies: bool = True
     """Take out lines about cookies, privacy and terms of use."""
-    max_lorem_ipsum: NonNegativeInt | None = 0
+    max_lorem_ipsum: Count | None = 0
     """Lines with placeholder text."""
-    max_curly_brackets: NonNegativeInt | None = 0
+    max_curly_brackets: Count | None = 0
     """Lines with a curly bracket, a sign of code."""
-    min_sentences: NonNegativeInt | None = 5
+    min_sentences: Count | None = 5
     """Sentences in the lines that are left."""
 
     PREFIX: ClassVar[str] = "c4_"
@@ -131,8 +129,8 @@ class C4Paragraphs(Filter):
     """mC4's rule: some paragraphs of some length (Xue et al. 2021, arXiv:2010.11934, section 3.1)."""
 
     kind: Literal["c4_paragraphs"]
-    min_long_lines: NonNegativeInt | None = 3
-    long_line: NonNegativeInt = 200
+    min_long_lines: Count | None = 3
+    long_line: Count = 200
     """Characters."""
 
     PREFIX: ClassVar[str] = "c4_"

@@ -11,6 +11,7 @@ from pydantic import Field
 from megalite.config.errors import ConfigError
 from megalite.corpus.classifier import Classifier, load_classifier
 from megalite.corpus.languages import ENGLISH
+from megalite.corpus.listed_section import OneLine
 from megalite.corpus.rule import Filter, Rule
 from megalite.corpus.words import Text
 
@@ -24,9 +25,9 @@ class ClassifierFilter(Filter):
     """A calibrated probability and its bounds; null turns a bound off."""
 
     kind: Literal["classifier"]
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
     """What it looks for; the rules are called ``NAME_high`` and ``NAME_low``."""
-    model: str
+    model: OneLine
     """Path of the safetensors file."""
     languages: tuple[str, ...] | None = None
     """It was trained on; documents in others are not judged. To be given where the recipe keeps more than English."""

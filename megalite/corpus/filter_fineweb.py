@@ -2,11 +2,11 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat
 
 from megalite.corpus.filter_gopher import duplicates
 from megalite.corpus.punctuation import LINE_END
-from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.rule import Count, Filter, Rule
 from megalite.corpus.words import Text
 
 LINE_ENDS = tuple(sorted(LINE_END))
@@ -34,13 +34,13 @@ class FineWebQuality(Filter):
     """Lines that end without a mark, short lines, repeated lines, lists; null turns a rule off."""
 
     kind: Literal["fineweb_quality"]
-    min_lines: NonNegativeInt | None = 1
+    min_lines: Count | None = 1
     """Lines with something in them."""
     min_ended_lines: NonNegativeFloat | None = 0.12
     """Share of lines that end with a full stop, question or exclamation mark."""
     max_short_lines: NonNegativeFloat | None = 0.67
     """Share of lines of at most ``short_line`` characters."""
-    short_line: NonNegativeInt = 30
+    short_line: Count = 30
     max_duplicate_line_characters: NonNegativeFloat | None = 0.01
     """Share of characters in lines that stood before, of all but the line breaks."""
     max_line_breaks_per_word: NonNegativeFloat | None = 0.3

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat
 
 from megalite.corpus.ngrams import DUPLICATE, TOP
-from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.rule import Count, Filter, Rule
 from megalite.corpus.stop_words import StopWords, check_stop_words, count_stop_words
 from megalite.corpus.words import Text
 
@@ -36,9 +36,9 @@ class GopherQuality(Filter):
     """
 
     kind: Literal["gopher_quality"]
-    min_words: NonNegativeInt | None = 50
+    min_words: Count | None = 50
     """Words that are not marks alone."""
-    max_words: NonNegativeInt | None = 100_000
+    max_words: Count | None = 100_000
     min_mean_word_length: NonNegativeFloat | None = 3.0
     """Characters of an English word; in another language, as many more or fewer as its words have on average."""
     max_mean_word_length: NonNegativeFloat | None = 10.0
@@ -50,7 +50,7 @@ class GopherQuality(Filter):
     """Share of lines that end with an ellipsis."""
     min_lettered_words: NonNegativeFloat | None = 0.8
     """Share of words, marks counted, with a letter in them."""
-    min_stop_words: NonNegativeInt | None = 2
+    min_stop_words: Count | None = 2
     """How many of the stop words must occur, written exactly so."""
     stop_words: StopWords = None
     """By default those of the document's language, in English Gopher's; a list is for all, a mapping for its languages."""
@@ -135,7 +135,7 @@ class GopherRepetition(Filter):
     """Repeated paragraphs, lines and n-grams, by number or by share of the text's characters; null turns a rule off."""
 
     kind: Literal["gopher_repetition"]
-    min_characters: NonNegativeInt | None = 1
+    min_characters: Count | None = 1
     max_duplicate_paragraphs: NonNegativeFloat | None = 0.30
     max_duplicate_paragraph_characters: NonNegativeFloat | None = 0.20
     max_duplicate_lines: NonNegativeFloat | None = 0.30

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from megalite.config.errors import ConfigError
 from megalite.corpus.language_model import SAMPLE, known_languages
@@ -20,11 +20,11 @@ class LanguageFilter(Filter):
     """Keeps documents that are, most likely, in one of the languages named."""
 
     kind: Literal["language"]
-    keep: tuple[str, ...] = Field(min_length=1)
+    keep: tuple[str, ...] = Field(min_length=1, max_length=200)
     """ISO 639 codes as the model has them: en, de, zh ..."""
     min_probability: float | None = Field(default=0.65, ge=0.0, le=1.0)
     """Of all languages to keep together. FineWeb: 0.65."""
-    sample_characters: PositiveInt = SAMPLE
+    sample_characters: int = Field(default=SAMPLE, ge=1, le=10**6)
 
     RULES: ClassVar[tuple[Rule, ...]] = (Rule("language", "min_probability", "below", _share_of_kept),)
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, PositiveFloat
 
-from megalite.corpus.rule import Filter, Rule
+from megalite.corpus.rule import Count, Filter, Rule
 from megalite.corpus.stop_words import StopWords, check_stop_words, count_stop_words
 from megalite.corpus.words import Text
 
@@ -41,15 +41,15 @@ class ProseFilter(Filter):
     """Thresholds; null turns a rule off."""
 
     kind: Literal["prose"] = "prose"
-    min_words: NonNegativeInt | None = 50
+    min_words: Count | None = 50
     """Gopher: 50."""
-    max_words: NonNegativeInt | None = 100_000
+    max_words: Count | None = 100_000
     """Gopher: 100,000."""
     min_mean_word_length: PositiveFloat | None = 3.0
     """Gopher: 3. In another language, as many more or fewer characters as its words have on average."""
     max_mean_word_length: PositiveFloat | None = 10.0
     """Gopher: 10."""
-    min_stop_words: NonNegativeInt | None = 2
+    min_stop_words: Count | None = 2
     """Different stop words; Gopher: 2."""
     stop_words: StopWords = None
     """By default those of the document's language; a list is for all languages, a mapping for those that it names."""

@@ -9,6 +9,7 @@ from pydantic import PositiveFloat
 
 from megalite.config.errors import ConfigError
 from megalite.corpus.languages import ENGLISH
+from megalite.corpus.listed_section import OneLine
 from megalite.corpus.rule import Filter, Rule
 from megalite.corpus.words import Text
 
@@ -31,7 +32,7 @@ class TokensPerWord(Filter):
     """The ratio of a tokenizer's tokens to words; null turns a bound off."""
 
     kind: Literal["tokens_per_word"]
-    tokenizer: str
+    tokenizer: OneLine
     """Path of a ``tokenizer.json``; a ruler, it need not be that of the model."""
     min_ratio: PositiveFloat | None = None
     max_ratio: PositiveFloat | None = 3.0

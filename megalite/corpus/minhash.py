@@ -8,12 +8,16 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PositiveInt
+from pydantic import Field, model_validator
 
 from megalite.config.section import Section
 from megalite.corpus.word_hashes import BASE, Hashes, Ngrams, mix
 
 SEED = 0x6D696E68617368
+MOST_MINIMA = 4096
+"""Of a document; 16 KB."""
+MOST_WORDS = 1000
+"""Of an n-gram."""
 
 
 class Bands(Section):
@@ -21,11 +25,19 @@ class Bands(Section):
 
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
     """Exact Jaccard similarity of the sets of n-grams from which on a document is a near-duplicate."""
-    ngram: PositiveInt = 5
+    ngram: int = Field(default=5, ge=1, le=MOST_WORDS)
     """Words of an n-gram."""
-    bands: PositiveInt = 20
-    rows: PositiveInt = 6
+    bands: int = Field(default=20, ge=1, le=MOST_MINIMA)
+    rows: int = Field(default=6, ge=1, le=MOST_MINIMA)
     """Minima of a band: all of them must be equal for two documents to become candidates."""
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> "Bands":
+        if self.bands * self.rows > MOST_MINIMA:
+            raise ValueError(
+                f"bands={self.bands} times rows={self.rows} are more than {MOST_MINIMA:,} minima of a document; lower one"
+            )
+        return self
 
     def chance(self, jaccard: float) -> float:
         """The chance that a pair at this similarity becomes candidates."""

@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
-from megalite.config.load import read_yaml
 from megalite.config.section import Section
+from megalite.config.text_files import kind_of, read_yaml_file
 from megalite.corpus.contamination import Contamination
 from megalite.corpus.filter_prose import ProseFilter
 from megalite.corpus.filters import AnyFilter
-from megalite.corpus.listed_section import ListedSection
+from megalite.corpus.listed_section import ListedSection, OneLine
 from megalite.corpus.minhash import Bands
 
 
@@ -19,27 +20,27 @@ class InstalledDocs(ListedSection):
     """Documentation and docstrings of the Python packages on this machine."""
 
     kind: Literal["installed_docs"]
-    max_bytes: PositiveInt | None = None
+    max_bytes: int | None = Field(default=None, ge=1, le=10**15)
 
 
 class Files(ListedSection):
     """Files of documents."""
 
     kind: Literal["files"]
-    paths: tuple[str, ...]
+    paths: tuple[OneLine, ...] = Field(min_length=1)
     """Globs of .jsonl, .txt, .warc, .html (also .gz, .zst) and .parquet."""
-    text_key: str = "text"
+    text_key: OneLine = "text"
 
 
 class HubDataset(ListedSection):
     """A dataset of the Hugging Face hub, or a folder that ``datasets`` loads; streamed."""
 
     kind: Literal["dataset"]
-    name: str
-    subset: str | None = None
-    split: str = "train"
-    text_key: str = "text"
-    max_documents: PositiveInt | None = None
+    name: OneLine
+    subset: OneLine | None = None
+    split: OneLine = "train"
+    text_key: OneLine = "text"
+    max_documents: int | None = Field(default=None, ge=1, le=10**12)
 
 
 Source = Annotated[InstalledDocs | Files | HubDataset, Field(discriminator="kind")]
@@ -50,9 +51,9 @@ class Dedup(Bands):
 
     keep: Literal["first", "longest", "best"] = "first"
     """Which copy stays."""
-    quality_key: str | None = None
+    quality_key: OneLine | None = None
     """The number in a document's meta by which ``keep: best`` goes."""
-    against: tuple[str, ...] = ()
+    against: tuple[OneLine, ...] = ()
     """Earlier outputs with an index; what stands in them goes."""
     write_index: bool = False
     """For a later ``against``; about 1.5 x the text."""
@@ -67,31 +68,31 @@ class Dedup(Bands):
 class Decontaminate(Contamination):
     """Documents with evaluation items out; see ``tools/decontaminate.py``."""
 
-    against: tuple[str, ...] = Field(min_length=1)
+    against: tuple[OneLine, ...] = Field(min_length=1)
     """Evaluation sets: files or globs."""
 
 
 class TrainTokenizer(Section):
     """A vocabulary from the training shards; ``tools/train_tokenizer.py`` has the same options."""
 
-    vocab_size: PositiveInt
+    vocab_size: int = Field(ge=1, le=10_000_000)
     model: Literal["bpe", "sentencepiece_unigram", "sentencepiece_bpe"] = "bpe"
     digits: Literal["single", "triple", "free"] | None = None
-    reserved: int = Field(default=12, ge=0)
+    reserved: int = Field(default=12, ge=0, le=1_000_000)
     """Special tokens kept free for later use."""
-    pad_to_multiple: PositiveInt = 1
-    sample_bytes: PositiveInt = 1_000_000_000
+    pad_to_multiple: int = Field(default=1, ge=1, le=1_000_000)
+    sample_bytes: int = Field(default=1_000_000_000, ge=1, le=10**15)
     """Text to learn from, at most."""
 
 
 class Tokenize(Section):
     """Token ids in Megatron's ``train.bin`` / ``.idx`` and ``valid.bin`` / ``.idx``, beside the shards."""
 
-    tokenizer: str | None = None
+    tokenizer: OneLine | None = None
     """A folder that is there already; without it, ``train`` makes one in the output."""
     train: TrainTokenizer | None = None
     append_eod: bool = True
-    eod_token: str | None = None
+    eod_token: OneLine | None = None
     """By default the tokenizer's eos."""
 
     @model_validator(mode="after")
@@ -104,27 +105,28 @@ class Tokenize(Section):
 class Slurm(Section):
     """What ``--engine slurm`` asks the cluster for, for every task."""
 
-    partition: str | None = None
-    account: str | None = None
-    time: str = "24:00:00"
-    cpus: PositiveInt = 1
+    partition: OneLine | None = None
+    account: OneLine | None = None
+    time: str = Field(default="24:00:00", pattern=r"^[0-9]+(-[0-9]+)?(:[0-9]+){0,2}$")
+    """As sbatch takes it: minutes, or ``[DAYS-]HOURS:MINUTES:SECONDS``; in quotes, or YAML reads a number."""
+    cpus: int = Field(default=1, ge=1, le=1024)
     """Of a task; training a tokenizer and tokenizing spread over them, the other tasks use one."""
-    memory_gb: PositiveInt = 8
-    max_array_size: PositiveInt = 1000
+    memory_gb: int = Field(default=8, ge=1, le=1_000_000)
+    max_array_size: int = Field(default=1000, ge=1, le=1_000_000)
     """Tasks beyond it are shared out among the elements of the array."""
-    running: PositiveInt | None = None
+    running: int | None = Field(default=None, ge=1, le=1_000_000)
     """Elements at work at the same time, at most."""
     setup: tuple[str, ...] = ()
     """Lines of shell before the work, such as the activation of an environment."""
-    options: dict[str, str] = Field(default_factory=dict)
+    options: dict[OneLine, OneLine] = Field(default_factory=dict)
     """More options of sbatch: ``{qos: low}``."""
 
 
 class Recipe(Section):
     """Sources, then cleaning and filters, deduplication, decontamination, one shuffle, the split, and maybe tokens."""
 
-    sources: tuple[Source, ...] = Field(min_length=1)
-    filters: tuple[AnyFilter, ...] = (ProseFilter(),)
+    sources: tuple[Source, ...] = Field(min_length=1, max_length=10_000)
+    filters: tuple[AnyFilter, ...] = Field(default=(ProseFilter(),), max_length=100)
     """In the order in which they are asked. A mapping instead of a list holds the thresholds of ``prose`` alone."""
     exact_dedup: bool = True
     """Drop a document whose words stood before, white space and case aside."""
@@ -132,7 +134,7 @@ class Recipe(Section):
     decontaminate: Decontaminate | None = None
     valid_fraction: float = Field(default=0.01, ge=0.0, lt=1.0)
     """Share of documents held out; chosen by a hash of the text, so that no document is on both sides."""
-    shuffle_seed: int = 1234
+    shuffle_seed: int = Field(default=1234, ge=-(2**63), lt=2**63)
     on_error: Literal["skip", "fatal"] = "skip"
     repair_encodings: bool = False
     """Undo mojibake by ftfy before cleaning; at a few MB a second it is the slowest step."""
@@ -142,7 +144,7 @@ class Recipe(Section):
     @field_validator("filters", mode="before")
     @classmethod
     def _thresholds_of_prose(cls, filters: Any) -> Any:
-        return [{"kind": "prose", **filters}] if isinstance(filters, dict) else filters
+        return [{"kind": "prose", **filters}] if isinstance(filters, dict) and all(map(_is_text, filters)) else filters
 
     @property
     def text(self) -> "Recipe":
@@ -150,9 +152,15 @@ class Recipe(Section):
         return self.model_copy(update={"tokenize": None, "slurm": Slurm()})
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def load_recipe(path: Path, dataset: str | None = None) -> Recipe:
     """Read a recipe; a ``dataset`` of the hub takes the place of its sources. Raises: ConfigError, FileNotFoundError."""
-    values = read_yaml(path)
+    values = read_yaml_file(path, "recipe")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds {kind_of(values)}, and a recipe has keys such as 'sources:' and 'filters:'")
     if dataset is not None:
         values["sources"] = [{"kind": "dataset", "name": dataset}]
     return validate(Recipe, values, str(path))

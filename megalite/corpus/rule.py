@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from megalite.corpus.languages import ENGLISH, language
 from megalite.corpus.listed_section import ListedSection
 from megalite.corpus.words import Text
 
+Count = Annotated[int, Field(ge=0, le=10**12)]
+"""A threshold that counts."""
 Basis = Literal["any language", "spaces", "sentence marks", "word lengths", "English"]
 
 

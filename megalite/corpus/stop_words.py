@@ -2,12 +2,28 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from megalite.config.errors import ConfigError
 from megalite.corpus.languages import language
 from megalite.corpus.words import Text
 
-StopWords = tuple[str, ...] | dict[str, tuple[str, ...]] | None
+
+def _words_or_mapping(value: Any) -> Any:
+    """One message in place of one for each form that it could have had."""
+    lists = list(value.values()) if isinstance(value, dict) else [] if value is None else [value]
+    names = list(value) if isinstance(value, dict) else []
+    words = [word for each in lists if isinstance(each, list | tuple) for word in each]
+    if not all(isinstance(each, list | tuple) for each in lists) or not all(
+        isinstance(w, str) and w for w in words + names
+    ):
+        raise ValueError("give a list of words, or lists by language as in {de: [und, nicht]}")
+    return value
+
+
+StopWords = Annotated[tuple[str, ...] | dict[str, tuple[str, ...]] | None, BeforeValidator(_words_or_mapping)]
 """Words for all languages; or words by language, the others as in the table; or None for the table."""
 
 

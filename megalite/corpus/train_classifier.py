@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from megalite.config.command_line import MOST, CommandParser, whole_number
+from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
-from megalite.corpus.classifier import WORD, Classifier, Features, load_classifier
+from megalite.config.text_files import kind_of
+from megalite.corpus.classifier import FEWEST_BITS, MOST_BITS, WORD, Classifier, Features, load_classifier
 from megalite.corpus.clean_text import clean_text
 from megalite.corpus.logistic import Buckets, Examples, calibrate, fit, sigmoid
 from megalite.corpus.readers import Document, expand_inputs, read_documents
@@ -46,8 +47,12 @@ def main() -> None:
     )
     parser.add_argument("--text_key", default="text", metavar="KEY")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="a .safetensors file")
-    parser.add_argument("--bits", type=whole_number(-MOST), default=20, help="2**bits weights (default 20: 4 MB)")
-    parser.add_argument("--max_characters", type=whole_number(), default=20_000, help="looked at in a longer text")
+    parser.add_argument(
+        "--bits", type=whole_number(FEWEST_BITS, MOST_BITS), default=20, help="2**bits weights; 20 are 4 MB"
+    )
+    parser.add_argument(
+        "--max_characters", type=whole_number(1, 10**9), default=20_000, help="looked at in a longer text"
+    )
     parser.add_argument("--overwrite", action="store_true")
     arguments = parser.parse_args()
     check_arguments(arguments)
@@ -62,8 +67,6 @@ def main() -> None:
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises: ConfigError, DataError, OSError."""
-    if not 10 <= arguments.bits <= 26:
-        raise ConfigError(f"--bits {arguments.bits}: must be 10 to 26 (4 KB to 268 MB of weights)")
     if arguments.input and not arguments.positive:
         raise ConfigError("--input: say with --positive which labels are to be found")
     if both := set(arguments.positive) & set(arguments.negative):
@@ -96,7 +99,11 @@ def _label(document: Document, key: str) -> str:
         raise DataError(
             f"{document.path}:{document.line}: no '{key}' in the record; its keys are {found}; see --label_key"
         )
-    return str(document.meta[key])
+    label = document.meta[key]
+    if not isinstance(label, str | int | float):
+        place, kind = f"{document.path}:{document.line}", kind_of(label)
+        raise DataError(f"{place}: '{key}' holds {kind}; a label is text, a number or a truth value; see --label_key")
+    return str(label)
 
 
 @dataclass(frozen=True)

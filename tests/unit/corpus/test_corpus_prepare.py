@@ -187,7 +187,7 @@ def test_an_empty_result_and_a_wrong_recipe_are_refused(source: Path, tmp_path: 
     assert not list(tmp_path.glob("out*"))
     file = tmp_path / "r.yaml"
     file.write_text(yaml.safe_dump({"sources": [{"kind": "files", "paths": ["x"]}], "filters": {"min_word": 3}}))
-    with pytest.raises(ConfigError, match=r"filters\.0\.prose: unknown key 'min_word'; did you mean 'min_words'"):
+    with pytest.raises(ConfigError, match=r"filters: unknown key 'min_word'; did you mean 'min_words'"):
         load_recipe(file)
     with pytest.raises(FileNotFoundError, match="no file matches"):
         prepare_corpus(recipe(tmp_path / "none.jsonl"), tmp_path / "out", QUIET)
