@@ -3,6 +3,10 @@
 # SFT, DPO -> evaluation before and after -> a conversation.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+python -c 'import megalite' 2>/dev/null && command -v deepspeed >/dev/null || {
+    echo "$0: python has no megalite here; make the environment (README.md, Quickstart), then: source .venv/bin/activate" >&2
+    exit 2
+}
 data=data/tiny
 export OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 step() { printf '\n== %s\n' "$*"; }

@@ -17,6 +17,7 @@ from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
 from megalite.corpus.recipe import Recipe, Tokenize, load_recipe
 from megalite.corpus.score_run import score_corpus
 from megalite.data.preprocess import preprocess
+from megalite.files.own_folder import own_folder
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.sample import Sampling
@@ -67,8 +68,8 @@ def main() -> None:
 def _last_command(recipe: Recipe, output: Path) -> list[str]:
     """What the last job of Slurm does: this command, which finds the text finished and makes the tokens."""
     folder = scripts_folder_of(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    with own_folder(folder):
+        (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     command = [sys.executable, "-m", "megalite.data.prepare_corpus", "--recipe", str(folder / "recipe.json")]
     return [*command, "--output", str(output.resolve()), "--workers", str(recipe.slurm.cpus)]
 

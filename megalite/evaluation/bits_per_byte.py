@@ -15,6 +15,7 @@ from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.corpus.readers import Document, ReadReport, expand_inputs, read_documents
 from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.files.model_folder import model_folder_of
 from megalite.huggingface.load import load_model, start_of_text
 from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.chat_text import text_ids
@@ -35,7 +36,7 @@ class BitsPerByte:
 def main() -> None:
     """``tools/bits_per_byte.py``."""
     parser = CommandParser(description="Bits per byte of a Hugging Face model on documents.")
-    parser.add_argument("model", help="a Hugging Face folder")
+    parser.add_argument("model", type=model_folder_of, help="a Hugging Face folder, or a run")
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--max_documents", type=whole_number())

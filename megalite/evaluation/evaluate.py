@@ -31,6 +31,7 @@ from megalite.evaluation.ranks import Ranks
 from megalite.evaluation.results_page import results_page
 from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
+from megalite.files.model_folder import model_folder_of
 from megalite.files.place import check_place
 from megalite.files.work_folder import whole_file
 from megalite.huggingface.load import load_config, load_tokenizer
@@ -82,7 +83,9 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = CommandParser(description="Measure Hugging Face models on benchmarks and texts, and compare them.")
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a Hugging Face folder, or a name of the hub")
+    parser.add_argument(
+        "models", nargs="+", type=model_folder_of, metavar="MODEL", help="a Hugging Face folder, or a name of the hub"
+    )
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's names, or task files"
     )

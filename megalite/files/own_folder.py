@@ -9,7 +9,7 @@ from pathlib import Path
 
 from megalite.config.errors import DataError
 
-MARK = ".megalite-temporary"
+MARK = ".megalite"
 """The file in a temporary folder that says whose it is; a lock on it says who is at work there."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.files.model_folder import model_folder_of
 from megalite.generation.continuation import conversation_tokens, stream_reply
 from megalite.generation.settings import add_generation_options, settings_from
 from megalite.huggingface.load import load_model, load_tokenizer
@@ -20,7 +21,11 @@ from megalite.huggingface.model_folder import check_model_folder
 def main() -> None:
     """``tools/chat.py``: prints the page's address, and serves it until it is stopped (Ctrl-C)."""
     parser = CommandParser(description="A local web page to chat with a model.")
-    parser.add_argument("model", help="a Hugging Face folder (or a .gguf file) whose tokenizer has a chat template")
+    parser.add_argument(
+        "model",
+        type=model_folder_of,
+        help="a Hugging Face folder (or a .gguf file) whose tokenizer has a chat template",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="an address beyond loopback asks for a token")
     parser.add_argument("--port", type=whole_number(-MOST), default=8000, help="0 takes a free one")
     parser.add_argument(

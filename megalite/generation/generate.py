@@ -8,6 +8,7 @@ from typing import Any
 from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.evaluation.json_output import check_json_output
+from megalite.files.model_folder import model_folder_of
 from megalite.generation.batch_generation import answer_file, plan_of, tokenized
 from megalite.generation.continuation import prompt_tokens, stream_continuation
 from megalite.generation.kv_cache import CACHES, check_cache
@@ -62,7 +63,7 @@ def main() -> None:
 
 def _parser() -> CommandParser:
     parser = CommandParser(description="Continue a prompt, hold a conversation, or answer a file of prompts.")
-    parser.add_argument("model", help="a Hugging Face folder, or a .gguf file")
+    parser.add_argument("model", type=model_folder_of, help="a Hugging Face folder, a run, or a .gguf file")
     parser.add_argument("prompt", nargs="?", help="the text to continue; with --chat the user's turn")
     parser.add_argument("--chat", action="store_true", help="by the chat template; without a prompt from turn to turn")
     parser.add_argument("--system", metavar="TEXT", help="what the conversation begins with")
@@ -74,7 +75,9 @@ def _parser() -> CommandParser:
         "--cache", default="dynamic", help="; ".join(f"{name}: {gives}" for name, gives in CACHES.items())
     )
     faster = parser.add_argument_group("proposals: the same text (or distribution) in fewer passes of the model")
-    faster.add_argument("--draft", metavar="SMALL", help="a model with the same vocabulary that proposes tokens")
+    faster.add_argument(
+        "--draft", type=model_folder_of, metavar="SMALL", help="a model with the same vocabulary that proposes tokens"
+    )
     faster.add_argument(
         "--draft_tokens", type=whole_number(1, 1 << 16), help=f"proposed at once; default {DRAFT_TOKENS}"
     )

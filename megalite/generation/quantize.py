@@ -18,6 +18,7 @@ from megalite.corpus.readers import expand_inputs
 from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte, whole_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.export import gguf_file
+from megalite.files.model_folder import model_folder_of
 from megalite.files.place import check_place
 from megalite.generation import int8_weights
 from megalite.huggingface.load import load_model
@@ -42,7 +43,7 @@ class Measured:
 def main() -> None:
     """Check, measure, write, measure again, and say both."""
     parser = CommandParser(description="Write a smaller form of a Hugging Face folder, and measure the loss.")
-    parser.add_argument("model", type=Path, help="a Hugging Face folder")
+    parser.add_argument("model", type=lambda path: Path(model_folder_of(path)), help="a Hugging Face folder, or a run")
     parser.add_argument(
         "output", type=Path, metavar="OUT", help="a folder for int8, FILE.gguf for GGUF; must not exist"
     )

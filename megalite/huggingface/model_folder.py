@@ -6,6 +6,7 @@ from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.text_files import kind_of, read_json_object
+from megalite.files.model_folder import model_folder_of
 
 GGUF = ".gguf"
 CONFIG = "config.json"
@@ -105,7 +106,7 @@ def _walk(values: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _hint(path: Path) -> str:
-    inner = [path / "hf", *sorted(path.glob("step-*/hf"), reverse=True)]
     if (path / "adapter_config.json").is_file():
         return "; it holds an adapter: merge it into its model first"
-    return next((f"; did you mean {folder}?" for folder in inner if (folder / CONFIG).is_file()), "")
+    meant = model_folder_of(str(path))
+    return f"; did you mean {meant}?" if meant != str(path) else ""

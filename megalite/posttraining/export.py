@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from megalite.files.whole_folder import flush_all
+from megalite.files.own_folder import claim, remove_ours
+from megalite.files.whole_folder import NEW, flush_all
 from megalite.huggingface.load import load_config, load_weights
 from megalite.posttraining.chat_mask import ChatEncoder
 from megalite.posttraining.schema import TuningRun
@@ -22,15 +23,18 @@ def export_model(trainer: Any, config: TuningRun, run: Path, encoder: ChatEncode
     kind = "hf" if config.lora is None else "adapter"
     partial = run / f"{kind}.partial"
     if trainer.is_world_process_zero():
-        shutil.rmtree(partial, ignore_errors=True)
+        claim(partial)
     trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(partial))
+    trainer.save_model(str(partial / NEW))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
-        encoder.tokenizer.save_pretrained(partial)  # the trainer's own may have been given another eos
+        encoder.tokenizer.save_pretrained(partial / NEW)  # the trainer's own may have been given another eos
         _finish(partial, run / kind)
         if config.lora is not None:
-            _finish(merge_adapter(config.model.path, run / "adapter", run / "hf.partial", encoder), run / "hf")
+            partial = run / "hf.partial"
+            claim(partial)
+            merge_adapter(config.model.path, run / "adapter", partial / NEW, encoder)
+            _finish(partial, run / "hf")
     trainer.accelerator.wait_for_everyone()
     return run / "hf"
 
@@ -44,7 +48,7 @@ def stop_ids(generation_config: Any, encoder: ChatEncoder) -> list[int]:
     return list(dict.fromkeys([encoder.stop_id, *known]))
 
 
-def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder) -> Path:
+def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder) -> None:
     """Add the products of the low-rank matrices to the weights of ``model``, in fp32, and write them in its own dtype."""
     import peft
     import torch
@@ -56,16 +60,15 @@ def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder)
     base = load_weights(model, config, dtype=torch.float32)
     merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().to(dtype)
     merged.generation_config.eos_token_id = stop_ids(merged.generation_config, encoder)
-    shutil.rmtree(target, ignore_errors=True)
     merged.save_pretrained(target)
     encoder.tokenizer.save_pretrained(target)
-    return target
 
 
 def _finish(partial: Path, final: Path) -> None:
     for name in NOT_EXPORTED:
-        (partial / name).unlink(missing_ok=True)
-    flush_all(partial)
+        (partial / NEW / name).unlink(missing_ok=True)
+    flush_all(partial / NEW)
     if final.exists():  # the adapter of an export that was interrupted after it
         shutil.rmtree(final)
-    partial.rename(final)
+    (partial / NEW).rename(final)
+    remove_ours(partial)

@@ -196,3 +196,15 @@ def test_the_slurm_job_starts_resumes_and_stops_to_try(tmp_path: Path) -> None:
     code, calls = slurm_job(tmp_path, restart=5, code=1)
     assert code == 1 and "requeue" not in "".join(calls), "the fifth restart was the last"
     assert any(call.startswith("srun") and call.endswith(" --resume") for call in calls)
+
+
+@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.suffix == ".sh"], ids=shown)
+def test_a_script_without_the_environment_says_so_in_one_line(script: Path, tmp_path: Path) -> None:
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or "")
+    ended = subprocess.run(
+        ["bash", str(script)], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert "python has no megalite here; make the environment" in ended.stderr
+    assert (ended.stderr.count("\n"), ended.stdout) == (1, "")

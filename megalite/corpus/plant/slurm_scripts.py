@@ -15,6 +15,7 @@ from megalite.config.errors import DataError
 from megalite.corpus.plant.stages import all_stages
 from megalite.corpus.plant.steps import Job, is_finished
 from megalite.corpus.recipe import Slurm
+from megalite.files.own_folder import own_folder
 
 SUBMIT, JOBS = "submit.sh", "jobs"
 SPARE_MB = 512
@@ -46,7 +47,8 @@ def write_scripts(job: Job | None, slurm: Slurm, folder: Path, last: Sequence[st
     Args:
         job: None where only ``last`` is to be done.
     """
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    with own_folder(folder):
+        (folder / "logs").mkdir(exist_ok=True)
     for old in folder.glob("*.sbatch"):
         old.unlink()
     names: list[str] = []
