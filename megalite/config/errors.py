@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import os
 import re
 import sys
@@ -66,6 +67,8 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         threading.excepthook = _tell_of_thread
         sys.unraisablehook = _keep_quiet
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names that are no UTF-8, terminals that have less
         try:
             main(*args, **kwargs)
         except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
@@ -88,6 +91,7 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
 def print_error(message: str) -> None:
     """Print ``message`` to stderr as commands do, with endless words cut; red on a terminal, among a launcher's lines."""
     short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", message)
+    short = short.encode(errors="backslashreplace").decode()  # a path that is no UTF-8
     red, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
     print(f"{red}megalite: error:{end} {short}", file=sys.stderr, flush=True)
 
@@ -105,7 +109,9 @@ def report(error: BaseException) -> str:
     """Write the traceback to a file; returns the line that names it."""
     what = " ".join(f"{type(error).__name__}: {error}".split())
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="megalite-error-", suffix=".txt", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="megalite-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
             file.write(" ".join(sys.argv) + "\n\n")
             traceback.print_exception(error, file=file)
     except OSError:

@@ -23,6 +23,8 @@ def check_dataset_output(prefix: Path, work: Path, inputs: Iterable[str | Path],
     Raises: DataError; OSError.
     """
     inputs = list(inputs)
+    if prefix.name in ("", "..") or (os.path.lexists(prefix) and not prefix.is_dir()):
+        raise DataError(f"{prefix}: is no prefix of new files; give one such as data/web")
     files = [Path(f"{prefix}.bin"), Path(f"{prefix}.idx"), manifest_path(prefix)]
     check_ours(work)
     for path in files:

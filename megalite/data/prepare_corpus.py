@@ -18,6 +18,7 @@ from megalite.corpus.recipe import Recipe, Tokenize, load_recipe
 from megalite.corpus.score_run import score_corpus
 from megalite.data.preprocess import preprocess
 from megalite.files.own_folder import own_folder
+from megalite.files.place import absolute
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.sample import Sampling
@@ -71,7 +72,7 @@ def _last_command(recipe: Recipe, output: Path) -> list[str]:
     with own_folder(folder):
         (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
     command = [sys.executable, "-m", "megalite.data.prepare_corpus", "--recipe", str(folder / "recipe.json")]
-    return [*command, "--output", str(output.resolve()), "--workers", str(recipe.slurm.cpus)]
+    return [*command, "--output", str(absolute(output)), "--workers", str(recipe.slurm.cpus)]
 
 
 def check_tokenize(recipe: Recipe) -> None:

@@ -15,9 +15,10 @@ LONGEST_SUFFIX = ".12345678.partial"
 def absolute(output: Path) -> Path:
     """``output`` without ``.`` and ``..``; a link at its end stays one. Raises: DataError."""
     place = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link
-    if not place.name or "\0" in str(place):
-        what = "holds a null character" if place.name else "is the root folder"
-        raise DataError(f"{str(output)!r}: {what}; choose another place for the output")
+    if not place.name:
+        raise DataError(f"{output}: is the root folder; choose another place for the output")
+    if "\0" in str(place) or not _is_text(str(place)):
+        raise DataError(f"{str(output)!r}: is no text in UTF-8; choose another name for the output")
     return place
 
 
@@ -93,6 +94,15 @@ def check_writable(output: Path) -> None:
             probe.write(b"\0")  # a full disk takes a new file, and no byte in it
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(output)) from None
+
+
+def _is_text(name: str) -> bool:
+    """Whether a path can be written down; the bytes of one that is no UTF-8 are kept as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

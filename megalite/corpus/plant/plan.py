@@ -12,6 +12,7 @@ from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_fi
 from megalite.corpus.readers import Document, ReadReport
 from megalite.corpus.recipe import Files, HubDataset, InstalledDocs, Recipe
 from megalite.corpus.sources import dataset_parts, source_documents
+from megalite.files.place import absolute
 
 SMALLEST_UNIT, LARGEST_UNIT = 2 << 20, 64 << 20
 UNITS_WANTED, MOST_UNITS = 64, 4096
@@ -75,7 +76,7 @@ def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
     total = sum(_bytes(source, files, *cut) for source, files, cut in found)
     return PlantPlan(
         recipe=recipe.text,
-        output=str(output.resolve()),
+        output=str(absolute(output)),
         inputs=tuple(inputs),
         parts=tuple(min(MOST_UNITS, count) for count, _ in parts),
         eval_sets=tuple(map(input_file, eval_sets)),

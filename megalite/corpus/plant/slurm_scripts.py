@@ -16,6 +16,7 @@ from megalite.corpus.plant.stages import all_stages
 from megalite.corpus.plant.steps import Job, is_finished
 from megalite.corpus.recipe import Slurm
 from megalite.files.own_folder import own_folder
+from megalite.files.place import beside
 
 SUBMIT, JOBS = "submit.sh", "jobs"
 SPARE_MB = 512
@@ -37,8 +38,7 @@ done
 
 def scripts_folder_of(output: Path) -> Path:
     """Where the scripts, the logs and the numbers of the jobs are: beside the output."""
-    output = output.resolve()
-    return output.with_name(output.name + ".slurm")
+    return beside(output, ".slurm")
 
 
 def write_scripts(job: Job | None, slurm: Slurm, folder: Path, last: Sequence[str]) -> list[Path]:
