@@ -3,6 +3,7 @@
 ``deepspeed pretrain.py``, ``torchrun pretrain.py`` and ``python pretrain.py`` all come here.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
 from megalite.config.screen import screen
+from megalite.training.stop import Stop
 
 if TYPE_CHECKING:
     from megalite.training.loop import Outcome
@@ -54,7 +56,8 @@ def main() -> None:
     plan = make_plan(settled, shape, zero_stage(json_config), offloads(json_config))
     if not arguments.check:
         refuse_too_large(settled, plan, launch)
-        run_training(settled, ds_config, arguments.resume, console)
+        with Stop()() as stop:
+            run_training(settled, ds_config, arguments.resume, console, stop)
         return
     ready = look(settled, arguments.resume, plan, is_here=planned is None)
     print_plan(config if planned else settled, plan, console, ready.rows)
@@ -75,31 +78,36 @@ def settle_precision(config: RunConfig, resume: str | None, console: Console) ->
     return with_precision(config, choice.precision)
 
 
-def run_training(config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console) -> None:
-    """Look at the data and the run folder, start the ranks, train, and say what came out."""
+def run_training(
+    config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console, stop: Stop
+) -> None:
+    """Hold the run folder, look at it and at the data, start the ranks, train, and say what came out."""
     from megalite.data.prepare import open_training_data
-    from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
-    from megalite.training.run_folder import checkpoint_to_resume, run_folder
+    from megalite.training.checkpoint_state import TrainingState, check_data_order, check_epochs, resumed_state
+    from megalite.training.run_folder import VERIFIED_DATA, checkpoint_to_resume, run_folder
+    from megalite.training.run_lock import locked_run
 
     run, launch = run_folder(config), read_launch()
-    checkpoint = checkpoint_to_resume(run, resume)
-    verified = run / "verified_data.json" if launch.is_first else None
-    data = open_training_data(config, console, launch.local_rank == 0, verified)
-    if checkpoint is None:
-        start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, data.checksums)
-    else:
-        if launch.is_first:
-            verify_files(checkpoint)
-        start = resumed_state(checkpoint, config, data.checksums)
-        check_data_order(checkpoint, start, data.train)
+    with locked_run(run, stop.ask) if launch.is_first else nullcontext():
+        checkpoint = checkpoint_to_resume(run, resume)
+        if checkpoint is None and resume is not None:
+            console.print(f"{run} holds no checkpoint yet: starting from step 0", highlight=False)
+        verified = run / VERIFIED_DATA if launch.is_first else None
+        data = open_training_data(config, console, launch.local_rank == 0, verified)
+        if checkpoint is None:
+            start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, data.checksums)
+        else:
+            start = resumed_state(checkpoint, config, data.checksums)
+            check_data_order(checkpoint, start, data.train)
+            check_epochs(config, start, {dataset.source.prefix: dataset.tokens for dataset in data.train.datasets})
 
-    # Up to here nothing heavy was imported and no process group exists: a user's mistake costs a second, not a job.
-    from megalite.planning.compute import flops_per_token
-    from megalite.training.session import run_session
+        # Up to here nothing heavy was imported and no process group exists: a user's mistake costs a second, not a job.
+        from megalite.planning.compute import flops_per_token
+        from megalite.training.session import run_session
 
-    flops = flops_per_token(config.model, config.data.sequence_length)
-    outcome = run_session(config, ds_config, data, run, start, checkpoint, flops, console)
-    print_outcome(outcome, console)
+        flops = flops_per_token(config.model, config.data.sequence_length)
+        outcome = run_session(config, ds_config, data, run, start, checkpoint, flops, console, stop)
+        print_outcome(outcome, console)
 
 
 def print_outcome(outcome: "Outcome", console: Console) -> None:

@@ -5,6 +5,7 @@ import functools
 import io
 import os
 import re
+import socket
 import sys
 import tempfile
 import threading
@@ -17,7 +18,7 @@ EXIT_BUG = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
-SECONDS_FOR_RANK_0 = 5
+SECONDS_FOR_RANK_0 = 10
 ENDLESS_WORD = re.compile(r"\S{200,}")
 """A value that was echoed whole would hide the rest of its message."""
 P = ParamSpec("P")
@@ -33,6 +34,15 @@ class DataError(ValueError):
 
 class DivergenceError(RuntimeError):
     """The loss or the gradient norm of a run is not a finite number any more."""
+
+
+class Stopped(BaseException):
+    """A command was asked to end and has done so in order; ``code`` is its exit code, 128 + the signal's number."""
+
+    def __init__(self, line: str, code: int) -> None:
+        """``line`` says by what it was stopped, what is saved and how to go on."""
+        super().__init__(line)
+        self.code = code
 
 
 INTERRUPTED = "interrupted; run the same command again to go on"
@@ -59,8 +69,9 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     1; its traceback goes to a file, and the line asks for a report. So does one in a thread, which ends the thread alone.
     A ``KeyboardInterrupt`` with a message is told by it.
 
-    Under a multi-rank launcher every rank meets the same mistake; only rank 0 prints it. The others wait a little: a
-    launcher kills all ranks as soon as one has failed.
+    Under a multi-rank launcher every rank meets the same mistake, and rank 0 prints it. The others wait: a launcher kills
+    all ranks of a machine as soon as one of them has failed. A rank that is still there has made a mistake of its own and
+    tells it, first the one that stands first on its machine.
     """
 
     @functools.wraps(main)
@@ -78,6 +89,10 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
             _leave(describe(error), EXIT_USER_ERROR)
         except MemoryError:
             _leave("out of memory; give fewer --workers, smaller batches or smaller inputs", EXIT_USER_ERROR)
+        except Stopped as stopped:
+            if not _is_a_further_rank():
+                print(f"megalite: {stopped}", file=sys.stderr, flush=True)
+            raise SystemExit(stopped.code) from None
         except KeyboardInterrupt as error:
             _leave(str(error) or INTERRUPTED, EXIT_INTERRUPTED)
         except Exception as error:
@@ -121,9 +136,9 @@ def report(error: BaseException) -> str:
 
 def _leave(line: str, code: int) -> NoReturn:
     if _is_a_further_rank():
-        time.sleep(SECONDS_FOR_RANK_0)
-    else:
-        print_error(line)
+        time.sleep(SECONDS_FOR_RANK_0 * (1 if os.environ.get("LOCAL_RANK") == "0" else 2))
+        line = f"rank {os.environ['RANK']} ({socket.gethostname()}): {line}"
+    print_error(line)
     raise SystemExit(code) from None
 
 
@@ -144,7 +159,7 @@ def _keep_quiet(failed: "sys.UnraisableHookArgs") -> None:
 
 
 def _is_a_further_rank() -> bool:
-    """Whether another process tells the mistake; an environment that makes no sense is itself one, and is told."""
+    """Whether another process tells the mistake first; an environment that makes no sense is itself one, and is told."""
     rank, world_size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
     numbers = all(text.isascii() and text.isdecimal() and len(text) < 10 for text in (rank, world_size))
     return numbers and 0 < int(rank) < int(world_size)

@@ -36,6 +36,7 @@ from megalite.files.place import check_place
 from megalite.files.work_folder import whole_file
 from megalite.huggingface.load import load_config, load_tokenizer
 from megalite.huggingface.model_folder import check_model_folder
+from megalite.training.stop import Stop
 
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
 
@@ -59,8 +60,11 @@ def main() -> None:
             file=sys.stderr,
         )
     settle_network(arguments.models, arguments.tasks, arguments.data, given_files(arguments.data_file))
-    ranks = Ranks.launched() if read_launch().world_size > 1 else Ranks()
     with ExitStack() as stack:
+        several = read_launch().world_size > 1
+        if several:
+            stack.enter_context(Stop()())  # the ranks end with their launcher
+        ranks = Ranks.launched() if several else Ranks()
         folder = arguments.output
         if folder is None or folder.suffix == ".json":
             made = stack.enter_context(tempfile.TemporaryDirectory()) if ranks.first else ""

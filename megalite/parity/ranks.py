@@ -96,6 +96,7 @@ def _run_rank(
 ) -> None:
     import torch
 
+    from megalite.training.launcher import end_with_parent
     from megalite.training.ranks import end_ranks, start_ranks
 
     os.environ.update(
@@ -107,6 +108,7 @@ def _run_rank(
         MASTER_PORT=str(port),
     )
     torch.set_num_threads(1)
+    end_with_parent()
     try:
         # Plain pickle, not the pipe's own: that would share a tensor's memory with a rank that is about to exit.
         start_ranks(timeout=timedelta(seconds=timeout_seconds))

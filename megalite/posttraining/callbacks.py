@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from megalite.config.errors import DivergenceError
 from megalite.posttraining.run_state import mark_whole
+from megalite.training.stop import Stop
 
 SHOWN = {
     "loss": ("loss", ".4f"),
@@ -121,3 +122,26 @@ class Reporter(TrainerCallback):
             f"{title} {float(values[key]):{style}}" for key, (title, style) in SHOWN.items() if key in values
         )
         self._console.print(f"step {step:>6}  {'validation ' if event == 'valid' else ''}{shown}", highlight=False)
+
+
+class StopVote(TrainerCallback):
+    """Saves and ends the training after a step where one of the ranks was asked to end."""
+
+    def __init__(self, stop: Stop) -> None:
+        """Look at ``stop`` after every step."""
+        self.agreed = False
+        """Whether the ranks have voted to end."""
+        self._stop = stop
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Vote. Collective."""
+        import torch
+
+        votes = torch.tensor(float(self._stop.reason is not None), device=args.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(votes)
+        if votes.item() > 0:
+            self.agreed = control.should_save = control.should_training_stop = True
+        return control

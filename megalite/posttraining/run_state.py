@@ -14,6 +14,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ from megalite.files.place import check_place
 from megalite.files.whole_folder import flush_all
 from megalite.files.work_folder import whole_file
 from megalite.posttraining.schema import TuningRun
+from megalite.training.run_folder import METRICS, UNDONE
+from megalite.training.run_lock import LOCK
 
 WHOLE = "whole.json"
 MASK_PAGE = "mask_doctor.html"
 """The one file that ``--check`` leaves; it does not make a folder a run."""
+WITHOUT_CHECKPOINT = (MASK_PAGE, LOCK, METRICS, UNDONE, "run.yaml*", "ds_config.json*", "tensorboard")
 FREE_TO_CHANGE = ("run", "logging", "checkpoint", "validation")
 """Sections that may differ between a run and its continuation."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -48,8 +52,11 @@ def resume_point(config: TuningRun, resume: str | None, world_size: int, with_de
         checkpoint was made by another config or number of ranks.
     """
     run = tuning_folder(config)
+    if not resume and _has_just_begun(run, must_exist=resume is not None):
+        check_place(run / "run.yaml", [config.model.path])
+        return None
     if resume is None:
-        if run.exists() and any(path.name != MASK_PAGE for path in run.iterdir()):
+        if run.exists():
             raise ConfigError(
                 f"{run}: this run folder exists; continue it with --resume, or choose another name with run.name=..."
             )
@@ -72,6 +79,18 @@ def resume_point(config: TuningRun, resume: str | None, world_size: int, with_de
         )
     _same_run(run, config)
     return checkpoint
+
+
+def _has_just_begun(run: Path, must_exist: bool) -> bool:
+    """Whether nothing is in the folder, or what a run leaves that ended before its first checkpoint: it starts again."""
+    if not run.is_dir():
+        return not must_exist
+    names = [path.name for path in run.iterdir() if not (path.is_dir() and _is_cut_off(path))]
+    return all(any(fnmatch(name, pattern) for pattern in WITHOUT_CHECKPOINT) for name in names)
+
+
+def _is_cut_off(checkpoint: Path) -> bool:
+    return _CHECKPOINT.fullmatch(checkpoint.name) is not None and not (checkpoint / WHOLE).is_file()
 
 
 def write_run_files(run: Path, config: TuningRun, ds_config: dict[str, Any] | None) -> None:

@@ -5,6 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from megalite.posttraining.run_state import write_run_files
 from megalite.posttraining.samples import Counts
 from megalite.posttraining.settings import Settings
 from megalite.training.ranks import end_ranks, start_ranks
+from megalite.training.run_folder import undo_records
+from megalite.training.run_lock import locked_run
+from megalite.training.stop import Stop
 
 
 def is_first_rank() -> bool:
@@ -34,32 +38,43 @@ def run_session(
     make_trainer: Callable[[], Any],
     console: Console,
 ) -> Any:
-    """Start the ranks, build the trainer, train and export; returns the ``Reporter`` of the run."""
+    """Start the ranks, build the trainer, train and export; returns the ``Reporter`` of the run.
+
+    Raises: Stopped, after a last checkpoint, where one of the ranks was asked to end.
+    """
     import torch
     import transformers
 
-    from megalite.posttraining.callbacks import Reporter
+    from megalite.posttraining.callbacks import Reporter, StopVote
 
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))  # where pretraining writes it
     # transformers 5 renamed gradient_checkpointing, TRL's configs still have it under the old name
     logging.getLogger("accelerate").setLevel(logging.ERROR)  # says on every launch that DeepSpeed accumulates
     warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)
-    if is_first_rank():
-        write_run_files(run, settings.config, ds_config)
-    starts = (settings.world_size > 1 or ds_config is not None) and not torch.distributed.is_initialized()
-    if starts:
-        start_ranks()
-    trainer = make_trainer()
-    trainer.schedule = settings.config.schedule
-    reporter = Reporter(run, console)
-    trainer.remove_callback(transformers.PrinterCallback)
-    trainer.add_callback(reporter)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    folder = export_model(trainer, settings.config, run, encoder)
-    print_outcome(trainer, reporter, folder, console)
-    if starts:
-        end_ranks()
-    return reporter
+    first = is_first_rank()
+    with Stop()() as stop, locked_run(run, stop.ask) if first else nullcontext():
+        starts = (settings.world_size > 1 or ds_config is not None) and not torch.distributed.is_initialized()
+        if starts:
+            start_ranks()
+        trainer = make_trainer()
+        trainer.schedule = settings.config.schedule
+        if first:
+            undo_records(run, -1 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-")))
+            write_run_files(run, settings.config, ds_config)
+        reporter, vote = Reporter(run, console), StopVote(stop)
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.add_callback(reporter)
+        trainer.add_callback(vote)
+        with stop.until_the_step_ends():
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if vote.agreed and trainer.state.global_step < trainer.state.max_steps:
+            steps = trainer.state.global_step
+            raise stop.stopped(f"all {steps:,} steps are saved in {run / f'checkpoint-{steps}'}: go on with --resume")
+        folder = export_model(trainer, settings.config, run, encoder)
+        print_outcome(trainer, reporter, folder, console)
+        if starts:
+            end_ranks()
+        return reporter
 
 
 def print_rows(counts: Counts, train: int, valid: int | None, console: Console) -> None:

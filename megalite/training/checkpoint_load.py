@@ -22,6 +22,7 @@ def load_checkpoint(engine: Engine, config: RunConfig, folder: Path, state: Trai
     weights = TensorFiles(folder / "optimizer", "master") if has_master else TensorFiles(folder / "hf", "model")
     moments = {moment: TensorFiles(folder / "optimizer", moment) for moment in MOMENTS}
     for name, parameter in engine.named_parameters:
+        engine.progress.at("loading")
         set_master_weight(parameter, _slice_of_this_rank(engine, weights, name, parameter))
         for moment, files in moments.items():
             set_moment(engine.deepspeed, parameter, moment, _slice_of_this_rank(engine, files, name, parameter))

@@ -19,7 +19,7 @@ from megalite.tokenizer.export import export_tokenizer
 from megalite.training.checkpoint_manifest import FORMAT, MANIFEST, MOMENTS
 from megalite.training.checkpoint_state import TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
-from megalite.training.run_folder import PARTIAL_SUFFIX, checkpoints, step_folder
+from megalite.training.run_folder import PARTIAL_SUFFIX, remove_old_checkpoints, step_folder
 from megalite.training.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
 from megalite.training.tensor_routes import TensorRoutes
 
@@ -49,7 +49,8 @@ def save_checkpoint(
         written += _write_descriptions(config, ds_config, partial, state)
     for path in written:
         flush(path)
-    mine = {str(path.relative_to(partial)): describe_file(path) for path in written}
+        engine.progress.tick()
+    mine = {str(path.relative_to(partial)): describe_file(path, engine.progress.tick) for path in written}
     everyones: list[Any] = [None] * world
     torch.distributed.all_gather_object(everyones, mine)
     if rank == 0:
@@ -61,8 +62,7 @@ def save_checkpoint(
         partial.rename(final)
         flush(run)
         if config.checkpoint.keep_last is not None:
-            for old in checkpoints(run)[: -config.checkpoint.keep_last]:
-                shutil.rmtree(old)
+            remove_old_checkpoints(run, config.run.name, config.checkpoint.keep_last)
     torch.distributed.barrier()
     return final
 
@@ -93,6 +93,7 @@ def _write_tensors(
                 shard_number += 1
                 tensors: dict[str, Tensor] = {}
                 for name in names:
+                    engine.progress.tick()
                     full = tensors_of.bring(name, stem, owner)
                     if full is not None:
                         tensors[name] = full.to("cpu", dtype, copy=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,14 +10,19 @@ from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import RunConfig
+from megalite.config.section import Section
 from megalite.data.blend import BlendedDataset
+from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.fingerprint import samples_fingerprint
 from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.history import Mix, mix_record, refuse_other_history
 from megalite.model.hf_config import model_config_from_hf
+from megalite.training.checkpoint_changes import flat
 from megalite.training.checkpoint_manifest import MANIFEST, read_manifest
 
 LAST_SAMPLES = 32
+HASHED_AT_ONCE = 8 * 2**20
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
     _must_equal(folder, "run.seed", state.seed, config.run.seed)
     _must_equal(folder, "data.sequence_length", state.sequence_length, config.data.sequence_length)
     refuse_other_history(folder, state.consumed_samples, (state.mix, state.data), (mix_record(config), data))
+    if config.data.stages and state.consumed_samples != state.step * config.batch.global_batch_size:
+        raise ConfigError(
+            f"{folder}: has read {state.consumed_samples:,} samples in {state.step:,} steps, and batch.global_batch_size="
+            f"{config.batch.global_batch_size} would move the beginnings of data.stages; keep the batch size to resume"
+        )
     if state.step >= config.training.steps:
         raise ConfigError(
             f"{folder}: is at step {state.step}, and training.steps={config.training.steps}: nothing is left to train; "
@@ -82,9 +93,23 @@ def check_data_order(folder: Path, state: TrainingState, dataset: GPTDataset | B
         )
 
 
-def verify_files(folder: Path) -> None:
-    """Check every file against ``manifest.json``. Raises: DataError naming the first damaged file."""
-    files = read_manifest(folder)
+def check_epochs(config: RunConfig, state: TrainingState, tokens: Mapping[str, int]) -> None:
+    """Refuse to read a source too often, where the global batch is another than it was before. Raises: ConfigError."""
+    batch = config.batch.global_batch_size
+    samples = state.consumed_samples + (config.training.steps - state.step) * batch
+    training = config.training.model_copy(update={"steps": -(-samples // batch)})
+    refuse_repetition(source_use(config.model_copy(update={"training": training}), tokens))
+
+
+def verify_files(folder: Path, tick: Callable[[], None] = lambda: None, rank: int = 0, ranks: int = 1) -> None:
+    """Check every file against ``manifest.json``; with several ranks, this one's share of them.
+
+    Args:
+        tick: called often while a file is read.
+
+    Raises: DataError naming the first damaged file.
+    """
+    items = list(read_manifest(folder).items())[rank::ranks]
 
     def verify(item: tuple[str, dict[str, Any]]) -> None:
         name, expected = item
@@ -93,20 +118,33 @@ def verify_files(folder: Path) -> None:
             raise DataError(f"{folder / MANIFEST}: '{name}' lies outside the checkpoint; it is not to be trusted")
         if not path.is_file():
             raise DataError(f"{path}: missing; the checkpoint is not whole, resume from another one")
-        if describe_file(path) != expected:
+        if describe_file(path, tick) != expected:
             raise DataError(f"{path}: differs from its checksum in {MANIFEST}; resume from another checkpoint")
 
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
-        list(pool.map(verify, files.items()))
+        list(pool.map(verify, items))
 
 
-def describe_file(path: Path) -> dict[str, Any]:
+def describe_file(path: Path, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Size and digest of a file, as the manifest lists them."""
+    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+        while part := file.read(HASHED_AT_ONCE):
+            digest.update(part)
+            size += len(part)
+            tick()
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def _must_equal(folder: Path, key: str, saved: Any, asked: Any) -> None:
-    if saved != asked:
-        raise ConfigError(f"{folder}: has {key}={saved!r}, the config asks for {asked!r}; make them equal to resume")
+    """Raises: ConfigError naming the first single value that differs."""
+    saved, asked = (dict(flat(_plain(value), key)) for value in (saved, asked))
+    for name in {**saved, **asked}:
+        if saved.get(name) != asked.get(name):
+            raise ConfigError(
+                f"{folder}: has {name}={saved.get(name)}, the config asks for {asked.get(name)}; make them equal to resume"
+            )
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(exclude_none=True) if isinstance(value, Section) else value

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ from megalite.training.ranks import quiet_deepspeed
 Batch = dict[str, Tensor]
 """``input_ids`` and ``labels`` ``(B, S)``; with masked documents also ``positions`` ``(B, S)``."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class StepRefused(Exception):  # noqa: N818 - the outcome of a vote
+    """A rank wants to stop; no rank has begun the step."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Engine:
         self.config, self.mesh, self.device = config, mesh, device
         self.stage = zero_stage(ds_config)
         self.progress = progress or Progress()
+        self.wants_to_stop: Callable[[], bool] = lambda: False
+        """Asked before every step; one rank is enough."""
         # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
         self.autocast = config.training.precision == "bf16" and not low_precision_weights
@@ -92,12 +98,21 @@ class Engine:
         return self.mesh
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepResult:
-        """Accumulate over ``micro_batches`` (this data rank's share of the global batch), clip, and update once."""
+        """Accumulate over ``micro_batches`` (this data rank's share of the global batch), clip, and update once.
+
+        Raises: StepRefused on every rank, before anything is computed, where ``wants_to_stop`` is true on one of them.
+        """
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = lr
         batches = [self.own_tokens(batch) for batch in micro_batches]
         counted = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches) if self.has_loss else 0
-        tokens = int(self.total(torch.tensor(float(counted), dtype=torch.float64, device=self.device)))
+        # The ranks vote in the sum that they need anyway: with tensor parallelism it is not over all of them yet.
+        sums = self.total(torch.tensor([counted, self.wants_to_stop()], dtype=torch.float64, device=self.device))
+        if self.mesh.tensor_size > 1:
+            torch.distributed.all_reduce(sums[1:], group=self.mesh.tensor_group)
+        tokens, votes = map(int, sums.tolist())
+        if votes > 0:
+            raise StepRefused
         # DeepSpeed divides gradients by the number of ranks that hold the same weights.
         loss_sum = self.forward_backward_step(batches, scale=self.mesh.replicas / tokens)
         norm = self.deepspeed.get_global_grad_norm() if self.clipping is None else self.clipping.norm

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from megalite.config.errors import DivergenceError
+from megalite.config.errors import DivergenceError, Stopped
 from megalite.config.schema import RunConfig
 from megalite.data.fingerprint import MODULUS
 from megalite.data.history import mix_record
@@ -16,9 +16,11 @@ from megalite.data.loader import BatchLoader
 from megalite.data.prepare import ValidationData
 from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, last_fingerprint
-from megalite.training.engine import Engine, StepResult
+from megalite.training.engine import Engine, StepRefused, StepResult
 from megalite.training.metrics import Metrics
+from megalite.training.run_folder import checkpoints, step_folder
 from megalite.training.schedule import learning_rate
+from megalite.training.stop import Stop
 from megalite.training.validation import ValidationResult, validate
 
 
@@ -62,22 +64,71 @@ def train(
     run: Path,
     reckoning: Reckoning,
     metrics: Metrics,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Train from ``start`` to ``training.steps``. Collective.
 
-    Raises: DivergenceError where the gradient norm of any step, or the loss of a logged one, is not finite; the last
-        checkpoint stands.
+    Args:
+        stop: may ask for an end before that; the step that is being done then is finished and saved.
+
+    Raises: DivergenceError where the gradient norm of any step, the loss of a logged one or a validation loss is not
+        finite; Stopped. The last checkpoint stands.
     """
     total, batch = config.training.steps, config.batch.global_batch_size
-    consumed, outcome_validation, checkpoint, loss = start.consumed_samples, None, run, math.nan
+    state, outcome_validation, checkpoint, loss = start, None, run, math.nan
     began, all_tokens = time.perf_counter(), 0
     window_began, window_tokens = began, 0
+    stop = stop or Stop()
+    engine.wants_to_stop = lambda: stop.reason is not None
+    result: StepResult | None = None
+    lr = 0.0
+
+    def log(done: int, result: StepResult, lr: float) -> None:
+        nonlocal loss, state
+        loss = _mean_loss(engine, result)
+        _refuse_non_finite(run, done, {"loss": loss, "gradient norm": result.grad_norm})
+        state = replace(
+            state,
+            step=done,
+            consumed_samples=start.consumed_samples + (done - start.step) * batch,
+            read_fingerprint=_read_fingerprint(engine, loader, start),
+        )
+        speed = window_tokens / (time.perf_counter() - window_began)
+        values: dict[str, Any] = {
+            "loss": loss,
+            "grad_norm": result.grad_norm,
+            "lr": lr,
+            "tokens_per_second": speed,
+            "mfu": reckoning.mfu(speed),
+            "consumed_samples": state.consumed_samples,
+            "read_fingerprint": state.read_fingerprint,
+        }
+        metrics.log_step(done, values)
+
+    def save() -> None:
+        nonlocal checkpoint
+        engine.progress.at("checkpoint")
+        last = last_fingerprint(loader.dataset, state.consumed_samples)
+        whole = replace(state, last_fingerprint=last, mix=mix_record(config))
+        checkpoint = save_checkpoint(engine, config, ds_config, run, whole)
+        metrics.log_event(state.step, "checkpoint", f"saved {checkpoint}")
+
     for step in range(start.step, total):
-        lr = learning_rate(config.schedule, config.optimizer.lr, step, total)
+        next_lr = learning_rate(config.schedule, config.optimizer.lr, step, total)
         engine.progress.step = step + 1
         engine.progress.at("reading")
-        result = engine.train_step(loader.step_batches(consumed), lr)
-        consumed += batch
+        read = loader.fingerprint
+        batches = loader.step_batches(start.consumed_samples + (step - start.step) * batch)
+        try:
+            result = engine.train_step(batches, next_lr)
+        except StepRefused:
+            loader.fingerprint = read
+            if result is not None and checkpoint != step_folder(run, step):
+                if state.step != step:
+                    log(step, result, lr)
+                save()
+            raise _stopped(stop, run, step, metrics) from None
+        lr = next_lr
         window_tokens += result.tokens
         all_tokens += result.tokens
         done = step + 1
@@ -88,20 +139,7 @@ def train(
         logs = saves or done % config.logging.every_steps == 0 or not math.isfinite(result.grad_norm)
         validates = validation is not None and (last or done % config.validation.every_steps == 0)
         if logs:
-            loss = _mean_loss(engine, result)
-            _refuse_non_finite(done, loss, result.grad_norm)
-            fingerprint = _read_fingerprint(engine, loader, start)
-            speed = window_tokens / (time.perf_counter() - window_began)
-            values: dict[str, Any] = {
-                "loss": loss,
-                "grad_norm": result.grad_norm,
-                "lr": lr,
-                "tokens_per_second": speed,
-                "mfu": reckoning.mfu(speed),
-                "consumed_samples": consumed,
-                "read_fingerprint": fingerprint,
-            }
-            metrics.log_step(done, values)
+            log(done, result, lr)
         if validates and validation is not None:
             outcome_validation = validate(
                 engine,
@@ -111,21 +149,25 @@ def train(
                 validation.bytes_per_token,
             )
             metrics.log_validation(done, outcome_validation)
+            _refuse_non_finite(run, done, {"validation loss": outcome_validation.loss})
         if saves:
-            engine.progress.at("checkpoint")
-            state = replace(
-                start,
-                step=done,
-                consumed_samples=consumed,
-                read_fingerprint=fingerprint,
-                last_fingerprint=last_fingerprint(loader.dataset, consumed),
-                mix=mix_record(config),
-            )
-            checkpoint = save_checkpoint(engine, config, ds_config, run, state)
-            metrics.log_event(done, "checkpoint", f"saved {checkpoint}")
+            save()
         if logs or validates:  # the speed is that of training alone
             window_began, window_tokens = time.perf_counter(), 0
     return Outcome(checkpoint, loss, outcome_validation, all_tokens, time.perf_counter() - began)
+
+
+def _stopped(stop: Stop, run: Path, step: int, metrics: Metrics) -> Stopped:
+    """What ends all ranks after a vote, with the reason of the first that has one. Collective."""
+    asked: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(asked, (stop.reason, stop.exit_code))
+    stop.is_agreed = True
+    stop.reason, stop.exit_code = next(reason for reason in asked if reason[0] is not None)
+    metrics.log_event(step, "stop", f"stopped by {stop.reason}", shown=False)
+    found = checkpoints(run)
+    if not found:
+        return stop.stopped("nothing was trained yet: run the same command again")
+    return stop.stopped(f"all {step:,} steps are saved in {found[-1]}: go on with --resume")
 
 
 def _mean_loss(engine: Engine, result: StepResult) -> float:
@@ -140,9 +182,11 @@ def _read_fingerprint(engine: Engine, loader: BatchLoader, start: TrainingState)
     return f"{(int(engine.total(own)) + int(start.read_fingerprint, 16)) % MODULUS:010x}"
 
 
-def _refuse_non_finite(step: int, loss: float, grad_norm: float) -> None:
-    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+def _refuse_non_finite(run: Path, step: int, values: dict[str, float]) -> None:
+    if not all(map(math.isfinite, values.values())):
+        told = ", ".join(f"{name} {value}" for name, value in values.items())
+        begin = "resume from the last checkpoint" if checkpoints(run) else "start again"
         raise DivergenceError(
-            f"step {step}: loss {loss}, gradient norm {grad_norm}: training has diverged; resume from the last "
-            f"checkpoint with a lower optimizer.lr or a longer schedule.warmup_steps"
+            f"step {step}: {told}: training has diverged; {begin} with a lower optimizer.lr or a longer "
+            f"schedule.warmup_steps"
         )

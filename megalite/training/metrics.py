@@ -9,6 +9,7 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from megalite.config.screen import screen
+from megalite.training.run_folder import METRICS
 from megalite.training.validation import ValidationResult
 
 TITLES = {
@@ -29,7 +30,7 @@ class Metrics:
         if not is_writer:
             return
         self.console = screen()
-        self._file = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        self._file = (run / METRICS).open("a", encoding="utf-8")
         self._board = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -84,11 +85,12 @@ class Metrics:
                 highlight=False,
             )
 
-    def log_event(self, step: int, event: str, text: str) -> None:
-        """Something that happened once: a checkpoint, a resume."""
+    def log_event(self, step: int, event: str, text: str, shown: bool = True) -> None:
+        """Something that happened once: a checkpoint, a resume; ``shown`` on the console too."""
         if self._is_writer:
             self._write({"event": event, "step": step, "text": text, "time": time.time()})
-            self.console.print(f"step {step:>6}  {text}", highlight=False)
+            if shown:
+                self.console.print(f"step {step:>6}  {text}", highlight=False)
 
     def _record(self, kind: str, step: int, values: dict[str, Any]) -> None:
         self._write({"event": kind, "step": step, **values, "time": time.time()})

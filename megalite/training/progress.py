@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.launch import read_launch
+from megalite.training.machine import process_space
 
 RECORD_BYTES = 512
+SLOW_PHASES = ("start", "loading", "checkpoint")
+"""Phases in which a rank may wait for a disk, or build a large model, without a sign of life."""
+PATIENCE = 10
+"""How many times longer than elsewhere nothing may move in them."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,8 @@ class Position:
 
     rank: int
     host: str
+    space: str
+    """Where ``pid`` can be looked up, see ``megalite.training.machine``."""
     pid: int
     step: int
     """The optimizer step being worked on, from 1; 0 before the first."""
@@ -25,6 +32,11 @@ class Position:
     micro_batch: int
     moves: int
     """Grows with every change of phase; a rank whose number stands still makes no progress."""
+
+    @property
+    def patience(self) -> int:
+        """By which factor the time-out is longer in this phase."""
+        return PATIENCE if self.phase in SLOW_PHASES else 1
 
     def __str__(self) -> str:
         """``rank 3 (host, pid 4711) in forward of step 12, micro-batch 3``."""
@@ -45,20 +57,32 @@ class Progress:
 
     def publish(self, folder: Path) -> None:
         """Keep ``folder/rank-NNNNN.json`` up to date from now on."""
-        path = folder / f"rank-{self._rank:05d}.json"
-        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o644)
+        self._path = folder / f"rank-{self._rank:05d}.json"
+        self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o644)
         self._write()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the others still read this rank's file: False when another job has replaced the folder."""
+        try:
+            return self._file is None or os.path.samestat(os.fstat(self._file), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def at(self, phase: str, micro_batch: int = 0) -> None:
         """Enter a phase."""
         self.phase, self.micro_batch = phase, micro_batch
+        self.tick()
+
+    def tick(self) -> None:
+        """Say that something has moved within the phase: a tensor, a part of a file."""
         self.moves += 1
         self._write()
 
     def position(self) -> Position:
         """As others read it."""
         place = (self.step, self.phase, self.micro_batch, self.moves)
-        return Position(self._rank, socket.gethostname(), os.getpid(), *place)
+        return Position(self._rank, socket.gethostname(), process_space(), os.getpid(), *place)
 
     def _write(self) -> None:
         if self._file is not None:
@@ -71,4 +95,4 @@ def read_position(path: Path) -> Position | None:
         values: dict[str, Any] = json.loads(path.read_bytes())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return Position(**values)
+    return Position(**values) if values.keys() == Position.__dataclass_fields__.keys() else None

@@ -5,21 +5,46 @@
     runs/NAME/run.yaml            the config as resolved
     runs/NAME/ds_config.json      what DeepSpeed was given
     runs/NAME/metrics.jsonl       one JSON object a logged step
+    runs/NAME/metrics.undone.jsonl    records of steps that a run had done after the checkpoint it was resumed from
     runs/NAME/tensorboard/
     runs/NAME/step-000500/hf/         the export: AutoModelForCausalLM loads it
     runs/NAME/step-000500/optimizer/  fp32 master weights and moments, by the same names
     runs/NAME/step-000500/state.json  step, consumed samples, what the run was made of
     runs/NAME/step-000500/manifest.json  size and sha256 of every file; written last
+    runs/NAME/.lock, .ranks/      of the job that is at work (run_lock, progress); a file .ranks/stop makes it save and end
 """
 
+import json
 import re
+import shutil
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
+from megalite.files.whole_folder import flush
+from megalite.files.work_folder import whole_file
 from megalite.training.checkpoint_manifest import MANIFEST
+from megalite.training.run_lock import LOCK
 
 PARTIAL_SUFFIX = ".partial"
+METRICS, UNDONE = "metrics.jsonl", "metrics.undone.jsonl"
+POSITIONS, VERIFIED_DATA = ".ranks", "verified_data.json"
+WITHOUT_CHECKPOINT = (
+    "run.yaml*",
+    "ds_config.json*",
+    METRICS,
+    UNDONE,
+    f"{VERIFIED_DATA}*",
+    "tensorboard",
+    LOCK,
+    POSITIONS,
+    "step-*.partial",
+)
+"""What a run has left that ended before its first checkpoint: nothing to go on from, so nothing to protect."""
 _STEP = re.compile(r"step-(\d{6,})")
 
 
@@ -35,34 +60,121 @@ def step_folder(run: Path, step: int) -> Path:
 
 def checkpoints(run: Path) -> list[Path]:
     """Finished checkpoints of a run, oldest first. A folder appears under its name only when it is whole."""
-    found = [path for path in run.glob("step-*") if _STEP.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return [path for path in _step_folders(run) if (path / MANIFEST).is_file()]
+
+
+def how_to_go_on(run: Path) -> str:
+    """What to do after the death of a job, as things stand."""
+    if checkpoints(run):
+        return "resume from the last checkpoint with --resume"
+    return "no checkpoint was written yet: run the same command again"
 
 
 def checkpoint_to_resume(run: Path, resume: str | None) -> Path | None:
-    """What ``--resume`` means for this run folder, or None for a fresh start.
+    """What ``--resume`` means for this run folder, or None for a start from step 0.
+
+    A run that ended before its first checkpoint starts again, with and without the flag.
 
     Args:
         resume: None without the flag; ``""`` for the newest checkpoint; else a checkpoint folder.
 
     Raises: ConfigError where a run would be silently reused, or where there is nothing to resume.
     """
-    if resume is None:
-        if run.exists() and any(run.iterdir()):
-            raise ConfigError(
-                f"{run}: this run folder exists; continue it with --resume, or choose another name with run.name=..."
-            )
-        return None
     if resume:
         return _named_checkpoint(run, Path(resume))
-    if not run.is_dir():
+    if resume is not None and not run.is_dir():
         raise ConfigError(f"--resume: there is no run folder {run}; leave --resume out to start the run")
     found = checkpoints(run)
-    if not found:
+    if resume is None and found:
         raise ConfigError(
-            f"--resume: {run} holds no finished checkpoint; remove the folder and start again without --resume"
+            f"{run}: this run folder exists; continue it with --resume, or choose another name with run.name=..."
         )
-    return found[-1]
+    if found:
+        _refuse_obstacle(run, found[-1])
+        return found[-1]
+    if foreign := _foreign(run):
+        raise ConfigError(
+            f"{run}: holds no finished checkpoint, and '{foreign[0]}', which is not of a run that has just begun; choose "
+            f"another name with run.name=..."
+        )
+    return None
+
+
+def open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any], step: int) -> None:
+    """Make the folder that of this run, which goes on after ``step``; every rank has accepted it by now."""
+    run.mkdir(parents=True, exist_ok=True)
+    for partial in run.glob(f"step-*{PARTIAL_SUFFIX}"):  # left by a job that was killed while saving
+        if _STEP.fullmatch(partial.name.removesuffix(PARTIAL_SUFFIX)):
+            shutil.rmtree(partial)
+    undo_records(run, step)
+    for name, text in {
+        "run.yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        "ds_config.json": json.dumps(ds_config, indent=2) + "\n",
+    }.items():
+        with whole_file(run / name) as file:
+            file.write(text.encode())
+
+
+def undo_records(run: Path, step: int) -> None:
+    """Move the records of later steps out of ``metrics.jsonl``: they will be done again."""
+    if not (run / METRICS).is_file():
+        return
+    lines = (run / METRICS).read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if _is_until(line, step)]
+    if len(kept) == len(lines):
+        return
+    with (run / UNDONE).open("ab") as undone:
+        undone.writelines(line for line in lines if not _is_until(line, step))
+    with whole_file(run / METRICS) as file:
+        file.writelines(kept)
+    if not kept:
+        (run / METRICS).unlink()
+
+
+def remove_old_checkpoints(run: Path, name: str, keep_last: int) -> None:
+    """Delete all but the newest ``keep_last`` checkpoints; what this run has not written stays, and does not count."""
+    for old in [path for path in checkpoints(run) if _is_of_this_run(path, name)][:-keep_last]:
+        removed = old.with_name(old.name + PARTIAL_SUFFIX)  # one that is half deleted must not carry the name
+        shutil.rmtree(removed, ignore_errors=True)
+        old.rename(removed)
+        flush(run)
+        shutil.rmtree(removed)
+
+
+def _is_of_this_run(checkpoint: Path, name: str) -> bool:
+    """Whether a run of this name has written the checkpoint, and nobody has put anything else into it."""
+    try:
+        listed = {*json.loads((checkpoint / MANIFEST).read_text())["files"], MANIFEST}
+        written_by = yaml.safe_load((checkpoint / "run.yaml").read_text())["run"]["name"]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return False
+    found = {str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if not path.is_dir()}
+    return written_by == name and found == listed
+
+
+def _step_folders(run: Path) -> list[Path]:
+    found = [path for path in run.glob("step-*") if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _foreign(run: Path) -> list[str]:
+    names = sorted(path.name for path in run.iterdir()) if run.exists() else []
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in WITHOUT_CHECKPOINT)]
+
+
+def _refuse_obstacle(run: Path, newest: Path) -> None:
+    """A folder with the name of a later checkpoint that is none would stop the run when it comes there."""
+    if (last := _step_folders(run)[-1]) != newest:
+        raise ConfigError(
+            f"{last}: is not a whole checkpoint (no {MANIFEST} in it) and later than {newest}; move it away"
+        )
+
+
+def _is_until(line: bytes, step: int) -> bool:
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except (ValueError, TypeError, KeyError):  # cut off when the job was killed
+        return False
 
 
 def _named_checkpoint(run: Path, checkpoint: Path) -> Path:
@@ -76,6 +188,7 @@ def _named_checkpoint(run: Path, checkpoint: Path) -> Path:
                 f"--resume {checkpoint}: {newest} is newer and would be met again; go on in a folder of its own with "
                 f"run.name=..., or remove the newer checkpoints"
             )
-    elif run.exists() and any(run.iterdir()):
+        _refuse_obstacle(run, newest)
+    elif _foreign(run):
         raise ConfigError(f"--resume {checkpoint}: the run folder {run} exists; choose another name with run.name=...")
     return checkpoint

@@ -1,7 +1,7 @@
 """From a checked config to a trained model: ranks, mesh, engine, loader, loop, in this order."""
 
 import datetime
-import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 
+from megalite.config.errors import ConfigError, Stopped
 from megalite.config.schema import RunConfig
 from megalite.data.loader import BatchLoader
 from megalite.data.prepare import TrainingData
 from megalite.parallel.mesh import Mesh
+from megalite.training.checkpoint_changes import changes
 from megalite.training.checkpoint_load import load_checkpoint
-from megalite.training.checkpoint_state import TrainingState
+from megalite.training.checkpoint_state import TrainingState, verify_files
 from megalite.training.engine import DTYPES
 from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
 from megalite.training.peak import measure_peak_tflops
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.precision import refuse_different_choices
-from megalite.training.progress import Progress
+from megalite.training.progress import PATIENCE, Progress
 from megalite.training.ranks import end_ranks, start_ranks
+from megalite.training.run_folder import POSITIONS, how_to_go_on, open_run_folder
+from megalite.training.stop import Stop
 from megalite.training.watch import Watch
 
 
@@ -38,21 +41,33 @@ def run_session(
     checkpoint: Path | None,
     flops_per_token: float,
     console: Console,
+    stop: Stop,
 ) -> Outcome:
-    """Train on the ranks that the launcher has started, from ``checkpoint`` or from the beginning."""
+    """Train on the ranks that the launcher has started, from ``checkpoint`` or from the beginning.
+
+    Nothing in ``run`` is replaced before every rank has accepted the checkpoint. Raises: Stopped as ``stop`` asks.
+    """
     # The watch names a rank that hangs; the process groups' own time-out, which names none, comes after it.
-    device = start_ranks(datetime.timedelta(seconds=2 * config.training.timeout_seconds))
+    device = start_ranks(datetime.timedelta(seconds=2 * PATIENCE * config.training.timeout_seconds))
     try:
         refuse_different_choices(config.training.precision, device)
         is_first = torch.distributed.get_rank() == 0
-        if is_first:
-            _open_run_folder(run, config, ds_config)
         progress = Progress()
-        with _watched(progress, run / ".ranks", is_first, config.training.timeout_seconds):
+        with _watched(progress, run, is_first, config.training.timeout_seconds, stop):
+            _agree_on(checkpoint)
             mesh = Mesh.create(config.parallel)
             engine = build_engine(config, ds_config, mesh, device, progress)
+            told: list[str] = []
             if checkpoint is not None:
+                progress.at("loading")
+                verify_files(
+                    checkpoint, progress.tick, torch.distributed.get_rank(), torch.distributed.get_world_size()
+                )
                 load_checkpoint(engine, config, checkpoint, start)
+                told = changes(checkpoint, config, ds_config)
+            torch.distributed.barrier()
+            if is_first:
+                open_run_folder(run, config, ds_config, start.step)
             batch = config.batch
             loader = BatchLoader(
                 data.train,
@@ -70,33 +85,57 @@ def run_session(
                 f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s ({named})",
                 highlight=False,
             )
+            if device.type == "cpu" and mesh.shape.world_size == 1 and "CROSS_SIZE" in os.environ:
+                console.print(
+                    "deepspeed has started 1 rank: it counts accelerators, and here are none; start more with --num_gpus N",
+                    highlight=False,
+                )
             with Metrics(run, config.training.steps, start.step, is_first, config.logging.tensorboard) as metrics:
                 if checkpoint is not None:
                     metrics.log_event(start.step, "resume", f"resumed from {checkpoint}")
+                for line in told:
+                    metrics.log_event(start.step, "change", line)
                 reckoning = Reckoning(flops_per_token, peak, is_measured=config.hardware.peak_tflops is None)
-                return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics)
+                with stop.until_the_step_ends():
+                    return train(engine, config, ds_config, loader, data.valid, start, run, reckoning, metrics, stop)
     finally:
         end_ranks()
 
 
 @contextmanager
-def _watched(progress: Progress, positions: Path, is_first: bool, timeout_seconds: float) -> Iterator[None]:
+def _watched(progress: Progress, run: Path, is_first: bool, timeout_seconds: float, stop: Stop) -> Iterator[None]:
     """Watch over the ranks while the block runs; their position files go when all have left it in order. Collective."""
+    positions = run / POSITIONS
     if is_first:
         shutil.rmtree(positions, ignore_errors=True)
-        positions.mkdir()
+        positions.mkdir(parents=True)
     torch.distributed.barrier()
-    with Watch(progress, positions, torch.distributed.get_world_size(), timeout_seconds)():
-        yield
-    torch.distributed.barrier()
+    world = torch.distributed.get_world_size()
+    try:
+        with Watch(progress, positions, world, timeout_seconds, stop, lambda: how_to_go_on(run))():
+            yield
+    except Stopped:
+        if stop.is_agreed:
+            _remove_together(positions, is_first)
+        raise
+    _remove_together(positions, is_first)
+
+
+def _remove_together(positions: Path, is_first: bool) -> None:
+    torch.distributed.barrier()  # nobody watches any more
     if is_first:
         shutil.rmtree(positions)
 
 
-def _open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any]) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    (run / "ds_config.json").write_text(json.dumps(ds_config, indent=2) + "\n")
+def _agree_on(checkpoint: Path | None) -> None:
+    """Raises: ConfigError where the machines see other checkpoints, as a slow shared file system may show them."""
+    seen: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(seen, checkpoint and checkpoint.name)
+    if len(set(seen)) > 1:
+        raise ConfigError(
+            f"the ranks see different newest checkpoints ({', '.join(sorted(map(str, set(seen))))}); is the run folder on a "
+            f"file system that all machines share? name one with --resume CHECKPOINT"
+        )
 
 
 def _peak_flops(config: RunConfig, device: torch.device) -> float:

@@ -1,10 +1,12 @@
 """Tensors by name in sharded safetensors files, in the layout that transformers writes."""
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -32,8 +34,15 @@ def shard_name(stem: str, index: int, count: int) -> str:
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write one safetensors file."""
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    """Write one safetensors file. Raises: OSError."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from None
 
 
 def write_index(folder: Path, stem: str, shards: list[list[str]], total_bytes: int) -> None:

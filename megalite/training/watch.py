@@ -2,33 +2,33 @@
 
 Every rank watches all others through their position files (``megalite.training.progress``): a process of the same machine
 that is gone or stopped is seen within a second, and a job in which no rank moves for the set time is ended in the name of
-the rank that holds the others up.
+the rank that holds the others up. What ends the job is told once, by the rank that has seen it first.
 """
 
 import contextlib
 import os
-import select
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
-from megalite.config.errors import ConfigError, DataError, DivergenceError
+from megalite.config.errors import EXIT_BUG, EXIT_USER_ERROR, USER_ERRORS, DataError, Stopped
+from megalite.training.machine import process_space
 from megalite.training.progress import Position, Progress, read_position
 from megalite.training.shared_memory import remove_stale_buffers
+from megalite.training.stop import STOP_FILE, Stop
 
 BEAT_SECONDS = 0.25
 VERDICT = "verdict.txt"
 END = "end"
 """The phase of a rank that has left in order."""
-FAILED = 1
 LOST = {psutil.STATUS_ZOMBIE: "has died", psutil.STATUS_DEAD: "has died", psutil.STATUS_STOPPED: "is stopped"}
 WAITING_IN = ("torch/distributed/", "deepspeed/comm/")
 """Folders of the code in which a rank waits for others."""
@@ -37,66 +37,84 @@ WAITING_IN = ("torch/distributed/", "deepspeed/comm/")
 class Watch:
     """A thread beside the training that never takes part in a collective."""
 
-    def __init__(self, progress: Progress, folder: Path, world_size: int, timeout_seconds: float) -> None:
-        """``folder`` is empty but for this job's position files, and shared by all machines."""
-        self._progress, self._folder = progress, folder
-        self._world_size, self._timeout = world_size, timeout_seconds
-        self._host, self._rank = socket.gethostname(), progress.position().rank
+    def __init__(
+        self,
+        progress: Progress,
+        folder: Path,
+        world_size: int,
+        timeout_seconds: float,
+        stop: Stop,
+        how_to_go_on: Callable[[], str],
+    ) -> None:
+        """``folder`` is empty but for this job's position files, and shared by all machines.
+
+        Args:
+            stop: is asked to end the run where somebody puts a file ``stop`` into the folder.
+            how_to_go_on: what to do after the death of the job, as things stand then.
+        """
+        self._progress, self._folder, self._stop = progress, folder, stop
+        self._world_size, self._timeout, self._how_to_go_on = world_size, timeout_seconds, how_to_go_on
+        self._rank, self._space = progress.position().rank, process_space()
         self._done = threading.Event()
         self._main = threading.main_thread().ident
         self._moved_at, self._moves = time.monotonic(), -1
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_writer, False)
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Watch while the block runs; an error in it is told with this rank's position, and ends the others."""
         self._progress.publish(self._folder)
-        # The launcher ends the ranks that are left by SIGTERM; the wake-up lets the thread say why before it goes.
-        previous = signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         thread = threading.Thread(target=self._run, name="watch", daemon=True)
         thread.start()
         try:
             yield
-        except (ConfigError, DataError, DivergenceError):
-            raise  # every rank raises it, and the entry says it in one line
+        except Stopped:
+            culprit = None if self._stop.is_agreed else self._lost_rank()
+            if culprit is not None:  # the launcher ends the ranks that are left
+                self._say(f"{culprit}; {self._how_to_go_on()}")
+                self._end()
+            raise
         except Exception as error:
             self._give_up(error)
         finally:
             self._progress.at(END)
             self._done.set()
             thread.join()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, previous)
 
     def _run(self) -> None:
-        while not self._done.is_set():
-            ready, _, _ = select.select([self._wake_reader], [], [], BEAT_SECONDS)
-            if (self._folder / VERDICT).exists():
+        while not self._done.wait(BEAT_SECONDS):
+            if (self._folder / STOP_FILE).exists():
+                self._stop.ask(f"the file {self._folder / STOP_FILE}", signal.SIGUSR1)
+            if (self._folder / VERDICT).exists() or not self._progress.is_read:
                 self._end()
             culprit = self._lost_rank() or self._rank_that_hangs()
             if culprit is not None:
-                self._say(culprit)
-                self._end()
-            if ready:
+                self._say(f"{culprit}; {self._how_to_go_on()}")
                 self._end()
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: Exception) -> NoReturn:
         """End the job for an error in this rank, unless it only tells that another one is gone."""
         if _comes_from_communication(error):
             deadline = time.monotonic() + 10 * BEAT_SECONDS
             while time.monotonic() < deadline:  # the thread ends this process if it finds the rank that is to blame
                 time.sleep(BEAT_SECONDS)
-        traceback.print_exception(error)
-        reason = (str(error).splitlines() or [""])[0]
-        self._say(f"{self._progress.position()} failed: {type(error).__name__}: {reason}")
-        self._end()
+        sentence, code = str(error), EXIT_USER_ERROR
+        if isinstance(error, OSError):
+            where = "" if error.filename is None else f"{error.filename}: "
+            sentence = f"{self._progress.position()} failed: {where}{error.strerror or error}; {self._how_to_go_on()}"
+        if self._world_size == 1:  # nobody else has to be told
+            raise DataError(sentence) if isinstance(error, OSError) else error
+        if not isinstance(error, USER_ERRORS):
+            traceback.print_exception(error)
+            reason = (str(error).splitlines() or [""])[0]
+            sentence = f"{self._progress.position()} failed: {type(error).__name__}: {reason}; {self._how_to_go_on()}"
+            code = EXIT_BUG
+        self._say(sentence)
+        self._end(code)
 
     def _lost_rank(self) -> str | None:
         """A rank of this machine whose process is gone or stopped."""
         for position in self._others():
-            if position.host != self._host:
+            if position.space != self._space:
                 continue
             try:
                 state = LOST.get(psutil.Process(position.pid).status())
@@ -112,15 +130,16 @@ class Watch:
         if moves != self._moves:
             self._moves, self._moved_at = moves, time.monotonic()
             return None
-        if time.monotonic() - self._moved_at < self._timeout:
+        limit = self._timeout * max(position.patience for position in positions)
+        if time.monotonic() - self._moved_at < limit:
             return None
         last = min((position.step, position.moves) for position in positions)
         behind = [position for position in positions if (position.step, position.moves) == last]
         if self._progress.position() in behind and not _waits_for_others(self._main):
             place = _place_of(self._main)
-            return f"{self._progress.position()} hangs: nothing has moved for {self._timeout:g} s; it stands at {place}"
-        if time.monotonic() - self._moved_at > self._timeout + 8 * BEAT_SECONDS:  # the one to blame has said nothing
-            return f"{min(behind, key=lambda p: p.rank)} hangs: nothing has moved for {self._timeout:g} s"
+            return f"{self._progress.position()} hangs: nothing has moved for {limit:g} s; it stands at {place}"
+        if time.monotonic() - self._moved_at > limit + 8 * BEAT_SECONDS:  # the one to blame has said nothing
+            return f"{min(behind, key=lambda p: p.rank)} hangs: nothing has moved for {limit:g} s"
         return None
 
     def _others(self) -> Iterator[Position]:
@@ -135,21 +154,21 @@ class Watch:
                 file.write(sentence + "\n")
         except FileExistsError:
             return
-        print(
-            f"megalite: error: {sentence}; resume from the last checkpoint with --resume", file=sys.stderr, flush=True
-        )
+        except OSError:  # the disk that is full may be this one
+            pass
+        print(f"megalite: error: {sentence}", file=sys.stderr, flush=True)
 
-    def _end(self) -> None:
+    def _end(self, code: int = EXIT_BUG) -> NoReturn:
         """Leave at once, and take the stopped ranks of this machine along: they cannot leave by themselves."""
         for position in self._others():
-            if position.host == self._host:
+            if position.space == self._space:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process = psutil.Process(position.pid)
                     if process.status() == psutil.STATUS_STOPPED:
                         process.kill()
         remove_stale_buffers()
         sys.stdout.flush()
-        os._exit(FAILED)
+        os._exit(code)
 
 
 def _comes_from_communication(error: Exception) -> bool:

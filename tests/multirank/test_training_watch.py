@@ -22,6 +22,7 @@ from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import Engine
 from megalite.training.progress import read_position
 from megalite.training.session import run_session
+from megalite.training.stop import Stop
 from runs import run_config, write_data
 
 WORLD, TIMEOUT = 2, 20
@@ -55,7 +56,8 @@ def rank_process(folder: Path, rank: int, port: int, fault: str) -> None:
         config, {"zero_optimization": {"stage": 1}}, grid_shape(WORLD, config.parallel), "yaml", "json"
     )
     start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, {})
-    run_session(config, ds_config, data, folder / "run", start, None, 1.0, Console(quiet=True))
+    with Stop()() as stop:
+        run_session(config, ds_config, data, folder / "run", start, None, 1.0, Console(quiet=True), stop)
 
 
 def start_job(folder: Path, fault: str) -> list[Any]:

@@ -1,11 +1,19 @@
 import io
+import socket
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from megalite.config.errors import ConfigError, DataError, one_line_errors, print_error
+from megalite.config.errors import (
+    SECONDS_FOR_RANK_0,
+    ConfigError,
+    DataError,
+    Stopped,
+    one_line_errors,
+    print_error,
+)
 
 
 @pytest.mark.parametrize("error", [ConfigError("a: b; c"), DataError("a: b; c"), FileNotFoundError("a: b; c")])
@@ -20,18 +28,36 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(error: Exception, capsys: p
     assert capsys.readouterr().err == "megalite: error: a: b; c\n"
 
 
-def test_only_rank_0_tells_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("megalite.config.errors.SECONDS_FOR_RANK_0", 0)
+@pytest.mark.parametrize(("local_rank", "waits"), [("0", 1), ("3", 2)])
+def test_another_rank_tells_it_where_rank_0_and_its_launcher_have_not(
+    local_rank: str, waits: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setenv("RANK", "11")
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    monkeypatch.setattr("megalite.config.errors.time.sleep", slept.append)
 
     @one_line_errors
     def command() -> None:
         raise ConfigError("a")
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as caught:
         command()
-    assert capsys.readouterr().err == ""
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"megalite: error: rank 11 ({socket.gethostname()}): a\n"
+    assert slept == [waits * SECONDS_FOR_RANK_0]
+
+
+def test_a_stopped_run_says_so_and_exits_with_its_signals_code(capsys: pytest.CaptureFixture[str]) -> None:
+    @one_line_errors
+    def command() -> None:
+        raise Stopped("stopped by SIGTERM; all is saved", 143)
+
+    with pytest.raises(SystemExit) as caught:
+        command()
+    assert caught.value.code == 143
+    assert capsys.readouterr().err == "megalite: stopped by SIGTERM; all is saved\n"
 
 
 def test_an_unforeseen_error_is_one_line_and_its_traceback_is_in_a_file(

@@ -34,7 +34,8 @@ def test_a_fresh_run_needs_no_folder(tmp_path: Path) -> None:
 def test_resuming_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no run folder"):
         checkpoint_to_resume(tmp_path / "none", "")
-    with pytest.raises(ConfigError, match="holds no finished checkpoint"):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds no finished checkpoint, and 'thesis\.tex'"):
         checkpoint_to_resume(tmp_path, "")
     with pytest.raises(ConfigError, match="not a checkpoint folder"):
         checkpoint_to_resume(tmp_path, str(tmp_path / "elsewhere"))

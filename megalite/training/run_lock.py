@@ -1,0 +1,156 @@
+"""One job at a time in a run folder, on one machine and over a shared file system.
+
+The lock is ``runs/NAME/.lock``, locked by ``flock`` and holding its owner: host, process, since when, ranks. ``flock`` is
+enough among the processes of a machine: it goes with the process that holds it, however that ends. Not every network file
+system tells other machines of it, so the owner also touches the file every few seconds: another machine's lock stands until
+that has stopped.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from megalite.config.errors import ConfigError
+from megalite.training.machine import boot_id, process_space
+
+LOCK = ".lock"
+BEAT_SECONDS, STALE_SECONDS = 10.0, 120.0
+"""How often the owner touches its lock, and after which silence another machine may take it."""
+
+
+@contextlib.contextmanager
+def locked_run(run: Path, when_lost: Callable[[str], None]) -> Iterator[None]:
+    """Hold the run folder while the block runs; nothing in it is touched before. One process of a job calls this.
+
+    Args:
+        when_lost: is told in a thread, in words, that another machine has taken the lock: this one was silent too long.
+
+    Raises: ConfigError naming the job that holds it.
+    """
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
+    run.mkdir(parents=True, exist_ok=True)
+    descriptor = _take(run)
+    over = threading.Event()
+    beat = threading.Thread(target=_beat, args=(run, descriptor, over, when_lost), name="run lock", daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beat.join()
+        if _is_ours(run / LOCK, descriptor):
+            (run / LOCK).unlink()
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # not empty: it has become a run
+            for folder in made:
+                folder.rmdir()
+
+
+def _take(run: Path) -> int:
+    """Open, lock and sign the file. Returns its descriptor."""
+    path = run / LOCK
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            locks = True
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _held(run, _owner(descriptor)) from None
+            except OSError:  # a file system without locks
+                locks = False
+            if not _is_ours(path, descriptor):  # its last owner has removed it since we opened it
+                os.close(descriptor)
+                continue
+            owner = _owner(descriptor)
+            if owner and not _has_ended(owner, descriptor, locks):
+                raise _held(run, owner)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(_signature()).encode(), 0)
+            return descriptor
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+            raise
+
+
+def _signature() -> dict[str, Any]:
+    process = psutil.Process()
+    return {
+        "host": socket.gethostname(),
+        "boot": boot_id(),
+        "space": process_space(),
+        "pid": process.pid,
+        "started": process.create_time(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def _owner(descriptor: int) -> dict[str, Any]:
+    """Who has signed the lock; nothing where it was given back, or its owner was killed while signing."""
+    try:
+        owner = json.loads(os.pread(descriptor, 4096, 0))
+        return owner if isinstance(owner, dict) and owner.keys() == _signature().keys() else {}
+    except ValueError:
+        return {}
+
+
+def _has_ended(owner: dict[str, Any], descriptor: int, locks: bool) -> bool:
+    """Whether the job that signed the lock is over, though it has not given it back."""
+    if owner["boot"] == boot_id() and locks:
+        return True  # flock spans all processes of a machine, and nobody held it
+    if owner["space"] == process_space():
+        try:
+            return psutil.Process(owner["pid"]).create_time() != owner["started"]
+        except psutil.NoSuchProcess:
+            return True
+    return _silence(descriptor) > STALE_SECONDS
+
+
+def _silence(descriptor: int) -> float:
+    """Seconds since the owner touched the file, by the clock of the file system, which all machines share."""
+    before = os.fstat(descriptor).st_mtime
+    probe = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR)
+    try:
+        os.pwrite(probe, os.pread(probe, 1, 0), 0)  # the same byte: only the time changes
+        now = os.fstat(probe).st_mtime
+        os.utime(probe, (before, before))
+    finally:
+        os.close(probe)
+    return now - before
+
+
+def _is_ours(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _held(run: Path, owner: dict[str, Any]) -> ConfigError:
+    who = "another job"
+    if owner:
+        ranks = "1 rank" if owner["ranks"] == 1 else f"{owner['ranks']} ranks"
+        who = f"the job of process {owner['pid']} on {owner['host']} ({ranks}, since {owner['since']})"
+    return ConfigError(
+        f"{run}: {who} is at work in this run folder; wait for its end, or choose another name with run.name=..."
+    )
+
+
+def _beat(run: Path, descriptor: int, over: threading.Event, when_lost: Callable[[str], None]) -> None:
+    signature = os.pread(descriptor, 4096, 0)
+    while not over.wait(BEAT_SECONDS):
+        if not _is_ours(run / LOCK, descriptor) or os.pread(descriptor, 4096, 0) != signature:
+            when_lost(f"the loss of {run / LOCK}, which another job has taken")
+            return
+        os.utime(descriptor)
