@@ -65,9 +65,9 @@ def write_data(folder: Path, tokens: int = 5000) -> None:
     with (folder / "train.idx").open("wb") as file:
         write_index(file, token_dtype(VOCAB), np.full(tokens // 50, 50, dtype=np.int32))
     (folder / "tokenizer").mkdir()
-    vocabulary = {f"w{number}": number for number in range(VOCAB)}
+    vocabulary = {f"w{number}" if number != 1 else "<|end|>": number for number in range(VOCAB)}
     Tokenizer(models.WordLevel(vocabulary, unk_token="w0")).save(str(folder / "tokenizer" / "tokenizer.json"))
-    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "w1"}))
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>"}))
 
 
 def train_case(folder: Path, name: str, layout: str, resume_from: Path | None = None) -> None:
