@@ -49,6 +49,9 @@ class Engine:
     batch: over accumulation and over all ranks that hold other tokens.
     """
 
+    wants_to_stop: Callable[[], bool] = staticmethod(lambda: False)
+    """Asked before every step; a yes of one rank is enough."""
+
     def __init__(
         self,
         config: RunConfig,
@@ -62,8 +65,6 @@ class Engine:
         self.config, self.mesh, self.device = config, mesh, device
         self.stage = zero_stage(ds_config)
         self.progress = progress or Progress()
-        self.wants_to_stop: Callable[[], bool] = lambda: False
-        """Asked before every step; one rank is enough."""
         # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
         self.autocast = config.training.precision == "bf16" and not low_precision_weights

@@ -94,8 +94,8 @@ def checkpoint_to_resume(run: Path, resume: str | None) -> Path | None:
         return found[-1]
     if foreign := _foreign(run):
         raise ConfigError(
-            f"{run}: holds no finished checkpoint, and '{foreign[0]}', which is not of a run that has just begun; choose "
-            f"another name with run.name=..."
+            f"{run}: this run folder holds no finished checkpoint, and '{foreign[0]}', which is not of a run that has just "
+            f"begun; choose another name with run.name=..."
         )
     return None
 

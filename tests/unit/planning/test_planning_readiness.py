@@ -107,7 +107,7 @@ def test_what_a_start_would_refuse_is_refused(check: Check, words: list[str], me
 
 def test_a_run_folder_that_exists_is_refused(check: Check, run: Path) -> None:
     (run / "test" / "step-000003").mkdir(parents=True)
-    (run / "test" / "step-000003" / "x").touch()
+    (run / "test" / "step-000003" / "manifest.json").touch()
     code, said, error = check()
     assert code == 2 and "run folder" in error and "--resume" in error
     assert "plan of" in said, "the plan is shown all the same"

@@ -97,7 +97,7 @@ def test_what_deepspeed_divides_by_the_replicas_is_given_back(monkeypatch: pytes
     deepspeed = PlainDeepSpeed(4)
     gradient, _, count = by_hand(deepspeed.table)
     mesh = SimpleNamespace(
-        replicas=3, pipe_size=1, pipe_rank=0, replica_group="replicas", context_size=1, context_rank=0
+        tensor_size=1, replicas=3, pipe_size=1, pipe_rank=0, replica_group="replicas", context_size=1, context_rank=0
     )
     mesh.split_group = None
     asked = []
@@ -186,7 +186,7 @@ def pipeline_of(is_last: bool = True) -> tuple[PlainPipeline, Any]:
     loss = StageLoss(VOCAB, Mesh.single())
     deepspeed = PlainPipeline(loss, is_last)
     mesh = SimpleNamespace(
-        replicas=1, pipe_size=2, pipe_rank=int(is_last), pipe_group=None, context_size=1, context_rank=0
+        tensor_size=1, replicas=1, pipe_size=2, pipe_rank=int(is_last), pipe_group=None, context_size=1, context_rank=0
     )
     made = engine_of(deepspeed, mesh, PipelineEngine)
     made._loss = loss
@@ -216,7 +216,7 @@ def test_a_pipeline_evaluates_the_same_sums_and_only_the_last_stage_has_them() -
 
 def test_a_stage_before_the_last_counts_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     def all_reduce(value: Tensor, group: Any) -> None:
-        value += 9  # what the last stage has
+        value[0] += 9  # what the last stage has
 
     monkeypatch.setattr(engine_module.torch.distributed, "all_reduce", all_reduce)
     _, made = pipeline_of(is_last=False)
