@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from megalite.config.schema import RunConfig
 from megalite.data.gpt_dataset import GPTDataset
@@ -66,7 +66,10 @@ def write_data(folder: Path, tokens: int = 5000) -> None:
         write_index(file, token_dtype(VOCAB), np.full(tokens // 50, 50, dtype=np.int32))
     (folder / "tokenizer").mkdir()
     vocabulary = {f"w{number}" if number != 1 else "<|end|>": number for number in range(VOCAB)}
-    Tokenizer(models.WordLevel(vocabulary, unk_token="w0")).save(str(folder / "tokenizer" / "tokenizer.json"))
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.add_special_tokens(["<|end|>"])
+    words.save(str(folder / "tokenizer" / "tokenizer.json"))
     (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>"}))
 
 
