@@ -16,10 +16,10 @@ from megalite.config.schema import ParallelSection
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import mark_sliced, take_slice
 from megalite.training.checkpoint_load import load_checkpoint
+from megalite.training.checkpoint_manifest import MOMENTS
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.progress import Progress
 from megalite.training.state_access import (
-    MOMENTS,
     get_master_weight,
     get_moment,
     set_adam_steps,
