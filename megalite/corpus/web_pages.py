@@ -8,6 +8,8 @@ from typing import IO, Any, NamedTuple
 
 LARGEST_PAGE = 16 << 20
 """Bytes; what is longer is no page for reading, and cut here."""
+LARGEST_HEADER = 1 << 20
+"""Bytes of the lines before a record's content."""
 CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 
@@ -28,6 +30,8 @@ class _UntilDamage:
     def __init__(self, file: Any, damages: tuple[type[Exception], ...]) -> None:
         self._file, self._damages = file, damages
         self.damage: Exception | None = None
+        self.header_left: int | None = LARGEST_HEADER
+        """Bytes that may still be read before the header must have ended; None inside a record."""
         self._end = b""
 
     def read(self, size: int = -1) -> bytes:
@@ -36,6 +40,11 @@ class _UntilDamage:
         except self._damages as error:
             self.damage = error
             return b""
+        if self.header_left is not None:
+            self.header_left -= len(content)
+            if self.header_left < 0:
+                self.damage = EOFError(f"a record's header has more than {LARGEST_HEADER:,} bytes")
+                return b""
         self._end = (self._end + content[-4:])[-4:]
         return content
 
@@ -58,6 +67,7 @@ def archive_pages(file: IO[bytes], damages: tuple[type[Exception], ...]) -> Iter
 
     until_damage = _UntilDamage(file, damages)
     for number, record in enumerate(ArchiveIterator(until_damage, no_record_parse=True), start=1):
+        until_damage.header_left = None
         if not isinstance(record.raw_stream, LimitReader):  # no length to read by
             raise until_damage.damage or EOFError("a record's header is not whole")
         if record.rec_type in ("response", "conversion"):
@@ -74,17 +84,24 @@ def archive_pages(file: IO[bytes], damages: tuple[type[Exception], ...]) -> Iter
         while record.raw_stream.limit:
             if not record.raw_stream.read(1 << 16):
                 raise until_damage.damage or EOFError("the file ends inside a record")
+        until_damage.header_left = LARGEST_HEADER
     until_damage.check_end()
 
 
 def _block(record: Any, file: _UntilDamage) -> bytes:
     """The record's block, cut where it is too large. Raises: EOFError or the file's damage where it is not whole."""
+    block = _read_page(record.raw_stream)
+    if len(block) < LARGEST_PAGE and record.raw_stream.limit:
+        raise file.damage or EOFError("the file ends inside a record")
+    return block
+
+
+def _read_page(stream: Any) -> bytes:
+    """All of a stream, or about as much as a page may have: a body can unfold to a thousand times its bytes."""
     parts, size = [], 0
-    while size < LARGEST_PAGE and (part := record.raw_stream.read(1 << 16)):
+    while size < LARGEST_PAGE and (part := stream.read(1 << 16)):
         parts.append(part)
         size += len(part)
-    if size < LARGEST_PAGE and record.raw_stream.limit:
-        raise file.damage or EOFError("the file ends inside a record")
     return b"".join(parts)
 
 
@@ -102,7 +119,7 @@ def _payload(record: Any, block: bytes) -> tuple[str | None, bytes]:
         return None, b""
     length = len(block) - body.tell()
     whole = ArcWarcRecord("warc", "response", record.rec_headers, body, head, None, length)
-    return head.get_header("Content-Type"), whole.content_stream().read()
+    return head.get_header("Content-Type"), _read_page(whole.content_stream())
 
 
 def main_text(page: bytes, charset: str | None = None) -> str:

@@ -8,18 +8,14 @@ from pathlib import Path
 import orjson
 
 from megalite.config.errors import DataError
+from megalite.corpus.json_lines import LONGEST_LINE, bounded_lines, parse_line
+from megalite.corpus.malformed import EXAMPLES_KEPT, OnError, ReadReport
+from megalite.corpus.parquet_rows import parquet_records
 from megalite.corpus.readers import (
-    EXAMPLES_KEPT,
-    LONGEST_LINE,
-    OnError,
     Piece,
-    ReadReport,
-    bounded_lines,
     decompression_errors,
     kind_of,
     open_bytes,
-    parquet_records,
-    parse_line,
     read_piece,
 )
 
@@ -85,7 +81,7 @@ def _line_blocks(
                     continue
                 texts = _texts(line, keys)
                 if isinstance(texts, str):
-                    if not line.isspace():
+                    if line and not line.isspace():
                         _malformed(piece, on_error, report, texts)
                 elif block.add(texts, report.lines, len(line)):
                     yield block
@@ -104,9 +100,10 @@ def _texts(line: bytes, keys: Sequence[str]) -> list[str] | str:
         for text in texts:
             if type(text) is not str:
                 raise TypeError
-    except (ValueError, KeyError, TypeError):
-        reasons = (parse_line(line, key) for key in keys)
-        return next(reason for reason in reasons if isinstance(reason, str))
+    except (ValueError, KeyError, TypeError):  # rare: a value that orjson refuses, or a malformed line
+        parsed = [parse_line(line, key) for key in keys]
+        reasons = [each for each in parsed if isinstance(each, str)]
+        return reasons[0] if reasons else [each[1] for each in parsed if not isinstance(each, str)]
     return texts
 
 

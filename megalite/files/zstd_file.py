@@ -9,6 +9,9 @@ import zstandard
 CHUNK = 1 << 11
 """Compressed bytes taken at once; few, because a block of 4 bytes can unfold to 128 KiB (RFC 8878, section 3.1.1.2)."""
 
+LARGEST_WINDOW = 1 << 31
+"""Bytes that a frame may refer back to: ``zstd --long=31``. Memory grows with what the frame really holds."""
+
 
 class ZstdFile(io.RawIOBase):
     """Decompressed bytes of a file of one or more zstd frames.
@@ -37,7 +40,7 @@ class ZstdFile(io.RawIOBase):
                     raise EOFError("the file ends inside a compressed frame")
                 return 0
             if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._frame = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
             self._ready = memoryview(self._frame.decompress(self._compressed))
             self._compressed = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:

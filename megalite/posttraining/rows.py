@@ -6,10 +6,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import orjson
-
 from megalite.config.errors import DataError
-from megalite.corpus.readers import ReadReport, decompression_errors, expand_inputs, kind_of, open_bytes
+from megalite.corpus.json_lines import LONGEST_LINE, bounded_lines, parse_record
+from megalite.corpus.malformed import ReadReport
+from megalite.corpus.parquet_rows import parquet_records
+from megalite.corpus.readers import Piece, decompression_errors, expand_inputs, kind_of, open_bytes
 from megalite.posttraining.schema import RowsSection
 
 T = TypeVar("T")
@@ -68,37 +69,28 @@ def _line_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Ro
     number = 0
     with closing(open_bytes(path)) as file:
         try:
-            for number, line in enumerate(file, start=1):
-                if line.isspace():
-                    continue
+            for number, line in enumerate(bounded_lines(file), start=1):
                 place = f"{path}:{number}"
-                try:
-                    values = orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    add_broken(report, place, f"not JSON: {error}", data)
-                    continue
-                if isinstance(values, dict):
-                    yield Row(place, values)
-                else:
-                    add_broken(report, place, f"a JSON {type(values).__name__}, not an object", data)
+                if line is None:
+                    add_broken(report, place, f"a line of more than {LONGEST_LINE:,} bytes", data)
+                elif line and not line.isspace():
+                    record = parse_record(line)
+                    if isinstance(record, str):
+                        add_broken(report, place, record, data)
+                    else:
+                        yield Row(place, record)
         except decompression_errors() as error:
             add_broken(report, f"{path}:{number + 1}", f"damaged from here on: {error}", data)
 
 
 def _parquet_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Row]:
-    import pyarrow
-    from pyarrow import parquet
-
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(f"{path}:{number}", values)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = f"not readable as parquet from here on: {' '.join(str(error).split())}"
-        add_broken(report, f"{path}:{number + 1}", reason, data)
+    seen = ReadReport()
+    for number, values in parquet_records(Piece(path), (), "skip", seen):
+        yield Row(f"{path}:{number}", values)
+    for example in seen.examples:
+        place, _, reason = example.partition(": ")
+        add_broken(report, place, reason, data)
+    report.malformed += seen.malformed - len(seen.examples)
 
 
 def _hub_rows(name: str, split: str) -> Iterator[Row]:

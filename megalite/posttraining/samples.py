@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import ReadReport
+from megalite.corpus.malformed import ReadReport, refuse_malformed
 from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
 from megalite.posttraining.chat_rows import Conversation
 from megalite.posttraining.rows import add_broken, parse_rows
@@ -43,10 +43,10 @@ def read_samples(
     Raises: DataError for the first broken row unless they are skipped, and where nothing is left.
     """
     train = list(parse_rows(data.train, data, parse, counts.read))
-    valid: Placed[T] | None = None
-    if data.valid is not None:
-        valid = list(parse_rows(data.valid, data, parse, counts.read))
-    elif data.valid_fraction > 0:
+    valid = None if data.valid is None else list(parse_rows(data.valid, data, parse, counts.read))
+    read = counts.read
+    refuse_malformed(read.documents, read.malformed, read.examples, data.max_malformed, "data.max_malformed")
+    if data.valid_fraction > 0:
         drawn = [_share(seed, number) < data.valid_fraction for number in range(len(train))]
         valid = [item for item, held_out in zip(train, drawn, strict=True) if held_out]
         train = [item for item, held_out in zip(train, drawn, strict=True) if not held_out]

@@ -65,6 +65,8 @@ class RowsSection(Section):
     """Longer samples: left out and counted, or an error. Cutting would teach answers without an end."""
     on_error: Literal["fatal", "skip"] = "fatal"
     """Broken rows: an error that names the first, or left out and counted."""
+    max_malformed: NonNegativeFloat | None = None
+    """Of the rows left out: below 1 a share of all, from 1 on a number; null is 1 %, or 3 rows where that is more."""
 
     @model_validator(mode="after")
     def _one_validation_source(self) -> "RowsSection":

@@ -238,7 +238,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(word_tokenizer: Path, 
 def test_a_line_too_long_for_the_memory_is_passed_over_and_located(
     word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_units: None
 ) -> None:
-    monkeypatch.setattr("megalite.corpus.readers.LONGEST_LINE", 10_000)
+    monkeypatch.setattr("megalite.corpus.json_lines.LONGEST_LINE", 10_000)
     monkeypatch.setattr("megalite.data.record_blocks.LONGEST_LINE", 10_000)
     corpus = tmp_path / "long.jsonl"
     short, long = json.dumps({"text": "the cat"}) + "\n", json.dumps({"text": "cat " * 20_000}) + "\n"

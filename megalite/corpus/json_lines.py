@@ -1,0 +1,103 @@
+"""Lines of JSON: bounded, and read as leniently as their texts allow."""
+
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+import orjson
+
+LONGEST_LINE = 1 << 28
+"""Bytes; a longer line, text or value is malformed, and passed over without being held in memory."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+OTHER_ENCODINGS = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"\x1f\x8b": "gzip data",
+    b"\x28\xb5\x2f\xfd": "zstd data",
+}
+LONGEST_INTEGER = 4000
+"""Digits; Python reads no more than 4,300 at once. Nobody computes with a longer one: it stays text."""
+KEYS_SHOWN = 8
+
+
+def bounded_lines(file: IO[bytes], start: int = 0, end: int | None = None) -> Iterator[bytes | None]:
+    """The lines that begin from byte ``start`` on and before ``end``; None in place of one that is too long.
+
+    A byte-order mark before a line is left out: files that have one may have been put together.
+    """
+    position = 0
+    if start > 0:
+        file.seek(start - 1)
+        position = start - 1 + _pass_line(file)  # the rest of a line that began before, or only its end
+    while (end is None or position < end) and (line := file.readline(LONGEST_LINE)):
+        position += len(line)
+        if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+            yield line.removeprefix(BYTE_ORDER_MARK)
+        else:
+            position += _pass_line(file)
+            yield None
+
+
+def _pass_line(file: IO[bytes]) -> int:
+    """Read to the end of the line; how many bytes it were."""
+    passed = 0
+    while rest := file.readline(1 << 20):
+        passed += len(rest)
+        if rest.endswith(b"\n"):
+            break
+    return passed
+
+
+def parse_record(line: bytes) -> dict[str, Any] | str:
+    """The object in one line, or the reason why it is malformed.
+
+    Read too is what Python's ``json`` writes and the standard does not have: NaN and the infinities (as null), a lone
+    surrogate, an integer of any length.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        try:
+            record = json.loads(line.decode("utf-8"), parse_constant=lambda _: None, parse_int=_integer)
+        except (ValueError, RecursionError):
+            return _reason(line, error)
+    return record if isinstance(record, dict) else f"a JSON {type(record).__name__}, not an object"
+
+
+def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
+    """``(record, text)`` of one JSON line, or the reason why it is malformed."""
+    record = parse_record(line)
+    if isinstance(record, str):
+        return record
+    if text_key not in record:
+        return no_key(text_key, record)
+    text = record[text_key]
+    if not isinstance(text, str):
+        return f"'{text_key}' holds {type(text).__name__}, not a string"
+    return (record, text) if is_text(text) else f"'{text_key}' holds a lone surrogate, which is no character"
+
+
+def no_key(key: str, record: dict[str, Any]) -> str:
+    """The reason of a record without its key."""
+    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in list(record)[:KEYS_SHOWN])
+    return f"no key '{key}'; the keys are {shown or 'none'}"
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: a lone surrogate it cannot."""
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= LONGEST_INTEGER else digits
+
+
+def _reason(line: bytes, error: Exception) -> str:
+    for mark, name in OTHER_ENCODINGS.items():
+        if line.startswith(mark):
+            return f"not JSON: {name}; convert the file to UTF-8 text, or give it the suffix of its compression"
+    return f"not JSON: {error}"
