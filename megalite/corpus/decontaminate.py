@@ -19,6 +19,7 @@ from megalite.corpus.eval_items import find_eval_files, read_eval_items
 from megalite.corpus.input_units import InputFile, Inputs, find_inputs, input_file
 from megalite.corpus.kept_shards import KeptShards, json_line
 from megalite.corpus.ledger import Ledger
+from megalite.corpus.malformed import add_max_malformed
 from megalite.corpus.minhash import MOST_WORDS
 from megalite.corpus.readers import OnError, ReadReport
 from megalite.corpus.unit_books import (
@@ -26,7 +27,7 @@ from megalite.corpus.unit_books import (
     gather,
     language_of,
     merge_ledgers,
-    refuse_nothing_read,
+    refuse_unreadable,
     remember,
     remembered,
     source_of,
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
+    add_max_malformed(parser)
     parser.add_argument("--eval_keys", nargs="+", default=[], metavar="KEY", help="look for these texts only")
     parser.add_argument("--ngram", type=whole_number(1, MOST_WORDS), default=13, help="words in a row")
     parser.add_argument(
@@ -71,7 +73,9 @@ def main() -> None:
     values = {"ngram": a.ngram, "min_words": a.min_words, "min_overlap": a.min_overlap, "eval_keys": a.eval_keys}
     rule = validate(Contamination, values, "the command line")
     console = screen()
-    decontaminate(a.input, a.against, a.output, rule, console, a.text_key, a.on_error, a.workers, a.overwrite)
+    decontaminate(
+        a.input, a.against, a.output, rule, console, a.text_key, a.on_error, a.workers, a.overwrite, a.max_malformed
+    )
 
 
 def decontaminate(
@@ -84,6 +88,7 @@ def decontaminate(
     on_error: OnError = "skip",
     workers: int = 1,
     overwrite: bool = False,
+    max_malformed: float | None = None,
 ) -> None:
     """Write ``kept-*.jsonl.zst``, ``contaminated.jsonl`` and ``ledger.json`` to ``output``.
 
@@ -107,7 +112,8 @@ def decontaminate(
     with work_folder(work, content) as folder:
         written = _write_units(plan, folder, workers, console)
         ledger = merge_ledgers(written)
-        refuse_nothing_read(folder, plan.inputs, ledger.read, ledger.malformed_examples)
+        examples = ledger.malformed_examples
+        refuse_unreadable(folder, plan.inputs, ledger.read, ledger.malformed, examples, max_malformed)
         books = {"items": len(index.items), "too_short": dict(index.too_short)} | rule.model_dump()
         values = ledger.to_json() | {"decontamination": books}
         with whole_folder(output) as partial:

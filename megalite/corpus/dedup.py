@@ -17,6 +17,7 @@ from megalite.corpus.dump_index import NAME, DumpIndex, known_parts
 from megalite.corpus.input_units import find_inputs, input_file
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.lsh_index import SUFFIXES
+from megalite.corpus.malformed import add_max_malformed
 from megalite.corpus.minhash import MOST_MINIMA, MOST_WORDS, Bands
 from megalite.corpus.readers import OnError
 from megalite.corpus.unit_books import gather, merge_ledgers
@@ -40,6 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
+    add_max_malformed(parser)
     defaults = Bands()
     parser.add_argument(
         "--threshold", type=real_number(0, 1), default=defaults.threshold, help="exact Jaccard similarity"
@@ -65,13 +67,13 @@ def main() -> None:
     if a.audit:
         from megalite.corpus.dedup_audit import audit
 
-        audit(a.input, bands, a.text_key, console, a.workers, a.memory_mb)
+        audit(a.input, bands, a.text_key, console, a.workers, a.memory_mb, a.max_malformed)
         return
     if a.output is None:
         parser.error("--output is needed (or --audit)")
     deduplicate(
         a.input, a.output, bands, console, a.keep, a.quality_key, a.against, a.write_index,
-        a.text_key, a.on_error, a.workers, a.memory_mb, a.overwrite,
+        a.text_key, a.on_error, a.workers, a.memory_mb, a.overwrite, a.max_malformed,
     )  # fmt: skip
 
 
@@ -89,6 +91,7 @@ def deduplicate(
     workers: int = 1,
     memory_mb: int = 2048,
     overwrite: bool = False,
+    max_malformed: float | None = None,
 ) -> None:
     """Write ``kept-*.jsonl.zst``, ``removed.jsonl``, ``ledger.json`` and, if asked for, an index to ``output``.
 
@@ -123,7 +126,7 @@ def deduplicate(
         console.print(f"{told}; fewer --rows or more --bands miss less", highlight=False)
     began = time.perf_counter()
     with work_folder(work, content) as folder:
-        outcome = DedupRun(plan, folder, workers, share, console).run(known)
+        outcome = DedupRun(plan, folder, workers, share, console).run(known, max_malformed)
         ledger = _publish(plan, folder, output, outcome)
     ledger.print(console, str(output))
     told = f"{outcome.compared:,} pairs compared exactly, {time.perf_counter() - began:.1f} s"

@@ -51,10 +51,17 @@ class Audit(NamedTuple):
 
 
 def audit(
-    inputs: Sequence[str], bands: Bands, text_key: str, console: Console, workers: int = 1, memory_mb: int = 2048
+    inputs: Sequence[str],
+    bands: Bands,
+    text_key: str,
+    console: Console,
+    workers: int = 1,
+    memory_mb: int = 2048,
+    max_malformed: float | None = None,
 ) -> Audit:
     """Print and give recall and precision. Raises: DataError where the input has no document that is long enough."""
-    texts = [document.text[:LETTERS] for document in _drawn(read_documents(expand_inputs(inputs), text_key))]
+    read = read_documents(expand_inputs(inputs), text_key, max_malformed=max_malformed)
+    texts = [document.text[:LETTERS] for document in _drawn(read)]
     if not texts:
         raise DataError(f"{', '.join(inputs)}: no document has {FEWEST_WORDS} words, nothing to plant copies of")
     rng = random.Random(len(texts))

@@ -17,7 +17,7 @@ from megalite.corpus.dedup_scan import Plan, Scanned, scan_unit, scanned_parts
 from megalite.corpus.dedup_write import write_unit
 from megalite.corpus.duplicate_clusters import REMOVED, Settled, bucket_edges, join, roots, settle
 from megalite.corpus.lsh_index import LshIndex, Part
-from megalite.corpus.unit_books import Written, refuse_nothing_read
+from megalite.corpus.unit_books import Written, refuse_unreadable
 from megalite.corpus.word_hashes import Offsets
 from megalite.corpus.worker_pool import WorkerPool
 from megalite.files.work_folder import whole_file
@@ -53,13 +53,14 @@ class DedupRun:
             console=console, disable=not console.is_terminal,
         )  # fmt: skip
 
-    def run(self, known: Sequence[Part]) -> Outcome:
+    def run(self, known: Sequence[Part], max_malformed: float | None = None) -> Outcome:
         """Scan, find, write. ``known`` are the parts of earlier dumps. Raises: DataError."""
         with self._progress, self._pool:
             units = range(len(self._plan.inputs.units))
             scanned = self._map("hashing", functools.partial(scan_unit, self._plan, self._folder), units)
             examples = [example for unit in scanned for example in unit.examples]
-            refuse_nothing_read(self._folder, self._plan.inputs, sum(unit.documents for unit in scanned), examples)
+            read, malformed = (sum(counts) for counts in zip(*(unit[:2] for unit in scanned), strict=True))
+            refuse_unreadable(self._folder, self._plan.inputs, read, malformed, examples, max_malformed)
             first = sum(part.documents for part in known)
             own = scanned_parts(self._plan, self._folder, [unit.documents for unit in scanned], first)
             removed, compared = self._remembered([*known, *own], first)

@@ -1,6 +1,7 @@
 """Lines of JSON: bounded, and read as leniently as their texts allow."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ OTHER_ENCODINGS = {
 LONGEST_INTEGER = 4000
 """Digits; Python reads no more than 4,300 at once. Nobody computes with a longer one: it stays text."""
 KEYS_SHOWN = 8
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def bounded_lines(file: IO[bytes], start: int = 0, end: int | None = None) -> Iterator[bytes | None]:
@@ -48,11 +50,14 @@ def _pass_line(file: IO[bytes]) -> int:
     return passed
 
 
-def parse_record(line: bytes) -> dict[str, Any] | str:
+def parse_record(line: bytes, used: str | None = None) -> dict[str, Any] | str:
     """The object in one line, or the reason why it is malformed.
 
-    Read too is what Python's ``json`` writes and the standard does not have: NaN and the infinities (as null), a lone
-    surrogate, an integer of any length.
+    Read too is what Python's ``json`` writes and the standard does not have: NaN and the infinities (as null), and
+    integers of any length. A lone surrogate, which no UTF-8 file can hold, makes a line malformed.
+
+    Args:
+        used: the only key of interest; a lone surrogate elsewhere becomes U+FFFD.
     """
     try:
         record = orjson.loads(line)
@@ -61,26 +66,26 @@ def parse_record(line: bytes) -> dict[str, Any] | str:
             record = json.loads(line.decode("utf-8"), parse_constant=lambda _: None, parse_int=_integer)
         except (ValueError, RecursionError):
             return _reason(line, error)
+        try:
+            if isinstance(record, dict) and used is not None and used in record:
+                record = {used: record[used]} | _mended({key: value for key, value in record.items() if key != used})
+            if not is_text(json.dumps(record, ensure_ascii=False)):
+                return "holds a lone surrogate, which is no character"
+        except RecursionError:
+            return _reason(line, error)
     return record if isinstance(record, dict) else f"a JSON {type(record).__name__}, not an object"
 
 
 def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
     """``(record, text)`` of one JSON line, or the reason why it is malformed."""
-    record = parse_record(line)
+    record = parse_record(line, text_key)
     if isinstance(record, str):
         return record
     if text_key not in record:
-        return no_key(text_key, record)
+        shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in list(record)[:KEYS_SHOWN])
+        return f"no key '{text_key}'; the keys are {shown or 'none'}"
     text = record[text_key]
-    if not isinstance(text, str):
-        return f"'{text_key}' holds {type(text).__name__}, not a string"
-    return (record, text) if is_text(text) else f"'{text_key}' holds a lone surrogate, which is no character"
-
-
-def no_key(key: str, record: dict[str, Any]) -> str:
-    """The reason of a record without its key."""
-    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in list(record)[:KEYS_SHOWN])
-    return f"no key '{key}'; the keys are {shown or 'none'}"
+    return (record, text) if isinstance(text, str) else f"'{text_key}' holds {type(text).__name__}, not a string"
 
 
 def is_text(text: str) -> bool:
@@ -90,6 +95,15 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _mended(value: Any) -> Any:
+    """The same with U+FFFD for lone surrogates."""
+    if isinstance(value, str):
+        return value if is_text(value) else SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_mended(key): _mended(inner) for key, inner in value.items()}
+    return [_mended(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _integer(digits: str) -> int | str:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,7 +43,7 @@ class ReadReport:
 
 
 def refuse_malformed(
-    documents: int, malformed: int, examples: list[str], most: float | None = None, option: str = "--max_malformed"
+    documents: int, malformed: int, examples: Sequence[str], most: float | None = None, option: str = "--max_malformed"
 ) -> None:
     """Refuse input of which too much could not be read.
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from megalite.corpus.readers import Piece
 
 ROWS_AT_ONCE = 128
-DEEPEST = 64
-"""Types inside each other; a deeper column is not read."""
 
 
 class Unreadable:
@@ -47,17 +45,12 @@ def parquet_records(
         names = file.schema_arrow.names
         if missing := [key for key in keys if key not in names]:
             raise DataError(f"{path}: no column '{missing[0]}'; the columns are {', '.join(names[:8])}")
-        read = [
-            field.name
-            for field in file.schema_arrow
-            if field.name in keys or ((columns is None or field.name in columns) and _depth(field.type) <= DEEPEST)
-        ]
         group_start = piece.before
         for group in range(piece.start, file.num_row_groups if piece.end is None else piece.end):
             number = group_start
             group_start += file.metadata.row_group(group).num_rows
             try:
-                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=read, use_threads=False):
+                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False):
                     for record in _records(batch, keys):
                         number += 1
                         if reason := _wrong(record, keys):
@@ -121,15 +114,6 @@ def _bounded(value: Any) -> Any:
         return Unreadable(f"not UTF-8: {error}")
     except (ValueError, OverflowError, pyarrow.ArrowException) as error:
         return Unreadable(f"not readable: {_line(error)}")
-
-
-def _depth(kind: Any) -> int:
-    """How many types stand inside each other, counted without recursion."""
-    depth, level = 0, [kind]
-    while level:
-        depth += 1
-        level = [each.field(place).type for each in level for place in range(each.num_fields)]
-    return depth
 
 
 def _line(error: Exception) -> str:

@@ -136,6 +136,8 @@ class Recipe(Section):
     """Share of documents held out; chosen by a hash of the text, so that no document is on both sides."""
     shuffle_seed: int = Field(default=1234, ge=-(2**63), lt=2**63)
     on_error: Literal["skip", "fatal"] = "skip"
+    max_malformed: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Of the records of all sources: below 1 a share, from 1 on a number; null is 1 %, or 3 records where that is more."""
     repair_encodings: bool = False
     """Undo mojibake by ftfy before cleaning; at a few MB a second it is the slowest step."""
     tokenize: Tokenize | None = None

@@ -16,6 +16,7 @@ from megalite.corpus.clean_text import clean_text
 from megalite.corpus.filters import FilterChain, tell
 from megalite.corpus.ledger import EXCERPT, VICTIMS_KEPT
 from megalite.corpus.ledger_page import write_page
+from megalite.corpus.malformed import refuse_malformed
 from megalite.corpus.plant.engine import Pool
 from megalite.corpus.plant.plan import PlantPlan, make_plan
 from megalite.corpus.readers import ReadReport
@@ -71,6 +72,8 @@ def score_corpus(
             _join(folder, len(plan.units), partial / SCORES)
             (partial / "recipe.json").write_text(recipe.model_dump_json(indent=1))
             ledger = recount(partial, recipe)
+            most, examples = recipe.max_malformed, ledger.malformed_examples
+            refuse_malformed(ledger.read, ledger.malformed, examples, most, "the recipe's max_malformed")
             chain = FilterChain(recipe.filters)
             ledger.write(partial / "ledger.json", chain)
             write_page(partial / "ledger.html", [ledger.to_json(chain)])

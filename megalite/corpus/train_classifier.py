@@ -20,6 +20,7 @@ from megalite.config.text_files import kind_of
 from megalite.corpus.classifier import FEWEST_BITS, MOST_BITS, WORD, Classifier, Features, load_classifier
 from megalite.corpus.clean_text import clean_text
 from megalite.corpus.logistic import Buckets, Examples, calibrate, fit, sigmoid
+from megalite.corpus.malformed import add_max_malformed
 from megalite.corpus.readers import Document, expand_inputs, read_documents
 from megalite.files.place import check_output_file
 
@@ -46,6 +47,7 @@ def main() -> None:
         "--negative_input", nargs="+", default=[], metavar="GLOB", help="files of negative documents only"
     )
     parser.add_argument("--text_key", default="text", metavar="KEY")
+    add_max_malformed(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="a .safetensors file")
     parser.add_argument(
         "--bits", type=whole_number(FEWEST_BITS, MOST_BITS), default=20, help="2**bits weights; 20 are 4 MB"
@@ -84,10 +86,14 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 def _labelled_documents(arguments: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     for is_positive, patterns in ((True, arguments.positive_input), (False, arguments.negative_input)):
-        for document in read_documents(expand_inputs(patterns), arguments.text_key):
+        for document in read_documents(
+            expand_inputs(patterns), arguments.text_key, max_malformed=arguments.max_malformed
+        ):
             yield document.text, is_positive
     positive, negative = set(arguments.positive), set(arguments.negative)
-    for document in read_documents(expand_inputs(arguments.input), arguments.text_key):
+    for document in read_documents(
+        expand_inputs(arguments.input), arguments.text_key, max_malformed=arguments.max_malformed
+    ):
         label = _label(document, arguments.label_key)
         if label in positive or label in negative or not negative:
             yield document.text, label in positive

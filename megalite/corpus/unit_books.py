@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from megalite.config.errors import DataError
 from megalite.corpus.input_units import Inputs
 from megalite.corpus.ledger import Ledger
+from megalite.corpus.malformed import refuse_malformed
 from megalite.corpus.readers import Document
 from megalite.files.own_folder import remove_ours
 from megalite.files.work_folder import whole_file
@@ -58,13 +59,16 @@ def remember(folder: Path, number: int, listing: str, files: list[str], ledger: 
     return written
 
 
-def refuse_nothing_read(folder: Path, inputs: Inputs, read: int, examples: Sequence[str]) -> None:
-    """Raises: DataError where there is no document in any input; the work folder goes."""
+def refuse_unreadable(
+    folder: Path, inputs: Inputs, read: int, malformed: int, examples: Sequence[str], most: float | None
+) -> None:
+    """Raises: DataError where there is no document in any input, and the work folder goes; where too much is malformed."""
     if read == 0:
         remove_ours(folder)
         names = ", ".join(file.path for file in inputs.files[:3])
-        malformed = f"; {examples[0]}" if examples else ""
-        raise DataError(f"{names}: no document in {len(inputs.files)} file(s){malformed}; check --text_key")
+        first = f"; {examples[0]}" if examples else ""
+        raise DataError(f"{names}: no document in {len(inputs.files)} file(s){first}; check --text_key")
+    refuse_malformed(read, malformed, examples, most)
 
 
 def source_of(document: Document) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 from megalite.config.command_line import CommandParser, number_of_workers
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
+from megalite.corpus.malformed import add_max_malformed, refuse_malformed
 from megalite.corpus.readers import OnError, expand_inputs
 from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, checked, choose_encoder, sample_texts
 from megalite.data.encoders import Encoder
@@ -59,6 +60,7 @@ def main() -> None:
         "--parse_special_tokens", action="store_true", help="text that spells a special token becomes that token"
     )
     parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what a malformed line does")
+    add_max_malformed(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
     preprocess(
@@ -74,6 +76,7 @@ def main() -> None:
         eod_token=arguments.eod_token,
         parse_special_tokens=arguments.parse_special_tokens,
         on_error=arguments.on_error,
+        max_malformed=arguments.max_malformed,
         overwrite=arguments.overwrite,
         console=screen(),
     )
@@ -94,6 +97,7 @@ def preprocess(
     parse_special_tokens: bool = False,
     on_error: OnError = "skip",
     overwrite: bool = False,
+    max_malformed: float | None = None,
 ) -> list[Manifest]:
     """Run the whole job, or go on with one that was killed; a manifest for each key.
 
@@ -122,7 +126,7 @@ def preprocess(
     if told := told_of_earlier(folder, plan.to_json()):
         console.print(told, highlight=False)
     with work_folder(folder, plan.to_json()):
-        return _run(plan, folder, prefix, inputs, workers, tokenizer, check, chosen, reasons, console)
+        return _run(plan, folder, prefix, inputs, workers, tokenizer, check, chosen, reasons, console, max_malformed)
 
 
 def _run(
@@ -136,6 +140,7 @@ def _run(
     encoder: Encoder,
     reasons: list[str],
     console: Console,
+    max_malformed: float | None,
 ) -> list[Manifest]:
     began = time.perf_counter()
     results: dict[int, UnitResult] = {}
@@ -156,6 +161,10 @@ def _run(
             f"{', '.join(inputs)}: no document with text in {len(plan.inputs)} file(s); check --text_key "
             f"{' '.join(plan.keys)}" + "".join(f"; {example}" for example in _examples(plan, ordered)[:1])
         )
+    records, malformed = (
+        sum(count) for count in zip(*((r.documents + r.empty, r.malformed) for r in ordered), strict=True)
+    )
+    refuse_malformed(records, malformed, _examples(plan, ordered), max_malformed)
     manifests = join_shards(plan, ordered, folder, prefix, check)
     console.print(_summary(prefix, plan, ordered, manifests, reasons, time.perf_counter() - began))
     return manifests

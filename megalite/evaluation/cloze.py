@@ -8,6 +8,7 @@ import yaml
 from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
+from megalite.corpus.malformed import add_max_malformed
 from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.files.whole_folder import check_output, whole_folder
 
@@ -22,11 +23,12 @@ def main() -> None:
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets cloze.yaml and cloze.jsonl")
     parser.add_argument("--text_key", default="text")
+    add_max_malformed(parser)
     parser.add_argument("--max_items", type=whole_number(), default=200)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
     paths = expand_inputs(a.input)
-    texts = [document.text for document in read_documents(paths, a.text_key)]
+    texts = [document.text for document in read_documents(paths, a.text_key, max_malformed=a.max_malformed)]
     items = make_items(texts, a.max_items)
     files = task_files(items)
     console = screen()

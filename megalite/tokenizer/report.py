@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from tokenizers import Tokenizer
 
+from megalite.corpus.malformed import ReadReport
 from megalite.corpus.readers import read_documents
 from megalite.tokenizer.mix import Source
 from megalite.tokenizer.sample import read_records
@@ -87,7 +88,9 @@ def round_trip(tokenizer: Tokenizer, sources: Iterable[Source], text_key: str) -
     documents, changed = 0, list[str]()
     paths = [path for source in sources for path in source.paths]
     read = (
-        {"text": d.text, "place": f"{d.path}:{d.line}"} for d in read_documents(paths, text_key) if _is_text(d.text)
+        {"text": d.text, "place": f"{d.path}:{d.line}"}
+        for d in read_documents(paths, text_key, report=ReadReport())
+        if _is_text(d.text)
     )
     for batch in _batches(read):
         documents += len(batch)

@@ -18,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.corpus.malformed import refuse_malformed
 from megalite.corpus.readers import ReadReport, read_documents
 from megalite.tokenizer.mix import Source
 
@@ -37,6 +38,8 @@ class Sampling:
     document_characters: int = 100_000
     """A longer document is cut, so that a single huge file does not shape the vocabulary."""
     text_key: str = "text"
+    max_malformed: float | None = None
+    """So much of the input may be malformed, see ``refuse_malformed``."""
 
     def check(self) -> None:
         """Raises: ConfigError where there would be nothing."""
@@ -113,6 +116,9 @@ def take_sample(sources: Sequence[Source], sampling: Sampling, folder: Path, con
         raise DataError(
             f"{sources[0].paths[0]}: no text in it or in the other inputs{reason}; check --input and --text_key"
         )
+    malformed, found = (sum(getattr(book, name) for book in sample.books) for name in ("malformed", "found_documents"))
+    examples = [example for book in sample.books for example in book.malformed_examples]
+    refuse_malformed(found, malformed, examples, sampling.max_malformed)
     return sample
 
 

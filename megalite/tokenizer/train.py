@@ -13,6 +13,7 @@ from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.model import ModelConfig
 from megalite.config.screen import screen
+from megalite.corpus.malformed import add_max_malformed
 from megalite.files.own_folder import remove_ours
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.files.work_folder import work_folder, work_folder_of
@@ -46,7 +47,7 @@ def main() -> None:
         chat_template=read_chat_template(a.chat_template) if a.chat_template else CHAT_TEMPLATE,
         trainer=a.trainer,
     ).check()
-    sampling = Sampling(a.sample_bytes, a.document_characters, a.text_key)
+    sampling = Sampling(a.sample_bytes, a.document_characters, a.text_key, a.max_malformed)
     shapes = model_shapes(a.hidden_size, a.config)
     train_tokenizer(
         sources_of_mix(a.mix) if a.mix is not None else sources_of(a.input, a.weights),
@@ -150,6 +151,7 @@ def _parser() -> CommandParser:
         "--mix", type=Path, metavar="YAML", help="sources with names, inputs and weights, instead of --input"
     )
     text.add_argument("--text_key", default="text")
+    add_max_malformed(text)
     text.add_argument(
         "--sample_bytes", "--max_bytes", type=int, default=Sampling.sample_bytes, help="of all inputs together, at most"
     )

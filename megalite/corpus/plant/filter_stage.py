@@ -5,6 +5,7 @@ from megalite.corpus.clean_text import clean_text
 from megalite.corpus.filters import FilterChain
 from megalite.corpus.kept_shards import KeptShards
 from megalite.corpus.ledger import Ledger
+from megalite.corpus.malformed import refuse_malformed
 from megalite.corpus.plant.digests import UnitDigests
 from megalite.corpus.plant.kept_units import FIRST, all_written, write_unit_paths
 from megalite.corpus.plant.plan import PlantPlan
@@ -58,6 +59,8 @@ def _close(job: Job, task: int) -> None:
     if ledger.kept == 0:
         remove_ours(job.folder)
         raise DataError(_why_nothing_is_left(ledger))
+    most = job.plan.recipe.max_malformed
+    refuse_malformed(ledger.read, ledger.malformed, ledger.malformed_examples, most, "the recipe's max_malformed")
     write_books(job, FIRST, ledger)
 
 
