@@ -39,6 +39,11 @@ def main() -> None:
     parser.add_argument("--no_eod", action="store_true", help="no token ends the documents")
     parser.add_argument("--eod_token", help="end-of-document token; by default the tokenizer's eos")
     parser.add_argument(
+        "--parse_special_tokens",
+        action="store_true",
+        help="the program made special tokens of text that spells them, as Megatron-LM does with most tokenizers",
+    )
+    parser.add_argument(
         "--decoded_tokens",
         type=whole_number(),
         default=DECODED_TOKENS,
@@ -49,22 +54,28 @@ def main() -> None:
     if arguments.decoded_tokens < 1:
         raise DataError(f"--decoded_tokens {arguments.decoded_tokens}: give at least 1")
     console = screen()
-    tokenizer = load_tokenizer(arguments.tokenizer, arguments.eod_token, parse_special_tokens=True)
+    tokenizer = load_tokenizer(arguments.tokenizer, arguments.eod_token, arguments.parse_special_tokens)
     if not arguments.no_eod and tokenizer.eos_id is None:
         raise DataError(
             f"{arguments.tokenizer}: does not say which token ends a document; give --eod_token or --no_eod"
         )
     eod_id = None if arguments.no_eod else tokenizer.eos_id
-    adopt(arguments.prefix, tokenizer, eod_id, console, arguments.decoded_tokens)
+    adopt(arguments.prefix, tokenizer, eod_id, console, arguments.decoded_tokens, arguments.parse_special_tokens)
 
 
 def adopt(
-    prefix: str, tokenizer: LoadedTokenizer, eod_id: int | None, console: Console, decoded_tokens: int = DECODED_TOKENS
+    prefix: str,
+    tokenizer: LoadedTokenizer,
+    eod_id: int | None,
+    console: Console,
+    decoded_tokens: int = DECODED_TOKENS,
+    parse_special_tokens: bool = False,
 ) -> Manifest:
     """Check both files and write ``PREFIX.manifest.json``.
 
     Args:
         eod_id: the token that ends every document with text; None where there is none.
+        parse_special_tokens: whether text that spells a special token became it.
         decoded_tokens: about so many, from documents spread over the file, are decoded to measure the bytes of text.
 
     Raises: FileNotFoundError; DataError with the place where a file is damaged or not of this tokenizer.
@@ -100,6 +111,7 @@ def adopt(
         bin=files[".bin"],
         idx=files[".idx"],
         folder=str(manifest_path(prefix).parent.resolve()),
+        parse_special_tokens=parse_special_tokens,
     )
     with whole_file(manifest_path(prefix)) as file:
         file.write(manifest.to_json().encode())

@@ -48,7 +48,7 @@ def test_a_txt_file_is_one_document(tmp_path: Path) -> None:
         (b'{"body": "x"}', "no key 'text'; the keys are body"),
         (b'{"text": null}', "'text' holds NoneType, not a string"),
         (b'{"text": "\xff"}', "not JSON"),
-        (b'{"text": "\\ud800"}', "'text' holds a lone surrogate"),
+        (b'{"text": "\\ud800"}', "holds a lone surrogate"),
         (b'{"text": "a\x00b"}', "not JSON"),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from megalite.corpus import readers
+from megalite.corpus import json_lines, readers
 from megalite.corpus.readers import ReadReport, expand_inputs, read_documents
 from megalite.corpus.recipe import Recipe
 from megalite.corpus.sources import source_documents
@@ -127,7 +127,8 @@ def test_the_host_of_an_address(url: str, host: str) -> None:
 
 
 def test_a_line_that_is_too_long_is_passed_over_and_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "LONGEST_LINE", 100)
+    for module in (readers, json_lines):
+        monkeypatch.setattr(module, "LONGEST_LINE", 100)
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n{"text": "' + "x" * 3_000_000 + '"}\n{"text": "b"}\n' + '{"text": "' + "y" * 99)
     report = ReadReport()

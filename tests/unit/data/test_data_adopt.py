@@ -195,7 +195,7 @@ def test_another_tokenizer_of_the_same_size_is_warned_of(
     values["pre_tokenizer"] = {"type": "CharDelimiterSplit", "delimiter": "#"}
     (folder / "tokenizer.json").write_text(json.dumps(values))
     assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() == tokenizer.vocab_size
-    other = load_tokenizer(folder, "<|endoftext|>")
+    other = load_tokenizer(folder, "<|endoftext|>", parse_special_tokens=True)
     adopt(prefix, other, other.eos_id, Console(soft_wrap=True))
     assert "was it made with this tokenizer?" in capsys.readouterr().out
 

@@ -111,7 +111,7 @@ def sources(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
     lines = corpus.read_text().splitlines(keepends=True)
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl.gz"
     first.write_text(
-        "".join(line + "\n" * (n % 3 == 0) + "broken\n" * (n % 50 == 0) for n, line in enumerate(lines[:1200]))
+        "".join(line + "\n" * (n % 3 == 0) + "broken\n" * (n % 200 == 0) for n, line in enumerate(lines[:1200]))
     )
     second.write_bytes(gzip.compress("".join(lines[1200:]).encode()))
     return [first, second]
@@ -151,7 +151,9 @@ def test_the_trace_knows_which_records_went_in_where_several_keys_were_read(
             file.write(json.dumps(record) + "\n")
             if line % 9 and (title.strip() or text.strip()):
                 expected.append((line, title, text))
-    preprocess([str(path)], word_tokenizer, tmp_path / "out", QUIET, keys=("title", "text"), level=level)
+    preprocess(
+        [str(path)], word_tokenizer, tmp_path / "out", QUIET, keys=("title", "text"), level=level, max_malformed=0.5
+    )
     for place, key in ((1, "title"), (2, "text")):
         dataset = IndexedDataset(tmp_path / f"out_{key}_{level}")
         found = trace_documents(dataset, range(dataset.num_documents), load_tokenizer(word_tokenizer))

@@ -255,5 +255,5 @@ def test_nul_bytes_are_text_and_lone_surrogates_are_malformed(word_tokenizer: Pa
         b'{"text": "the \\u0000 cat"}\n' + b'{"text": "the \\ud800 cat"}\n' + b'{"text": "the \x00 cat"}\n'
         b'{"text": "the \xed\xa0\x80 cat"}\n' + b'{"text": "\\ud83d\\ude00 cat"}\n'
     )  # fmt: skip
-    manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)[0]
+    manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, max_malformed=3)[0]
     assert (manifest.documents, manifest.malformed) == (2, 3)
