@@ -132,7 +132,7 @@ def test_designs_that_cannot_be_are_refused(corpus: Path, tmp_path: Path) -> Non
             train_tokenizer([str(corpus)], tmp_path / "x", design, QUIET)
     with pytest.raises(ConfigError, match="special token 'in': is a token of the text too"):
         train_tokenizer([str(corpus)], tmp_path / "x", Design(600, special=SpecialTokens(pad="in")), QUIET)
-    with pytest.raises(DataError, match=r"work: another run|exists"):
+    with pytest.raises(DataError, match=r"work: another run|exists|holds the input"):
         train_tokenizer([str(corpus)], corpus.parent, 600, QUIET)
     assert not list(tmp_path.iterdir())
 
