@@ -155,6 +155,13 @@ def test_every_rank_is_in_the_groups_of_its_place(
         assert mesh.replica_group[mesh.get_data_parallel_rank()] == rank
 
 
+def test_one_process_is_a_mesh_of_one() -> None:
+    mesh = Mesh.single()
+    assert mesh.shape == (1, 1, 1, 1)
+    assert (mesh.pipe_rank, mesh.data_rank, mesh.context_rank, mesh.tensor_rank) == (0, 0, 0, 0)
+    assert mesh.split_group is mesh.sequence_group is mesh.tensor_subgroup(1) is None
+
+
 def test_neighbours_that_share_a_slice_are_a_group_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def on_rank() -> list[Any]:
         mesh = Mesh.create(ParallelSection(tensor_parallel_size=4))

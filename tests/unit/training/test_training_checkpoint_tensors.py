@@ -127,6 +127,7 @@ def test_a_tensor_reaches_its_owner_whole_and_nobody_else(owner: int, monkeypatc
 def plain_engine() -> Any:
     """Two parameters under torch's AdamW, as at ZeRO stage 0; a step gives the optimizer its state."""
     torch.manual_seed(0)
+    given: list[set[str]] = []
     named = [(name, nn.Parameter(torch.randn(2, 3))) for name in ("one", "two")]
     optimizer = torch.optim.AdamW([p for _, p in named])
     deepspeed = SimpleNamespace(
@@ -135,7 +136,8 @@ def plain_engine() -> Any:
 
     def train_step(batches: list[Any], lr: float) -> None:
         assert (len(batches), lr) == (3, 0.0)
-        assert all(batch["input_ids"].shape == batch["labels"].shape == (2, 16) for batch in batches)
+        assert all(value.shape == (2, 16) for batch in batches for value in batch.values())
+        given.append(set(batches[0]))
         for _, parameter in named:
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
@@ -148,6 +150,7 @@ def plain_engine() -> Any:
         deepspeed=deepspeed,
         train_step=train_step,
         progress=Progress(),
+        given=given,
     )
 
 
@@ -178,7 +181,9 @@ def test_a_checkpoint_fills_a_fresh_engine(masters: bool, tmp_path: Path) -> Non
         if key != "master" or masters:
             save_file(saved[key], tmp_path / ("hf" if key == "hf" else "optimizer") / f"{stem}.safetensors")
     engine = plain_engine()
-    load_checkpoint(engine, run_config(tmp_path), tmp_path, TrainingState(17, 136, 5, 16, {}))
+    config = run_config(tmp_path, data={"mask_documents": masters})
+    load_checkpoint(engine, config, tmp_path, TrainingState(17, 136, 5, 16, {}))
+    assert engine.given == [{"input_ids", "labels"} | ({"positions"} if masters else set())]
     for name, parameter in engine.named_parameters:
         assert torch.equal(parameter, saved["master" if masters else "hf"][name])
         state = engine.deepspeed.optimizer.state[parameter]

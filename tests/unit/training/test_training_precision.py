@@ -146,9 +146,12 @@ def test_the_peak_is_that_of_the_best_shape_and_slow_machines_try_no_large_ones(
     assert rate({7: 40.0}, 5.0) == 40.0
     assert tried[:4] == [(128, 128, 128), (512, 128, 128), (128, 512, 128), (256, 256, 256)]
     assert (tried[-1], len(tried)) == ((2048, 8192, 2048), 15)
-    assert rate({}, 1e-3) == 1e-3  # a GFLOP/s: 0.5 s are 0.5e9 operations
-    assert all(2 * a * b * c <= 0.5e9 for a, b, c in tried)
-    assert len(tried) == 7  # up to 512 cubed, 0.27e9; the next has four times as many
+    every = list(tried)
+    assert rate({}, 1e-3) == 1e-3
+    most = peak.MOST_SECONDS * 1e9  # what a GFLOP/s can do in that time
+    assert all(peak.operations(shape) <= most for shape in tried)
+    assert tried == every[: len(tried)]
+    assert peak.operations(every[len(tried)]) > most
 
 
 def test_no_more_than_all_of_a_measured_peak_is_used() -> None:
