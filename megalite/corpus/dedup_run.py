@@ -19,6 +19,7 @@ from megalite.corpus.duplicate_clusters import REMOVED, Settled, bucket_edges, j
 from megalite.corpus.lsh_index import LshIndex, Part
 from megalite.corpus.unit_books import Written, refuse_unreadable
 from megalite.corpus.word_hashes import Offsets
+from megalite.corpus.work_notes import read_array, read_note
 from megalite.corpus.worker_pool import WorkerPool
 from megalite.files.work_folder import whole_file
 
@@ -79,14 +80,14 @@ class DedupRun:
                 np.save(file, settled.removed)
             with whole_file(books) as file:
                 file.write(json.dumps({"compared": settled.compared}).encode())
-        return np.load(path, mmap_mode="r"), json.loads(books.read_text())["compared"]
+        return read_array(path), read_note(books, lambda values: int(values["compared"]))
 
     def _find(self, index: LshIndex) -> Settled:
         check_memory(index, self._memory * self._workers)
         parents = np.arange(index.documents)
         edges = functools.partial(save_edges, index, self._folder, self._memory)
         for path in self._map("buckets", edges, range(self._plan.columns)):
-            join(parents, np.load(path, mmap_mode="r"))
+            join(parents, read_array(path))
             path.unlink()
         documents, ends = hanging_together(parents)
         del parents

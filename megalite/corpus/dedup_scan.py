@@ -15,6 +15,7 @@ from megalite.corpus.lsh_index import RECORD, Part, PartWriter
 from megalite.corpus.minhash import Bands, band_keys, signatures
 from megalite.corpus.readers import Document, ReadReport
 from megalite.corpus.word_hashes import BASE, BLOCK, LONG_TEXT, Hashes, hash_words, mix, ngrams, ngrams_of_long_text
+from megalite.corpus.work_notes import read_note
 from megalite.files.work_folder import whole_file
 
 Keep = Literal["first", "longest", "best"]
@@ -51,7 +52,7 @@ def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
     prefix = folder / f"scan-{number:05d}"
     done = prefix.with_suffix(".json")
     if done.is_file():
-        return Scanned(**json.loads(done.read_text()))
+        return read_note(done, lambda values: Scanned(**values))
     report = ReadReport()
     with ExitStack() as files:
         writer = PartWriter(prefix, files)

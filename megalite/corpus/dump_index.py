@@ -38,7 +38,7 @@ def known_parts(folders: list[Path], bands: Bands) -> list[Part]:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; make the earlier dump's index with --write_index")
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_bytes())
         except ValueError as error:
             raise DataError(f"{path}: not JSON: {error}; make the dump again") from None
         index = validate(DumpIndex, values, str(path))

@@ -12,6 +12,7 @@ from megalite.corpus.input_units import Inputs
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.malformed import refuse_malformed
 from megalite.corpus.readers import Document
+from megalite.corpus.work_notes import read_note
 from megalite.files.own_folder import remove_ours
 from megalite.files.work_folder import whole_file
 
@@ -47,7 +48,15 @@ def remembered(folder: Path, number: int) -> Written | None:
 def noted_unit(folder: Path, number: int) -> Written | None:
     """What a unit wrote, be it there or not."""
     done = folder / f"written-{number:05d}.json"
-    return Written(**json.loads(done.read_text())) if done.is_file() else None
+    return read_note(done, _written) if done.is_file() else None
+
+
+def _written(values: Any) -> Written:
+    written = Written(**values)
+    restored(written.ledger)
+    if len(written.sizes) != len(_names(written.listing, written.files)):
+        raise ValueError("sizes and files do not match")
+    return written
 
 
 def remember(folder: Path, number: int, listing: str, files: list[str], ledger: Ledger) -> Written:

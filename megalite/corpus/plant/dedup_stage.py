@@ -1,6 +1,5 @@
 """The stage that takes out near-duplicates: the steps of :mod:`megalite.corpus.dedup_run`, each cut into tasks."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from megalite.corpus.plant.kept_units import closing_step, kept_units, unit_path
 from megalite.corpus.plant.plan import MOST_PARTS, PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, has_file, is_written
 from megalite.corpus.recipe import Dedup
+from megalite.corpus.work_notes import read_array, read_note
 from megalite.files.work_folder import whole_file
 
 NAME = "dedup"
@@ -81,7 +81,7 @@ def _open_index(job: Job) -> LshIndex:
     first = known = sum(part.documents for part in parts)
     for number in range(len(job.plan.units)):
         prefix = job.folder / NAME / f"scan-{number:05d}"
-        count = Scanned(**json.loads(prefix.with_suffix(".json").read_text())).documents
+        count = read_note(prefix.with_suffix(".json"), lambda values: Scanned(**values)).documents
         parts.append(Part(prefix, count, section.bands + 1, first, tuple(unit_paths(job.folder, number))))
         first += count
     return LshIndex(parts, known)
@@ -100,7 +100,7 @@ def _join(job: Job, task: int) -> None:
     check_memory(index, job.memory_bytes)
     parents = np.arange(index.documents)
     for column in range(index.parts[0].columns):
-        join(parents, np.load(folder / EDGES.format(column), mmap_mode="r"))
+        join(parents, read_array(folder / EDGES.format(column)))
     documents, ends = hanging_together(parents)
     bounds = np.array(list(batches(ends, job.memory_bytes // BYTES_A_CANDIDATE)), np.int64).reshape(-1, 3)
     for name, values in ((CLUSTERS, documents), (BATCHES, bounds)):
@@ -112,9 +112,9 @@ def _settle(job: Job, share: int, shares: int) -> None:
     """Every ``shares``-th batch of clusters."""
     section, folder = job.plan.recipe.dedup, job.folder / NAME
     assert section is not None
-    documents = np.load(folder / CLUSTERS, mmap_mode="r")
+    documents = read_array(folder / CLUSTERS)
     removed = [np.empty(0, REMOVED)]
-    for begin, end, is_crowd in np.load(folder / BATCHES)[share::shares].tolist():
+    for begin, end, is_crowd in read_array(folder / BATCHES)[share::shares].tolist():
         removed.append(settle(_index(job), np.sort(documents[begin:end]), section.threshold, bool(is_crowd)).removed)
     records = np.concatenate(removed)
     records.sort(order="document")
@@ -126,7 +126,7 @@ def _removed(job: Job, part: Part, shares: int) -> npt.NDArray[Any]:
     """The records of a unit's documents."""
     found = []
     for share in range(shares):
-        records = np.load(job.folder / NAME / SETTLED.format(share), mmap_mode="r")
+        records = read_array(job.folder / NAME / SETTLED.format(share))
         begin, end = np.searchsorted(records["document"], [part.first, part.first + part.documents])
         found.append(np.array(records[begin:end]))
     together = np.concatenate(found)

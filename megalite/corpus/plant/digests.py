@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.corpus.words import content_digest
+from megalite.corpus.work_notes import read_array
 from megalite.files.work_folder import whole_file
 
 
@@ -37,7 +38,7 @@ class UnitDigests:
 
 def place_of(folder: Path, unit: int, position: int) -> tuple[int, int]:
     """The number of the path, and the line, of a document."""
-    path, line = np.load(folder / f"places-{unit:05d}.npy", mmap_mode="r")[:, position].tolist()
+    path, line = read_array(folder / f"places-{unit:05d}.npy")[:, position].tolist()
     return path, line
 
 
@@ -48,7 +49,7 @@ def later_copies(folder: Path, units: Sequence[int], part: int, parts: int) -> n
     low, high = (np.uint64(2**64 * part // parts), np.uint64(2**64 * (part + 1) // parts - 1))
     found = [np.empty((4, 0), np.uint64)]
     for unit in units:
-        columns = np.load(folder / f"digests-{unit:05d}.npy", mmap_mode="r")
+        columns = read_array(folder / f"digests-{unit:05d}.npy")
         begin = int(np.searchsorted(columns[0], low, side="left"))
         end = int(np.searchsorted(columns[0], high, side="right"))
         found.append(np.concatenate((columns[:, begin:end], np.full((1, end - begin), unit, np.uint64))))

@@ -10,6 +10,7 @@ from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, has_file, is_written
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.unit_books import language_of, remember, source_of
+from megalite.corpus.work_notes import read_array
 from megalite.files.work_folder import whole_file
 
 NAME = "exact"
@@ -56,7 +57,7 @@ def _twins(job: Job, number: int) -> dict[int, tuple[int, int]]:
     """Position of every copy in a unit -> unit and position of its twin."""
     twins: dict[int, tuple[int, int]] = {}
     for part in range(job.plan.partitions):
-        copies = np.load(job.folder / NAME / COPIES.format(part), mmap_mode="r")
+        copies = read_array(job.folder / NAME / COPIES.format(part))
         begin, end = np.searchsorted(copies[0], [number, number + 1])
         _, positions, units, places = copies[:, begin:end].tolist()
         twins.update(zip(positions, zip(units, places, strict=True), strict=True))

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from megalite.config.errors import DataError
 from megalite.corpus.input_units import FilePiece, InputFile, Inputs
 from megalite.corpus.plant.steps import Job, Step, books_path, read_books, write_books
 from megalite.corpus.readers import Document, ReadReport, read_documents
 from megalite.corpus.unit_books import Written, merge_ledgers, noted_unit, remembered
+from megalite.corpus.work_notes import read_note
 from megalite.files.work_folder import whole_file
 
 FIRST = "filter"
@@ -35,7 +37,9 @@ class KeptUnits(Inputs):
             found, own = 0, ReadReport()
             shards = [self.folder / name for name in written.files if name.startswith("kept-")]
             for document in read_documents(shards, report=own):
-                path, _, line = document.meta["place"].rpartition(":")
+                path, _, line = str(document.meta.get("place")).rpartition(":")
+                if path not in numbers or not line.isdecimal():
+                    break
                 yield numbers[path], document._replace(path=path, line=int(line))
                 found += 1
             if found == written.ledger["kept"]:
@@ -56,8 +60,13 @@ def kept_units(job: Job, stage: str) -> KeptUnits:
 
 def unit_paths(work: Path, unit: int) -> list[str]:
     """The paths that the documents of a unit came from."""
-    paths: list[str] = json.loads((work / FIRST / f"paths-{unit:05d}.json").read_text())
-    return paths
+    return read_note(work / FIRST / f"paths-{unit:05d}.json", _texts)
+
+
+def _texts(values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("not a list of paths")
+    return values
 
 
 def write_unit_paths(work: Path, unit: int, paths: list[str]) -> None:

@@ -20,6 +20,7 @@ from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.plant.steps import Job, Stage, Step, books_path, has_file, read_books, write_books
 from megalite.corpus.readers import ReadReport
 from megalite.corpus.shuffle import ShuffledShards, keyed
+from megalite.corpus.work_notes import read_array, read_note
 from megalite.files.whole_folder import whole_folder
 from megalite.files.work_folder import whole_file
 
@@ -45,7 +46,7 @@ def sorted_shards(job: Job, side: str) -> list[Path]:
     found = []
     for task in _tasks(job.plan, side):
         folder = job.folder / NAME / f"sorted-{task:03d}"
-        for name, size in json.loads((folder / BOOKS).read_text())["files"].items():
+        for name, size in read_note(folder / BOOKS, lambda values: dict(values["files"])).items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != size:
                 raise DataError(f"{path}: is missing or damaged; remove {job.folder} and run the command again")
@@ -125,7 +126,7 @@ def _sort(job: Job, task: int) -> None:
 
 def _dealt(folder: Path, number: int, task: int) -> Any:
     """The lines that a unit has for a bucket, a frame at a time."""
-    ends = np.load(folder / f"dealt-{number:05d}.npy", mmap_mode="r")
+    ends = read_array(folder / f"dealt-{number:05d}.npy")
     begins = ends[:, task - 1] if task else np.concatenate(([0], ends[:-1, -1]))
     with (folder / f"dealt-{number:05d}.lines").open("rb") as file:
         for begin, end in zip(begins.tolist(), ends[:, task].tolist(), strict=True):
@@ -139,7 +140,7 @@ def _close(job: Job, before: str) -> None:
     kept, counts = read_books(job, before), []
     for side in SIDES:
         folders = [job.folder / NAME / f"sorted-{task:03d}" for task in _tasks(job.plan, side)]
-        counts.append(sum(json.loads((folder / BOOKS).read_text())["documents"] for folder in folders))
+        counts.append(sum(read_note(folder / BOOKS, lambda values: int(values["documents"])) for folder in folders))
     ledger = Ledger(NAME, sum(counts), sum(counts), kept_bytes=kept.kept_bytes, kept_by_source=kept.kept_by_source)
     ledger.kept_by_language = kept.kept_by_language
     kept.then(ledger)

@@ -12,9 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from megalite.config.errors import DataError
 from megalite.corpus.ledger import Ledger
 from megalite.corpus.plant.plan import PlantPlan
 from megalite.corpus.unit_books import noted, remembered, restored
+from megalite.corpus.work_notes import read_note
 from megalite.files.work_folder import PLAN, whole_file
 
 Made = TypeVar("Made")
@@ -61,7 +63,10 @@ def open_job(folder: Path, memory_bytes: int) -> Job:
 
 @lru_cache(maxsize=1)
 def _opened(folder: Path, content: str, memory_bytes: int) -> Job:
-    return Job(PlantPlan.model_validate_json(content), folder, memory_bytes)
+    try:
+        return Job(PlantPlan.model_validate_json(content), folder, memory_bytes)
+    except ValueError:
+        raise DataError(f"{folder / PLAN}: damaged, or of another version; remove {folder} and run again") from None
 
 
 def books_path(job: Job, stage: str) -> Path:
@@ -82,7 +87,7 @@ def write_books(job: Job, stage: str, ledger: Ledger) -> None:
 
 def read_books(job: Job, stage: str) -> Ledger:
     """What a finished stage did."""
-    return restored(json.loads(books_path(job, stage).read_text()))
+    return read_note(books_path(job, stage), restored)
 
 
 def is_written(stage: str) -> Callable[[Job, int], bool]:
