@@ -19,6 +19,7 @@ from megalite.export.tensor_stream import DTYPES, cast_pieces, write_tensor_file
 from megalite.files.model_folder import DESCRIPTIONS, known_files
 from megalite.files.place import check_place
 from megalite.files.whole_folder import whole_folder
+from megalite.tokenizer.export import check_exported
 from megalite.training.checkpoint_state import verify_files
 from megalite.training.tensor_files import plan_shards, shard_name, write_index
 
@@ -74,6 +75,7 @@ def export_checkpoint(
     with whole_folder(output) as partial, _progress(console) as progress:
         shards = _write_weights(checkpoint, partial, dtype, max_shard_bytes, total, progress)
         _write_descriptions(checkpoint, partial, dtype)
+        check_exported(partial)
         if measures:
             valid, length = checkpoint.run["data"].get("valid"), checkpoint.state["sequence_length"]
             ids, text = tokens_to_measure(valid, length, checkpoint.model.vocab_size)
