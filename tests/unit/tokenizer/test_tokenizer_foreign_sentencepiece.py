@@ -156,3 +156,26 @@ def test_mistrals_model_gives_its_own_ids_on_many_kinds_of_text(shared_data: Pat
         loaded.tokenizer.decode(loaded.tokenizer.encode("prices.  With it", add_special_tokens=False).ids)
         == "prices.  With it"
     )
+
+
+def test_pieces_of_the_same_score_are_merged_from_the_left(texts: list[str], tmp_path: Path) -> None:
+    """As in llama's and mistral's models, where runs of spaces have the score -1e9."""
+    from megalite.tokenizer.sentencepiece_model import NORMAL, SPACE, parse_model
+
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=content, vocab_size=400, model_type="bpe", minloglevel=2, **KEPT
+    )
+    proto = parse_model(content.getvalue(), "m")
+    for piece in [*proto.pieces]:
+        if piece.piece.strip(SPACE) == "":
+            piece.score = -1e9
+    known = {piece.piece for piece in proto.pieces}
+    for length in (2, 4, 8, 5, 3, 16, 6, 7):
+        if SPACE * length not in known:
+            proto.pieces.add(piece=SPACE * length, score=-1e9, type=NORMAL)
+    (tmp_path / "tokenizer.model").write_bytes(proto.SerializeToString())
+    loaded = load_tokenizer(tmp_path)
+    assert "converted, equal" in loaded.check
+    runs = [f"prices.{' ' * length}With it" for length in range(40)]
+    assert [loaded.tokenizer.encode(text, add_special_tokens=False).ids for text in runs] == ids_of(tmp_path, runs)
