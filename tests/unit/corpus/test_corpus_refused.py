@@ -1,9 +1,11 @@
 """What a corpus command refuses before it begins: values that cannot be, bombs, damaged files."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.config.explain import validate
 from megalite.corpus.classifier import FORMAT, Classifier, Features, load_classifier
 from megalite.corpus.contamination import Contamination
+from megalite.corpus.decontaminate import decontaminate
+from megalite.corpus.dedup import deduplicate
 from megalite.corpus.filters import FilterChain
 from megalite.corpus.minhash import Bands
+from megalite.corpus.prepare import prepare_corpus
 from megalite.corpus.recipe import Recipe, load_recipe
 
 REPOSITORY = Path(__file__).parents[3]
@@ -181,3 +186,47 @@ def test_labels_that_are_none_are_told(label: Any, tmp_path: Path) -> None:
     source.write_text(json.dumps({"text": "a b c", "label": label}) + "\n")
     words = ("--input", str(source), "--positive", "1", "--output", str(tmp_path / "c.safetensors"))
     assert "a label is text, a number or a truth value; see --label_key" in run("train_classifier", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.jsonl", b""),
+        ("null.json", b"null"),
+        ("number.json", b"7"),
+        ("list.json", b"[1, null]"),
+        ("word.jsonl", b'{"q": "word"}\n'),
+        ("binary.jsonl", bytes(range(256))),
+        ("binary.csv", bytes(range(256))),
+        ("binary.txt", b"\xff\xff"),
+        ("deep.json", b"[" * 100_000),
+        ("head.csv", b"a,b\n"),
+        ("cut.jsonl.gz", b"\x1f\x8b\x08"),
+        ("not.parquet", b"PAR1xxxx"),
+    ],
+)
+def test_an_evaluation_set_without_a_text_or_damaged_is_told(name: str, content: bytes, tmp_path: Path) -> None:
+    source, path = tmp_path / "in.jsonl", tmp_path / name
+    source.write_text('{"text": "one two three four five six seven eight nine ten"}\n')
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(str(path))) as failure:
+        decontaminate([str(source)], [str(path)], tmp_path / "out", Contamination(), QUIET)
+    assert len(str(failure.value).splitlines()) == 1
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"broken\n"])
+def test_inputs_without_a_document_are_told_by_every_command(content: bytes, tmp_path: Path) -> None:
+    source, against = tmp_path / "in.jsonl", tmp_path / "eval.jsonl"
+    source.write_bytes(content)
+    against.write_text('{"q": "one two three four five six seven eight nine ten"}\n')
+    recipe = validate(Recipe, {"sources": [{"kind": "files", "paths": [str(source)]}]}, "r.yaml")
+    runs: list[Callable[[Path], Any]] = [
+        lambda out: deduplicate([str(source)], out, Bands(), QUIET),
+        lambda out: decontaminate([str(source)], [str(against)], out, Contamination(), QUIET),
+        lambda out: prepare_corpus(recipe, out, QUIET),
+    ]
+    for run_one in runs:
+        with pytest.raises(DataError, match="no document"):
+            run_one(tmp_path / "out")
+        assert not list(tmp_path.glob("out*"))
