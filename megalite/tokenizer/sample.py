@@ -58,6 +58,8 @@ class SourceBook:
     name: str
     weight: float
     """Asked share of the sample's bytes, 0 to 1."""
+    read_documents: int = 0
+    """Those without text included."""
     found_documents: int = 0
     found_bytes: int = 0
     """UTF-8, after the cut of long documents."""
@@ -116,7 +118,7 @@ def take_sample(sources: Sequence[Source], sampling: Sampling, folder: Path, con
         raise DataError(
             f"{sources[0].paths[0]}: no text in it or in the other inputs{reason}; check --input and --text_key"
         )
-    malformed, found = (sum(getattr(book, name) for book in sample.books) for name in ("malformed", "found_documents"))
+    malformed, found = (sum(getattr(book, name) for book in sample.books) for name in ("malformed", "read_documents"))
     examples = [example for book in sample.books for example in book.malformed_examples]
     refuse_malformed(found, malformed, examples, sampling.max_malformed)
     return sample
@@ -189,6 +191,7 @@ def _documents(
                 book.cut_documents += len(document.text) > len(text)
             yield text, _bin_of(number, index, document.line), document.meta, size
         if book is not None:
+            book.read_documents += seen.documents
             book.malformed += seen.malformed
             book.malformed_examples += seen.examples[: 5 - len(book.malformed_examples)]
 

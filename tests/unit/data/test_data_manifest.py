@@ -217,8 +217,8 @@ def inspect(*arguments: str) -> str:
         (
             [3, 2],
             np.uint16,
-            ["--sample", "0", "--sequence_length", "100000000000"],
-            "sequence length of 100,000,000,000",
+            ["--sample", "0", "--sequence_length", "1000000000"],
+            "sequence length of 1,000,000,000",
         ),
         ([3, 2], np.uint16, ["--sample", "0", "--sequence_length", "100000"], "is not in 1..5,000"),
         ([3, 2], np.uint16, ["--sample", "0", "--sequence_length", "0"], "at least 1"),

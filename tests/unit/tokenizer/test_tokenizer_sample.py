@@ -66,7 +66,7 @@ def test_what_is_odd_is_cut_or_passed_over_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
     lines = ['{"text": "\\ud800 alone"}', '{"text": "a\\u0000b"}', "{broken", '{"text": ""}', '{"text": 5}']
     path.write_text("\n".join([*lines, json.dumps({"text": "long " * 100_000})]) + "\n")
-    sample = taken(tmp_path / "s", [path], None, Sampling(1_000_000, document_characters=1000))
+    sample = taken(tmp_path / "s", [path], None, Sampling(1_000_000, document_characters=1000, max_malformed=0.5))
     book = sample.books[0]
     assert (book.documents, book.malformed, book.cut_documents) == (2, 3, 1)
     assert "odd.jsonl:1" in book.malformed_examples[0]
