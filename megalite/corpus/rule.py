@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from megalite.corpus.languages import ENGLISH, language
 from megalite.corpus.listed_section import ListedSection
@@ -48,6 +48,16 @@ class Filter(ListedSection):
     RULES: ClassVar[tuple[Rule, ...]] = ()
     PREFIX: ClassVar[str] = ""
     """Put before the rules' names, so that a name says whose rule it is."""
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> "Filter":
+        for key, most in self:
+            least = getattr(self, "min_" + key.removeprefix("max_"), None) if key.startswith("max_") else None
+            if least is not None and most is not None and least > most:
+                raise ValueError(
+                    f"min_{key.removeprefix('max_')}={least} is above {key}={most}, so nothing would be left"
+                )
+        return self
 
     @property
     def prefix(self) -> str:

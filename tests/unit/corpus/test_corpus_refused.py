@@ -60,6 +60,7 @@ def refused(values: Any, told: str) -> None:
         ({"filters": [{"kind": "language", "keep": ["en"] * 10**4}]}, "keep=.*more than 200"),
         ({"filters": [{"kind": "prose", "stop_words": "the"}]}, "stop_words='the': give a list of words"),
         ({"filters": [{"kind": "prose", "stop_words": {"de": "und"}}]}, "give a list of words, or lists by language"),
+        ({"filters": [{"kind": "prose", "min_words": 9, "max_words": 8}]}, "min_words=9 is above max_words=8"),
         ({"filters": {1: 2}}, "a list is needed here"),
         ({"shuffle_seed": 10**70}, "shuffle_seed=.*at most|shuffle_seed=.*less than"),
         ({"dedup": {"bands": 10**7}}, "dedup.bands=10000000: at most"),
