@@ -3,6 +3,7 @@
 import errno
 import functools
 import io
+import logging
 import os
 import re
 import socket
@@ -132,6 +133,15 @@ def report(error: BaseException) -> str:
     except OSError:
         return f"{what[:500]}; this is a bug of megalite, please report it"
     return f"{what[:500]}; this is a bug of megalite, please report it with {file.name}"
+
+
+class ErrorLines(logging.Handler):
+    """What a library logs as an error, such as a server's of a request, in one line; tracebacks go to a file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        error = record.exc_info[1] if record.exc_info else None
+        print_error(" ".join(record.getMessage().split()) if error is None else report(error))
 
 
 def _leave(line: str, code: int) -> NoReturn:

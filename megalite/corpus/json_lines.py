@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import orjson
 
+from megalite.config.text_files import kind_of
+
 LONGEST_LINE = 1 << 28
 """Bytes; a longer line, text or value is malformed, and passed over without being held in memory."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -73,7 +75,7 @@ def parse_record(line: bytes, used: str | None = None) -> dict[str, Any] | str:
                 return "holds a lone surrogate, which is no character"
         except RecursionError:
             return _reason(line, error)
-    return record if isinstance(record, dict) else f"a JSON {type(record).__name__}, not an object"
+    return record if isinstance(record, dict) else f"{kind_of(record)}, not an object"
 
 
 def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
@@ -85,7 +87,7 @@ def parse_line(line: bytes, text_key: str) -> tuple[dict[str, Any], str] | str:
         shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in list(record)[:KEYS_SHOWN])
         return f"no key '{text_key}'; the keys are {shown or 'none'}"
     text = record[text_key]
-    return (record, text) if isinstance(text, str) else f"'{text_key}' holds {type(text).__name__}, not a string"
+    return (record, text) if isinstance(text, str) else f"'{text_key}' holds {kind_of(text)}, not text"
 
 
 def is_text(text: str) -> bool:

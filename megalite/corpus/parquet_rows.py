@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from megalite.config.errors import DataError
+from megalite.config.text_files import kind_of
 from megalite.corpus.json_lines import LONGEST_LINE
 from megalite.corpus.malformed import OnError, ReadReport
 
@@ -68,7 +69,7 @@ def _wrong(record: dict[str, Any], keys: Sequence[str]) -> str | None:
         if isinstance(value, Unreadable):
             return value.reason
         if not isinstance(value, str):
-            return f"'{key}' holds {type(value).__name__}, not a string"
+            return f"'{key}' holds {kind_of(value)}, not text"
     return None
 
 

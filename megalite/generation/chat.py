@@ -1,6 +1,7 @@
 """A chat page on this machine for a Hugging Face model."""
 
 import errno
+import logging
 import os
 import socket
 import sys
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from megalite.config.command_line import MOST, CommandParser, whole_number
-from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.errors import ConfigError, ErrorLines, one_line_errors
 from megalite.files.model_folder import model_folder_of
 from megalite.generation.continuation import conversation_tokens, stream_reply
 from megalite.generation.settings import add_generation_options, settings_from
@@ -52,6 +53,9 @@ def main() -> None:
         torch.manual_seed(arguments.seed)  # once: the same question again may have another answer
         settings = replace(settings, seed=None)
         name = shown_name(arguments.model)
+        for logger in ("aiohttp.server", "asyncio"):
+            logging.getLogger(logger).addHandler(ErrorLines(logging.ERROR))
+            logging.getLogger(logger).propagate = False
         app = chat_app(
             lambda turns, chosen, tally: stream_reply(model, tokenizer, turns, chosen, tally=tally),
             name,

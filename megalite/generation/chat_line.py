@@ -1,14 +1,13 @@
 """One reply at a time: the others wait in line, and who goes away is taken out of it."""
 
 import asyncio
-import sys
 import threading
-import traceback
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
+from megalite.config.errors import print_error, report
 from megalite.generation.piece_stream import Tally
 from megalite.generation.settings import GenerationSettings
 
@@ -73,7 +72,7 @@ class ChatLine:
         except ValueError as error:  # what the user asked cannot be: ConfigError, DataError, a template's own
             tell({"error": str(error)})
         except Exception as error:  # the page tells that there is a bug, the terminal which
-            traceback.print_exc(file=sys.stderr)
+            print_error(report(error))
             tell({"error": f"the model failed: {type(error).__name__}; the terminal of the chat command tells more"})
         else:
             tell(

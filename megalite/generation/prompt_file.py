@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from megalite.config.errors import DataError
+from megalite.config.text_files import kind_of
 from megalite.generation.continuation import conversation_tokens, prompt_tokens
 
 WRITTEN = ("text", "tokens", "finish_reason")
@@ -55,7 +56,7 @@ def _checked(where: str, line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict) or ("prompt" in row) == ("messages" in row):
         raise DataError(f"{where}: needs a JSON object with either 'prompt' or 'messages'")
     if "prompt" in row and not isinstance(row["prompt"], str):
-        raise DataError(f"{where}: 'prompt' is {type(row['prompt']).__name__}, and must be a string")
+        raise DataError(f"{where}: 'prompt' is {kind_of(row['prompt'])}, not text")
     if "messages" in row:
         _check_messages(where, row["messages"])
     if taken := [key for key in WRITTEN if key in row]:

@@ -44,9 +44,9 @@ def test_a_txt_file_is_one_document(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         (b"{", "not JSON"),
-        (b"[1]", "a JSON list, not an object"),
+        (b"[1]", "a list, not an object"),
         (b'{"body": "x"}', "no key 'text'; the keys are body"),
-        (b'{"text": null}', "'text' holds NoneType, not a string"),
+        (b'{"text": null}', "'text' holds nothing, not text"),
         (b'{"text": "\xff"}', "not JSON"),
         (b'{"text": "\\ud800"}', "holds a lone surrogate"),
         (b'{"text": "a\x00b"}', "not JSON"),

@@ -143,7 +143,7 @@ def test_a_malformed_line_stops_the_job_where_that_is_asked_for(
     with_bad_lines(corpus)
     lines = corpus.read_bytes().splitlines()
     corpus.write_bytes(b"\n".join(lines[1:]))  # the first bad line is then far into the file
-    with pytest.raises(DataError, match=r"corpus\.jsonl:699: a JSON list, not an object"):
+    with pytest.raises(DataError, match=r"corpus\.jsonl:699: a list, not an object"):
         preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, on_error="fatal", workers=2)
     assert not Path(f"{tmp_path / 'out'}.bin").exists()
 

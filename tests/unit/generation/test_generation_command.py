@@ -155,7 +155,7 @@ def test_a_broken_file_of_prompts_is_refused_with_its_line(stories: Path, tmp_pa
     for line, message in (
         ("{", "not readable as JSON"),
         ("[1]", "needs a JSON object with either 'prompt' or 'messages'"),
-        ('{"prompt": 5}', "'prompt' is int, and must be a string"),
+        ('{"prompt": 5}', "'prompt' is a number, not text"),
         ('{"prompt": "a", "text": "b"}', "has a key 'text', which the answer would replace"),
         ('{"messages": []}', "'messages' must be a list with at least one message"),
         ('{"messages": [{"role": "user"}]}', "a message needs 'role' and 'content'"),
