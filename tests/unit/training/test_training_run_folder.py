@@ -1,9 +1,17 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from megalite.config.errors import ConfigError
-from megalite.training.run_folder import checkpoint_to_resume, checkpoints, step_folder
+from megalite.training.run_folder import (
+    checkpoint_to_resume,
+    checkpoints,
+    how_to_go_on,
+    remove_old_checkpoints,
+    step_folder,
+    undo_records,
+)
 
 
 def finished(run: Path, step: int) -> Path:
@@ -50,3 +58,47 @@ def test_going_on_from_an_older_checkpoint_needs_a_folder_of_its_own(tmp_path: P
     with pytest.raises(ConfigError, match=r"the run folder .* exists"):
         finished(tmp_path / "third", 1)
         checkpoint_to_resume(tmp_path / "third", str(old))
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
+    for name in ("run.yaml", "ds_config.json", "metrics.jsonl", ".lock"):
+        (tmp_path / name).touch()
+    (tmp_path / "step-000500.partial").mkdir()
+    assert checkpoint_to_resume(tmp_path, None) is None
+    assert checkpoint_to_resume(tmp_path, "") is None
+    assert how_to_go_on(tmp_path) == "no checkpoint was written yet: run the same command again"
+    finished(tmp_path, 5)
+    assert how_to_go_on(tmp_path) == "resume from the last checkpoint with --resume"
+
+
+def test_a_folder_in_the_way_of_a_later_checkpoint_is_refused_before_the_work(tmp_path: Path) -> None:
+    finished(tmp_path, 5)
+    step_folder(tmp_path, 10).mkdir()
+    with pytest.raises(ConfigError, match=r"step-000010: is not a whole checkpoint .* move it away"):
+        checkpoint_to_resume(tmp_path, "")
+
+
+def test_records_of_steps_that_are_done_again_are_moved_aside(tmp_path: Path) -> None:
+    lines = [json.dumps({"event": "train", "step": step}) + "\n" for step in (1, 2, 3, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"event": "tr')
+    undo_records(tmp_path, 2)
+    assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:2])
+    assert (tmp_path / "metrics.undone.jsonl").read_text() == "".join(lines[2:]) + '{"event": "tr'
+
+
+def written(run: Path, step: int, name: str) -> Path:
+    folder = step_folder(run, step)
+    folder.mkdir()
+    (folder / "run.yaml").write_text(f"run: {{name: {name}}}\n")
+    (folder / "manifest.json").write_text(json.dumps({"files": {"run.yaml": {}}}))
+    return folder
+
+
+def test_only_checkpoints_that_this_run_has_written_are_deleted(tmp_path: Path) -> None:
+    written(tmp_path, 1, "another")
+    (written(tmp_path, 2, "mine") / "notes.txt").write_text("by hand")
+    for step in (3, 4, 5):
+        written(tmp_path, step, "mine")
+    step_folder(tmp_path, 9).mkdir()
+    remove_old_checkpoints(tmp_path, "mine", 2)
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["1", "2", "4", "5", "9"]
