@@ -28,8 +28,8 @@ def check_architecture(folder: Path, config: Any, headers: Mapping[str, TensorHe
     import torch
     import transformers
 
-    with torch.device("meta"):
-        model: Any = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    with torch.device("meta"):  # by its class: ``from_config`` would partition it under ZeRO-3
+        model: Any = transformers.AutoModelForCausalLM._model_mapping[type(config)](config)
     if sum(buffer.nbytes for buffer in model.buffers()) > MOST_BUFFER_BYTES:
         raise DataError(
             f"{folder / 'config.json'}: describes tables of more than {MOST_BUFFER_BYTES:,} bytes; get it again"

@@ -32,7 +32,7 @@ def _calls() -> Iterator[tuple[str, ast.Call]]:
 
 def test_every_call_says_that_remote_code_is_not_trusted() -> None:
     found = list(_calls())
-    assert len(found) > 5
+    assert len(found) > 4
     for place, call in found:
         if ast.unparse(call.func) == "peft.PeftModel.from_pretrained":  # an adapter that this run has just written
             continue
