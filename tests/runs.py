@@ -73,6 +73,15 @@ def write_data(folder: Path, tokens: int = 5000) -> None:
     (folder / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>"}))
 
 
+def write_documents(prefix: Path, lengths: list[int], seed: int = 0) -> np.ndarray:
+    """``PREFIX.bin`` / ``.idx`` with documents of these lengths; returns their tokens, most of them small numbers."""
+    tokens = np.random.default_rng(seed).zipf(1.5, sum(lengths)) % 90
+    tokens.astype(token_dtype(100)).tofile(f"{prefix}.bin")
+    with Path(f"{prefix}.idx").open("wb") as file:
+        write_index(file, token_dtype(100), np.array(lengths, dtype=np.int32))
+    return tokens
+
+
 def train_case(folder: Path, name: str, layout: str, resume_from: Path | None = None) -> None:
     """Train the run ``folder/name`` under a layout, from the beginning or from a checkpoint."""
     run_on_ranks(_train_on_this_rank, Case.parse(layout).world_size, folder, name, layout, resume_from)

@@ -1,4 +1,4 @@
-"""Statistics against numpy over the whole file; the trace against the texts themselves."""
+"""The trace of documents and samples against the texts themselves."""
 
 import gzip
 import json
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow
 import pytest
 import yaml
@@ -22,67 +21,20 @@ from megalite.corpus.recipe import load_recipe
 from megalite.data import inspect_data
 from megalite.data.blend import open_blend
 from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.index_file import HEADER, MAGIC, VERSION, token_dtype, write_index
 from megalite.data.indexed import IndexedDataset
 from megalite.data.merge import merge
 from megalite.data.preprocess import preprocess
 from megalite.data.preprocess_plan import Level
-from megalite.data.statistics import dataset_statistics
 from megalite.data.trace import UntraceableError, trace_documents
 from megalite.tokenizer.load import load_tokenizer
+from runs import write_documents
 
 QUIET = Console(quiet=True)
 
 
-def written(prefix: Path, lengths: list[int], seed: int = 0) -> np.ndarray:
-    tokens = np.random.default_rng(seed).zipf(1.5, sum(lengths)) % 90
-    tokens.astype(token_dtype(100)).tofile(f"{prefix}.bin")
-    with Path(f"{prefix}.idx").open("wb") as file:
-        write_index(file, token_dtype(100), np.array(lengths, dtype=np.int32))
-    return tokens
-
-
-@pytest.mark.parametrize("chunk", [3, 1 << 22])
-def test_statistics_equal_numpy_over_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr("megalite.data.statistics.CHUNK", chunk)
-    lengths = [0, 3, 0, 17, 1, 64, 63, 65, 2, 2, 5, 0]
-    tokens = written(tmp_path / "x", lengths)
-    seen: list[int] = []
-    found = dataset_statistics(IndexedDataset(tmp_path / "x"), seen.append)
-    assert sum(seen) == found.tokens == sum(lengths)
-    ids, counts = np.unique(tokens, return_counts=True)
-    assert found.distinct_ids == len(ids)
-    assert found.largest_id == ids.max()
-    assert {i: int(found.counts[i]) for i in np.flatnonzero(found.counts)} == dict(zip(ids, counts, strict=True))
-    assert [count for _, count in found.most_frequent] == sorted(counts.tolist(), reverse=True)[:20]
-    told = found.lengths
-    assert (told.empty, told.longest) == (3, 65)
-    assert (told.mean, told.median) == (np.mean(lengths), np.median(lengths))
-    assert [told.p5, told.p95] == np.percentile(lengths, [5, 95]).tolist()
-    for low, high, bar in told.histogram:
-        assert bar == sum(low <= length <= high for length in lengths)
-    assert sum(bar for _, _, bar in told.histogram) == len(lengths)
-
-
-def test_documents_of_several_sequences_count_with_all_of_them(tmp_path: Path) -> None:
-    lengths, boundaries = [4, 0, 6, 1, 5], [0, 2, 2, 4, 5]
-    np.arange(16, dtype=np.uint16).tofile(tmp_path / "x.bin")
-    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * 2
-    (tmp_path / "x.idx").write_bytes(
-        HEADER.pack(MAGIC, VERSION, 8, 5, 5)
-        + np.array(lengths, "<i4").tobytes()
-        + offsets.astype("<i8").tobytes()
-        + np.array(boundaries, "<i8").tobytes()
-    )
-    dataset = IndexedDataset(tmp_path / "x")
-    found = dataset_statistics(dataset, lambda _: None)
-    assert (found.documents, found.sequences, found.lengths.longest, found.lengths.empty) == (4, 5, 7, 1)
-    assert dataset.parts(2, 14) == [(0, 2, 2), (2, 0, 7), (3, 0, 5)]
-
-
 def test_parts_name_every_token_of_a_stretch(tmp_path: Path) -> None:
     lengths = [3, 0, 20, 1, 0, 9]
-    written(tmp_path / "x", lengths)
+    write_documents(tmp_path / "x", lengths)
     dataset = IndexedDataset(tmp_path / "x")
     owners = [(number, place) for number, length in enumerate(lengths) for place in range(length)]
     for start in range(sum(lengths)):
@@ -320,7 +272,7 @@ def test_a_document_and_a_sample_are_shown_as_text(
 def test_datasets_of_others_are_shown_without_a_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tokens = written(tmp_path / "x", [5, 9])
+    tokens = write_documents(tmp_path / "x", [5, 9])
     inspect(monkeypatch, tmp_path / "x", "--document", 1)
     shown = capsys.readouterr().out.splitlines()
     assert shown == ["── document 1, all 9 tokens", " ".join(map(str, tokens[5:]))]
@@ -350,8 +302,8 @@ def test_mistakes_are_one_line_and_exit_code_2(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    written(tmp_path / "x", [5, 9])
-    written(tmp_path / "cut", [5, 9])
+    write_documents(tmp_path / "x", [5, 9])
+    write_documents(tmp_path / "cut", [5, 9])
     (tmp_path / "cut.idx").write_bytes((tmp_path / "cut.idx").read_bytes()[:-3])
     with pytest.raises(SystemExit) as ended:
         inspect(monkeypatch, *arguments)

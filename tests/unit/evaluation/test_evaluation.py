@@ -141,7 +141,7 @@ def test_results_equal_a_count_by_hand_and_lm_evals_own_command(folder: Path, te
     [
         ({"--max_new_tokens": "0"}, "--max_new_tokens 0: give at least 1"),
         ({"--temperature": "-1"}, "--temperature -1.0: give 0"),
-        ({"--repetition_penalty": "0"}, "--repetition_penalty 0.0: give more than 0"),
+        ({"--repetition_penalty": "0"}, "--repetition_penalty 0.0: give 0.01 to 100"),
     ],
 )
 def test_generation_refuses_what_cannot_be(

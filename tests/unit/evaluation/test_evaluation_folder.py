@@ -43,13 +43,14 @@ def test_a_folder_takes_more_models_and_tasks_but_no_other_options_or_contents(t
     folder.ask("tasks", "copa", FACTS)
     folder.save()
     assert not folder.finished("runs/a/hf", "copa")
-    folder.finish("runs/a/hf", "copa", {"results": {}}, [{"doc_id": 0}])
+    item = {"task": "copa", "filter": "none", "doc_id": 0}
+    folder.finish("runs/a/hf", "copa", {"results": {}}, [item])
     again = EvaluationFolder(path, {"limit": None})
     again.ask("models", "runs/a/hf", FACTS)
     again.ask("models", "runs/b/hf", {"fingerprint": "f" * 64})
     assert again.finished("runs/a/hf", "copa")
     assert not again.finished("runs/b/hf", "copa")
-    assert again.items("runs/a/hf", "copa") == [{"doc_id": 0}]
+    assert again.items("runs/a/hf", "copa") == [item]
     with pytest.raises(ConfigError, match=r"was measured with limit=None, not 5; choose another --output"):
         EvaluationFolder(path, {"limit": 5})
     with pytest.raises(ConfigError, match="copa: has changed since it was measured"):
@@ -64,7 +65,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         EvaluationFolder(tmp_path / "mine.txt", {})
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/evaluation.json").write_text("{")
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match="not readable as JSON"):
         EvaluationFolder(tmp_path / "broken", {})
 
 

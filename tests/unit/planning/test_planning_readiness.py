@@ -161,6 +161,6 @@ def test_missing_data_with_a_recipe_will_be_prepared(check: Check, run: Path) ->
     recipe.write_text(f"sources: [{{kind: files, paths: [{run / 'none'}/*.jsonl]}}]\n")
     assert check(*words)[0] == 2
     recipe.write_text("sources: [{kind: flies}]\n")
-    assert "'flies' is not a 'kind'" in check(*words)[2]
+    assert "'flies' is no kind; did you mean 'files'?" in check(*words)[2]
     recipe.unlink()
     assert check(*words)[0] == 2
