@@ -71,6 +71,7 @@ def open_training_data(
     manifests = {source.prefix: load_manifest(source.prefix) for source in data.train}
     for prefix, manifest in manifests.items():
         check_fit(prefix, manifest, config)
+    _warn_of_two_rules(manifests, console)
     uses = source_use(config, {prefix: manifest.tokens for prefix, manifest in manifests.items()})
     for use in uses:
         if use.tokens:
@@ -119,6 +120,18 @@ def check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
         raise DataError(
             f"{prefix}: was made with another tokenizer than {config.data.tokenizer}; preprocess the data again with "
             f"this tokenizer, or point data.tokenizer to the one it was made with"
+        )
+
+
+def _warn_of_two_rules(manifests: dict[str, Manifest], console: Console) -> None:
+    """Say where one source parsed special tokens that its text spells and another did not: the model sees both."""
+    parsed = [prefix for prefix, manifest in manifests.items() if manifest.parse_special_tokens]
+    if 0 < len(parsed) < len(manifests):
+        text = next(prefix for prefix in manifests if prefix not in parsed)
+        console.print(
+            f"warning: text that spells a special token is that token in {parsed[0]} and text in {text}; preprocess one of "
+            f"them again for the same rule",
+            highlight=False,
         )
 
 

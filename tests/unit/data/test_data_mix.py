@@ -255,3 +255,15 @@ def test_epochs_are_printed_and_over_repetition_is_refused_before_launch(
     missing = config_of(most, train=str(tmp_path / "none"), tokenizer=str(word_tokenizer))
     print_plan(missing, plan, console)  # a plan can be made before the data
     assert f"{most * 128:,} tokens are taken; it is not there yet" in said.getvalue()
+
+
+def test_sources_of_two_rules_for_special_tokens_are_named(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
+    for name, parses in (("text", False), ("parsed", True)):
+        options = {"parse_special_tokens": parses}
+        preprocess([str(corpus)], word_tokenizer, tmp_path / name, Console(quiet=True), **options)  # type: ignore[arg-type]
+    for names, warned in ((["text", "parsed"], True), (["text"], False), (["parsed"], False)):
+        prefixes = [str(tmp_path / name) for name in names]
+        said = StringIO()
+        config = config_of(2, train=prefixes, tokenizer=str(word_tokenizer))
+        open_training_data(config, Console(file=said, width=400))
+        assert (f"that token in {tmp_path / 'parsed'} and text in {tmp_path / 'text'}" in said.getvalue()) == warned
