@@ -69,6 +69,7 @@ class Verification:
                 self._verify(file)
             else:
                 later.append(file)
+        self._keep()
         self._thread = threading.Thread(target=self._run, args=(later,), name="verification", daemon=True)
         self._thread.start()
 
@@ -86,6 +87,7 @@ class Verification:
         try:
             for file in files:
                 self._verify(file)
+                self._keep()
         except (DataError, OSError) as error:
             self._error = error
 
@@ -95,6 +97,8 @@ class Verification:
             return
         file.verify()
         self._known[str(file.path)] = before
+
+    def _keep(self) -> None:
         if self._record.parent.is_dir():
             with contextlib.suppress(OSError), whole_file(self._record) as out:  # without it they are read again
                 out.write(json.dumps(self._known, indent=1).encode())

@@ -154,13 +154,13 @@ def test_every_shell_script_is_sound(script: Path) -> None:
         assert found.returncode == 0, found.stdout
 
 
-def slurm_job(folder: Path, restart: int, code: int = 0) -> tuple[int, list[str]]:
+def slurm_job(folder: Path, restart: int, code: int = 0, check: int = 0) -> tuple[int, list[str]]:
     """Exit status of the job script on a cluster of stubs, and what it called."""
     stubs = folder / "bin"
     stubs.mkdir(exist_ok=True)
     log = folder / "calls"
     log.write_text("")
-    for name, does in {"srun": f"exit {code}", "scontrol": "echo node-07", "python": "exit 0"}.items():
+    for name, does in {"srun": f"exit {code}", "scontrol": "echo node-07", "python": f"exit {check}"}.items():
         (stubs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n{does}\n')
         (stubs / name).chmod(0o755)
     (folder / "examples").exists() or (folder / "examples").symlink_to(EXAMPLES)
@@ -186,16 +186,14 @@ def test_the_slurm_job_starts_resumes_and_stops_to_try(tmp_path: Path) -> None:
     begin = next(call for call in calls if call.startswith("srun"))
     assert "--nnodes 8 --nproc-per-node 8" in begin and "--rdzv-endpoint node-07:29500" in begin
     assert begin.endswith("run.output_dir=runs run.name=llama-7b optimizer.lr=2e-4")
-    (tmp_path / "runs/llama-7b").mkdir(parents=True)  # it died before its first checkpoint
-    _, calls = slurm_job(tmp_path, restart=1, code=1)
-    assert (tmp_path / "runs/llama-7b.before-42-1").is_dir()
-    assert "--resume" not in "".join(calls) and calls[-1] == "scontrol requeue 42"
-    checkpoint = tmp_path / "runs/llama-7b/step-000500"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "manifest.json").touch()
+    (tmp_path / "runs/llama-7b").mkdir(parents=True)
+    code, calls = slurm_job(tmp_path, restart=1, code=1)
+    assert code == 1 and calls[-1] == "scontrol requeue 42"
     code, calls = slurm_job(tmp_path, restart=5, code=1)
     assert code == 1 and "requeue" not in "".join(calls), "the fifth restart was the last"
     assert any(call.startswith("srun") and call.endswith(" --resume") for call in calls)
+    code, calls = slurm_job(tmp_path, restart=0, check=2)
+    assert code == 2 and len(calls) == 1, "a mistake is not tried again"
 
 
 @pytest.mark.parametrize("script", [path for path in SCRIPTS if path.suffix == ".sh"], ids=shown)
