@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -14,6 +16,8 @@ from megalite.corpus.installed_docs import installed_documents
 from megalite.data.preprocess import preprocess
 from megalite.parity.ranks import free_port
 from megalite.tokenizer.train import train_tokenizer
+from megalite.training.progress import read_position
+from megalite.training.run_folder import checkpoints
 
 REPOSITORY = Path(__file__).parents[2]
 SRUN = """#!/bin/bash
@@ -44,11 +48,11 @@ def write_run(folder: Path) -> Path:
     return folder / "run.yaml"
 
 
-def submit(folder: Path, config: Path, *words: str) -> str:
-    """Run the job as Slurm would on nodes that are this machine."""
+def submit(folder: Path, config: Path, *words: str) -> subprocess.Popen[str]:
+    """Start the job as Slurm would on nodes that are this machine; what it asks of Slurm goes to ``folder/asked``."""
     stubs = folder / "bin"
     stubs.mkdir(exist_ok=True)
-    for name, text in {"srun": SRUN, "scontrol": "#!/bin/sh\necho 127.0.0.1\n"}.items():
+    for name, text in {"srun": SRUN, "scontrol": f"#!/bin/sh\necho $* >> {folder / 'asked'}\necho 127.0.0.1\n"}.items():
         (stubs / name).write_text(text)
         (stubs / name).chmod(0o755)
     if not (folder / "examples").exists():
@@ -68,26 +72,53 @@ def submit(folder: Path, config: Path, *words: str) -> str:
         "CONFIG": str(config),
     }
     places = {"PATH": f"{stubs}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run(
+    return subprocess.Popen(
         ["bash", str(REPOSITORY / "examples/multi-node/train.sbatch"), *words],
         env=os.environ | job | places | {"DS_ACCELERATOR": "cpu"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+
+
+def ended(job: subprocess.Popen[str]) -> str:
+    """What a job has said that ended well."""
+    said, _ = job.communicate(timeout=240)
+    assert job.returncode == 0, said
+    return said
 
 
 def test_a_job_on_two_nodes_trains_and_a_second_one_goes_on(tmp_path: Path) -> None:
     config = write_run(tmp_path)
-    submit(tmp_path, config)
+    ended(submit(tmp_path, config))
     run = tmp_path / "runs/two-nodes"
     assert sorted(path.name for path in run.glob("step-*")) == ["step-000002", "step-000004"]
     assert json.loads((run / "step-000004/state.json").read_text())["step"] == 4
-    submit(tmp_path, config, "training.steps=6")
+    ended(submit(tmp_path, config, "training.steps=6"))
     assert (run / "step-000006/hf/config.json").is_file()
     steps = [
         event["step"] for event in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "loss" in event
     ]
     assert steps == [1, 2, 3, 4, 5, 6], "each step once: the second job began where the first had ended"
+
+
+def test_the_signal_before_the_time_limit_saves_and_asks_for_another_job_that_goes_on(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    run = tmp_path / "runs/two-nodes"
+    endless = ["training.steps=100000", "data.max_epochs=1000000", "checkpoint.every_steps=1000000"]
+    job = submit(tmp_path, config, *endless)
+    positions = [run / f".ranks/rank-{rank:05d}.json" for rank in range(2)]
+    deadline = time.monotonic() + 240
+    while not all((at := read_position(path)) is not None and at.step >= 3 for path in positions):
+        assert job.poll() is None and time.monotonic() < deadline, job.communicate()
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)  # to the script alone, as --signal=B:USR1 does
+    said = ended(job)
+    (saved,) = checkpoints(run)
+    step = int(saved.name.removeprefix("step-"))
+    words = f"{step:,} steps are saved in runs/two-nodes/{saved.name}: go on with --resume"
+    assert said.count(f"megalite: stopped by the file runs/two-nodes/.ranks/stop; all {words}") == 1, said
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == "requeue 7"
+    ended(submit(tmp_path, config, *endless, f"training.steps={step + 2}"))
+    assert int(checkpoints(run)[-1].name.removeprefix("step-")) == step + 2
+    assert (tmp_path / "asked").read_text().count("requeue") == 1

@@ -231,6 +231,19 @@ def test_a_norm_that_is_not_finite_ends_the_run_at_its_step_however_good_the_los
     assert [state.step for kind, state in job.calls if kind == "save"] == ([5] if step > 5 else [])
 
 
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("step", [4, 8, 10])
+def test_a_validation_loss_that_is_not_finite_ends_the_run_before_it_is_saved(
+    step: int, bad: float, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.validation_losses = {step: bad}
+    with pytest.raises(DivergenceError, match=rf"step {step}: validation loss {bad}: training has diverged"):
+        run_job(job, tmp_path, monkeypatch)
+    assert job.step == step
+    assert [state.step for kind, state in job.calls if kind == "save"] == ([5] if step > 5 else [])
+    assert step in logged(tmp_path, "valid"), "the figure that has ended it is in the log"
+
+
 def test_the_position_of_the_run_is_told_to_the_watch(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
