@@ -55,7 +55,7 @@ def evaluation(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     yield process
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 def test_an_evaluation_ends_with_its_launcher(tmp_path: Path, evaluation: subprocess.Popen[str]) -> None:
