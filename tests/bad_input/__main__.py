@@ -1,4 +1,4 @@
-"""The whole set, or cases chosen by name: ``python -m bad_input [--only WORDS] [--sample N]`` in ``tests/``."""
+"""The whole set, or cases chosen by name: ``python -m bad_input [--only WORDS] [--sample N [--seed N]]`` in ``tests/``."""
 
 import argparse
 import collections
@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bad_input.cases import all_cases, chosen, sample
+from bad_input.cases import SEED, all_cases, chosen, sample
 from bad_input.run_case import run_cases, warm_up
 
 
@@ -16,7 +16,8 @@ def main() -> None:
     """Run the chosen cases; print each that is not judged right, and the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="comma-separated parts of case names")
-    parser.add_argument("--sample", type=int, help="take so many, the same every time, spread over all")
+    parser.add_argument("--sample", type=int, help="take so many, spread over all")
+    parser.add_argument("--seed", type=int, default=SEED, help="of --sample")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--world", type=Path, help="a world made before")
     parser.add_argument("--list", action="store_true")
@@ -29,7 +30,7 @@ def main() -> None:
             subprocess.run([sys.executable, script, world], check=True, stdout=subprocess.DEVNULL)
         cases = chosen(all_cases(world), a.only)
         if a.sample is not None:
-            cases = sample(cases, a.sample)
+            cases = sample(cases, a.sample, a.seed)
         if a.list:
             print(*(case.name for case in cases), len(cases), sep="\n")
             return

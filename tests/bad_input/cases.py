@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from bad_input import badness
-from bad_input.commands import COMMANDS, Command, files_of
+from bad_input.commands import COMMANDS, Command, case_id, files_of
+from bad_input.hostile import HOSTILE
 from bad_input.run_case import Case
 
-READ_A_MODEL = {"generate", "evaluate", "bits-per-byte", "quantize", "chat", "sft", "preferences"}
 RUBBISH = {
     "empty",
     "one byte",
@@ -39,23 +39,24 @@ def all_cases(world: Path) -> list[Case]:
     return list(made)
 
 
-def sample(cases: Sequence[Case], count: int) -> list[Case]:
-    """``count`` of them, the same every time, spread over all commands and kinds."""
-    return random.Random(SEED).sample(cases, min(count, len(cases)))
+def sample(cases: Sequence[Case], count: int, seed: int = SEED) -> list[Case]:
+    """``count`` of them, spread over all commands and kinds; the same seed gives the same."""
+    return random.Random(seed).sample(cases, min(count, len(cases)))
 
 
 def path_cases(command: Command, world: Path) -> Iterator[Case]:
     """Another path in the place of every input."""
     for name in command.inputs:
         for kind, instead, spoil in badness.bad_paths(name):
-            yield Case(f"{_id(command)}: {name} is {kind}", command.words({name: instead}), spoil)
+            yield Case(f"{case_id(command)}: {name} is {kind}", command.words({name: instead}), spoil)
+    for name in command.files:
         for file in files_of(world, name):
             if not _may_be_absent(file):
                 yield Case(
-                    f"{_id(command)}: {file} removed", command.words(), badness.remove(file), _reads(command, file)
+                    f"{case_id(command)}: {file} removed", command.words(), badness.remove(file), _reads(command, file)
                 )
             yield Case(
-                f"{_id(command)}: {file} is a folder",
+                f"{case_id(command)}: {file} is a folder",
                 command.words(),
                 badness.folder_instead(file),
                 _reads(command, file),
@@ -69,30 +70,40 @@ def output_cases(command: Command, world: Path) -> Iterator[Case]:
     first = command.inputs[0] if command.inputs else None
     for kind, instead, spoil in badness.bad_outputs(command.output, first):
         words = command.words({command.output: instead})
-        # A command may have no use for the name beside its output; then it must only leave the folder alone.
-        is_prefix = command.verb in ("preprocess", "merge") and kind == "foreign folder"
-        refuses = not kind.startswith("foreign .") and kind not in ("parent", "folder of inputs") and not is_prefix
-        yield Case(f"{_id(command)}: output, {kind}", words, spoil, refuses)
+        # Some have no use for the name itself: names beside it, or with a suffix after it, are free.
+        free = kind.startswith("foreign .") or kind in ("parent", "folder of inputs")
+        if command.verb == "preprocess":
+            free |= kind in (
+                "foreign folder",
+                "link to itself",
+                "the input",
+                "the input by a link",
+                "the input by dots",
+            )
+        if command.verb == "merge":
+            free |= kind in ("foreign folder", "link to itself", "the input by a link")
+        refuses = not free
+        yield Case(f"{case_id(command)}: output, {kind}", words, spoil, refuses)
         if not kind.startswith("foreign .") and "--overwrite" in _options(command.verb):
-            yield Case(f"{_id(command)}: output, {kind}, --overwrite", [*words, "--overwrite"], spoil, refuses)
+            yield Case(f"{case_id(command)}: output, {kind}, --overwrite", [*words, "--overwrite"], spoil, refuses)
 
 
 def file_cases(command: Command, world: Path) -> Iterator[Case]:
     """Damaged content in every file that is read."""
-    for file in (file for name in command.inputs for file in files_of(world, name)):
+    for file in (file for name in command.files for file in files_of(world, name)):
         for kind, change in badness.BYTES.items():
             refuses = _reads(command, file) and _surely_broken(file, kind)
-            yield Case(f"{_id(command)}: {file}, {kind}", command.words(), badness.rewrite(file, change), refuses)
+            yield Case(f"{case_id(command)}: {file}, {kind}", command.words(), badness.rewrite(file, change), refuses)
 
 
 def line_cases(command: Command, world: Path) -> Iterator[Case]:
     """Records of the wrong form: one among good ones, or all."""
-    for file in command.inputs:
+    for file in command.files:
         if file.endswith(".jsonl"):
             for (kind, change), every in itertools.product(badness.LINES.items(), (False, True)):
                 spoil = badness.rewrite_lines(file, change, every)
                 yield Case(
-                    f"{_id(command)}: {file}, {kind}, {'all' if every else 'one'}", command.words(), spoil, False
+                    f"{case_id(command)}: {file}, {kind}, {'all' if every else 'one'}", command.words(), spoil, False
                 )
 
 
@@ -100,9 +111,9 @@ def key_cases(command: Command, world: Path) -> Iterator[Case]:
     """Every key of the configs, of a model's ``config.json`` and of a manifest: other values, deleted, unknown."""
     described = [
         file
-        for name in command.inputs
+        for name in command.files
         for file in files_of(world, name)
-        if file.endswith(("config.json", "manifest.json")) and not _id(command).endswith("#2")
+        if file.endswith(("config.json", "manifest.json")) and not case_id(command).endswith("#2")
     ]
     for file in (*command.configs, *described):
         text = (world / file).read_text()
@@ -115,17 +126,17 @@ def key_cases(command: Command, world: Path) -> Iterator[Case]:
                 number = isinstance(old, (int, float)) and not isinstance(old, bool)
                 refuses = file in command.configs and number and kind in badness.NEVER_A_NUMBER
                 spoil = badness.change_key(file, path, value)
-                yield Case(f"{_id(command)}: {file}: {dotted} is {kind}", command.words(), spoil, refuses)
+                yield Case(f"{case_id(command)}: {file}: {dotted} is {kind}", command.words(), spoil, refuses)
             spoil = badness.change_key(file, path, None, delete=True)
-            yield Case(f"{_id(command)}: {file}: {dotted} deleted", command.words(), spoil, False)
+            yield Case(f"{case_id(command)}: {file}: {dotted} deleted", command.words(), spoil, False)
         if file in command.configs:
             spoil = badness.change_key(file, ("moon",), 1)
-            yield Case(f"{_id(command)}: {file}: unknown key", command.words(), spoil, file != "task.yaml")
+            yield Case(f"{case_id(command)}: {file}: unknown key", command.words(), spoil, file != "task.yaml")
 
 
 def number_cases(command: Command, world: Path) -> Iterator[Case]:
     """Numbers that cannot be, for every option that takes one."""
-    if "#" in _id(command):
+    if "#" in case_id(command):
         return
     for option, kind in _options(command.verb).items():
         if kind in (int, float) or (callable(kind) and kind is not Path and "str" not in str(kind)):
@@ -134,22 +145,25 @@ def number_cases(command: Command, world: Path) -> Iterator[Case]:
                 if not command.runs and number not in ("abc", "", "nan"):
                     continue
                 yield Case(
-                    f"{_id(command)}: {option} {number[:12]}", [*command.words(), option, number], must_refuse=refuses
+                    f"{case_id(command)}: {option} {number[:12]}",
+                    [*command.words(), option, number],
+                    must_refuse=refuses,
                 )
 
 
 def word_cases(command: Command, world: Path) -> Iterator[Case]:
     """Command lines that are wrong by themselves."""
     words = command.words()
-    yield Case(f"{_id(command)}: unknown option", [*words, "--moon"])
-    yield Case(f"{_id(command)}: unknown option with a value", [*words, "--training.steps=5"])
+    yield Case(f"{case_id(command)}: unknown option", [*words, "--moon"])
+    yield Case(f"{case_id(command)}: unknown option with a value", [*words, "--training.steps=5"])
     yield Case(
-        f"{_id(command)}: nothing given",
+        f"{case_id(command)}: nothing given",
         words[:1],
         must_refuse=command.verb not in ("parity", "pretrain", "make-chat-rows"),
     )
     yield Case(
-        f"{_id(command)}: option without a value", [*words, next(iter(o for o in words if o.startswith("--")), "--x")]
+        f"{case_id(command)}: option without a value",
+        [*words, next(iter(o for o in words if o.startswith("--")), "--x")],
     )
     if command.verb in ("pretrain", "sft", "preferences"):
         for word in (
@@ -163,7 +177,7 @@ def word_cases(command: Command, world: Path) -> Iterator[Case]:
             "optimizer.lr.x=1",
             "..=1",
         ):
-            yield Case(f"{_id(command)}: override {word}", [*words, word], must_refuse=word != "optimizer.lr=")
+            yield Case(f"{case_id(command)}: override {word}", [*words, word], must_refuse=word != "optimizer.lr=")
 
 
 def environment_cases(command: Command, world: Path) -> Iterator[Case]:
@@ -173,26 +187,21 @@ def environment_cases(command: Command, world: Path) -> Iterator[Case]:
     words = command.words()
     for name, value in itertools.product(("WORLD_SIZE", "RANK", "LOCAL_RANK"), ("moon", "-1", "1.5", "", "9" * 5000)):
         given = {name: value}
-        yield Case(f"{_id(command)}: {name}={value[:8]}", words, environment=given, must_refuse=value == "moon")
+        yield Case(f"{case_id(command)}: {name}={value[:8]}", words, environment=given, must_refuse=value == "moon")
     given = {"RANK": "3", "WORLD_SIZE": "2"}
-    yield Case(f"{_id(command)}: RANK 3 of 2", words, environment=given, must_refuse=False)
+    yield Case(f"{case_id(command)}: RANK 3 of 2", words, environment=given, must_refuse=False)
 
 
 def signal_cases(command: Command, world: Path) -> Iterator[Case]:
     """Ctrl-C at several moments."""
     for seconds in (0.02, 0.1, 0.3, 0.9):
-        name = f"{_id(command)}: interrupted after {seconds:g} s"
+        name = f"{case_id(command)}: interrupted after {seconds:g} s"
         yield Case(name, command.words(), must_refuse=not command.runs, interrupt_after=seconds)
 
 
 def _ends(command: Command, case: Case) -> bool:
     """A command that serves or computes for long is run only where it must be refused, or is interrupted."""
     return command.runs or case.must_refuse or case.interrupt_after is not None
-
-
-def _id(command: Command) -> str:
-    number = [other for other in COMMANDS if other.verb == command.verb].index(command)
-    return command.verb + (f"#{number + 1}" if number else "")
 
 
 def _may_be_absent(file: str) -> bool:
@@ -204,7 +213,7 @@ def _reads(command: Command, file: str) -> bool:
     if file.startswith("dry/") or file.endswith((*FREE_TEXT, *OPTIONAL)):
         return False
     if file.startswith("model/"):
-        return file.endswith("tokenizer.json") or command.verb in READ_A_MODEL
+        return file.endswith("tokenizer.json") or command.reads_weights
     return True
 
 
@@ -280,4 +289,5 @@ KINDS = (
     word_cases,
     environment_cases,
     signal_cases,
+    *HOSTILE,
 )

@@ -1,7 +1,9 @@
 """A healthy command line of every verb; each input and output is named, so that the generator can spoil it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+READ_A_MODEL = {"generate", "evaluate", "bits-per-byte", "quantize", "chat", "sft", "preferences"}
 
 
 @dataclass(frozen=True)
@@ -12,14 +14,25 @@ class Command:
     argv: str
     configs: tuple[str, ...] = ()
     """YAML and JSON files among the inputs, whose keys are spoiled one by one."""
+    also: tuple[str, ...] = ()
+    """What the command reads because a config names it."""
     runs: bool = True
     """False where a command that is not refused would run for long, or for ever."""
-    skip: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether the command takes a model's folder for more than its tokenizer."""
+        return self.verb in READ_A_MODEL
 
     @property
     def inputs(self) -> list[str]:
         """Paths that the command reads, relative to the world."""
         return [word[1:-1] for word in self.argv.split() if word.startswith("{")]
+
+    @property
+    def files(self) -> list[str]:
+        """All that is read: ``inputs`` and ``also``."""
+        return [*self.inputs, *self.also]
 
     @property
     def output(self) -> str | None:
@@ -37,7 +50,12 @@ class Command:
 
 
 COMMANDS = (
-    Command("prepare-corpus", "--recipe {recipe.yaml} --output <out>", configs=("recipe.yaml",)),
+    Command(
+        "prepare-corpus",
+        "--recipe {recipe.yaml} --output <out>",
+        configs=("recipe.yaml",),
+        also=("docs.jsonl",),
+    ),
     Command("prepare-corpus", "--recipe {recipe.yaml} --output <out> --dry_run --workers 1"),
     Command("recount-corpus", "{dry} --recipe {recipe.yaml}"),
     Command(
@@ -51,23 +69,41 @@ COMMANDS = (
     Command("preprocess", "--input {docs.jsonl} --tokenizer {model} --output_prefix <out> --workers 1"),
     Command("preprocess", "--input {docs.txt} --tokenizer {model} --output_prefix <out> --workers 1"),
     Command("merge", "--input {train} {train2} --output_prefix <merged>"),
+    Command("adopt", "{raw} --tokenizer {model}"),
     Command("inspect-data", "{train} --tokenizer {model}"),
     Command("inspect-data", "--config {run.yaml} --step 1 --sample 0"),
-    Command("pretrain", "--config {run.yaml} --ds_config {ds.json} --check", configs=("run.yaml", "ds.json")),
-    Command("sft", "--config {sft.yaml} --check", configs=("sft.yaml",)),
-    Command("preferences", "--config {dpo.yaml} --check", configs=("dpo.yaml",)),
-    Command("evaluate", "{model} --tasks {task.yaml} --limit 2 --output <out>", configs=("task.yaml",)),
+    Command(
+        "pretrain",
+        "--config {run.yaml} --ds_config {ds.json} --check",
+        configs=("run.yaml", "ds.json"),
+        also=("train", "valid", "model"),
+    ),
+    Command("sft", "--config {sft.yaml} --check", configs=("sft.yaml",), also=("model", "chats.jsonl")),
+    Command("preferences", "--config {dpo.yaml} --check", configs=("dpo.yaml",), also=("model", "pairs.jsonl")),
+    Command(
+        "evaluate",
+        "{model} --tasks {task.yaml} --limit 2 --output <out>",
+        configs=("task.yaml",),
+        also=("items.jsonl",),
+    ),
     Command("evaluate", "{model} --text {docs.jsonl} --limit 2 --output <out>"),
     Command("bits-per-byte", "{model} --input {docs.jsonl} --max_documents 2"),
     Command("make-cloze-task", "--input {docs.jsonl} --output <out> --max_items 3"),
     Command("export-hf", "{step} <out>"),
     Command("generate", "{model} Hello --max_new_tokens 3"),
     Command("generate", "{model} --input {prompts.jsonl} --output <out.jsonl> --max_new_tokens 3"),
+    Command("generate", "{model} Hello --chat --max_new_tokens 3"),
     Command("quantize", "{model} <out.gguf> --format gguf-q8-0"),
     Command("chat", "{model} --port 0", runs=False),
     Command("parity", "--config {run.yaml} --sequence_length 16", runs=False),
     Command("make-chat-rows", "--output <out>", runs=False),
 )
+
+
+def case_id(command: Command) -> str:
+    """The verb, with a number from its second command line on."""
+    number = [other for other in COMMANDS if other.verb == command.verb].index(command)
+    return command.verb + (f"#{number + 1}" if number else "")
 
 
 def files_of(world: Path, name: str) -> list[str]:
@@ -77,4 +113,5 @@ def files_of(world: Path, name: str) -> list[str]:
         return sorted(str(file.relative_to(world)) for file in path.rglob("*") if file.is_file())
     if path.is_file():
         return [name]
-    return [f"{name}{suffix}" for suffix in (".bin", ".idx", ".manifest.json")]
+    made = [f"{name}{suffix}" for suffix in (".bin", ".idx", ".manifest.json")]
+    return [file for file in made if (world / file).is_file()]

@@ -141,6 +141,8 @@ def make_world(world: Path) -> Path:
         for name in ("train", "train2", "valid"):
             words = ["--input", "docs.jsonl", "--tokenizer", "model", "--output_prefix", name, "--workers", "1"]
             run("preprocess", *words)
+        for suffix in (".bin", ".idx"):
+            shutil.copy(f"train{suffix}", f"raw{suffix}")
         run("prepare-corpus", "--recipe", "recipe.yaml", "--output", "dry", "--dry_run")
         os.environ.pop("WORLD_SIZE", None)
         run("pretrain", "--config", "run.yaml", "--ds_config", "ds.json")
