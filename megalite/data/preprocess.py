@@ -17,6 +17,7 @@ from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.corpus.malformed import add_max_malformed, refuse_malformed
 from megalite.corpus.readers import OnError, expand_inputs
+from megalite.data.dataset_output import check_dataset_output
 from megalite.data.encoder_check import EncoderChoice, EncoderMismatchError, checked, choose_encoder, sample_texts
 from megalite.data.encoders import Encoder
 from megalite.data.manifest import Manifest, existing_output, load_manifest
@@ -25,6 +26,7 @@ from megalite.data.preprocess_plan import Level, Plan, make_plan
 from megalite.data.preprocess_unit import UnitResult, finished_result, result_path
 from megalite.data.preprocess_workers import run_units
 from megalite.files.own_folder import is_ours, remove_ours
+from megalite.files.place import beside
 from megalite.files.work_folder import told_of_earlier, work_folder
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 
@@ -116,7 +118,9 @@ def preprocess(
     plan = make_plan(
         paths, tokenizer_path, tokenizer, eod_id, keys, level, language, on_error, eod_token, parse_special_tokens
     )
-    folder = Path(f"{prefix}.partial")
+    folder = beside(prefix, ".partial")
+    for target in plan.prefixes(prefix):
+        check_dataset_output(target, folder, [*paths, tokenizer_path], overwrite)
     if not overwrite and (finished := _finished(prefix, plan, folder)):
         console.print(f"{prefix}: is finished already, nothing to do", highlight=False)
         return finished

@@ -146,7 +146,14 @@ def _evaluate(a: argparse.Namespace, path: Path, ranks: Ranks) -> Comparison:
         missing = ranks.from_first([task.name for task in missing])
         if not missing:
             continue
-        _measure_model(model, [task for task in tasks if task.name in missing], folder, manager, size, options, ranks)
+        try:
+            _measure_model(
+                model, [task for task in tasks if task.name in missing], folder, manager, size, options, ranks
+            )
+        except Exception:
+            if ranks.first:
+                folder.forget_unmeasured()
+            raise
     return Comparison.of(folder)
 
 

@@ -11,6 +11,7 @@
 More models and tasks may be added by later commands; another option, or other content under the same name, is refused.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,16 @@ class EvaluationFolder:
         for name in self.state["models"]:
             self._model_folder(name).mkdir(exist_ok=True)
         write_json(self.path / STATE, self.state)
+
+    def forget_unmeasured(self) -> None:
+        """Remove what ``save`` has written where no model has answered anything yet; then the folder is free again."""
+        folders = [self._model_folder(name) for name in self.state["models"]]
+        if any(any(folder.iterdir()) for folder in folders if folder.is_dir()):
+            return
+        (self.path / STATE).unlink(missing_ok=True)
+        for folder in (*folders, self.path):
+            with contextlib.suppress(OSError):  # holds the tasks, or is not there
+                folder.rmdir()
 
     def finished(self, model: str, task: str) -> bool:
         """Whether the pair needs no more work."""

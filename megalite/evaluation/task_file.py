@@ -33,6 +33,9 @@ def _read(path: Path, inside: tuple[Path, ...]) -> dict[str, Any]:
         raise DataError(f"{path}: is no lm-eval task (it holds {kind_of(task)}, not keys)")
     if not all(isinstance(key, str) for key in task):
         raise DataError(f"{path}: a key is {kind_of(next(k for k in task if not isinstance(k, str)))}, not a name")
+    source = task.get("dataset_path")
+    if source is not None and not isinstance(source, str):
+        raise DataError(f"{path}: dataset_path is {kind_of(source)}; give json, csv, or a data set's name")
     options = task.get("dataset_kwargs")
     if options is not None and not isinstance(options, dict):
         raise DataError(f"{path}: dataset_kwargs is {kind_of(options)}, not an object")

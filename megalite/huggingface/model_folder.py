@@ -72,6 +72,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if (folder / "adapter_config.json").is_file():
         raise DataError(f"{folder}: holds an adapter (adapter_config.json); merge it into its model first")
     _check_config(folder / CONFIG, config)
+    _check_tokenizer(folder / "tokenizer_config.json", others.get("tokenizer_config.json", {}))
     _check_generation(folder / "generation_config.json", others.get("generation_config.json", {}))
     return config
 
@@ -86,7 +87,16 @@ def _check_config(path: Path, config: dict[str, Any]) -> None:
             raise DataError(f"{path}: {key}={value!r} is no precision of weights; take one of {', '.join(DTYPES)}")
 
 
+def _check_tokenizer(path: Path, values: dict[str, Any]) -> None:
+    longest = values.get("model_max_length")
+    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, (int, float)) or longest < 1):
+        raise DataError(f"{path}: model_max_length is {str(longest)[:40]!r}; give a number of tokens, or null")
+
+
 def _check_generation(path: Path, values: dict[str, Any]) -> None:
+    for key in ("output_attentions", "output_hidden_states", "output_scores", "output_logits", "use_cache"):
+        if not isinstance(values.get(key), (bool, type(None))):
+            raise DataError(f"{path}: {key} is {kind_of(values[key])}; give true, false or null")
     for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
         given = values.get(role)
         ids = given if isinstance(given, list) else [] if given is None else [given]

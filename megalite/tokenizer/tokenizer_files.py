@@ -31,6 +31,8 @@ def special_tokens(folder: Path) -> list[str]:
     for values in _configs(folder):
         for key in ("additional_special_tokens", "extra_special_tokens"):
             more = values.get(key) or []
+            if not isinstance(more, (list, dict)):
+                raise ConfigError(f"{folder}: {key} is {kind_of(more)}; give a list of tokens, or an object")
             found += filter(None, map(_name, more.values() if isinstance(more, dict) else more))
         added = values.get("added_tokens_decoder")
         entries = added.values() if isinstance(added, dict) else []

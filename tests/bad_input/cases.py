@@ -70,19 +70,9 @@ def output_cases(command: Command, world: Path) -> Iterator[Case]:
     first = command.inputs[0] if command.inputs else None
     for kind, instead, spoil in badness.bad_outputs(command.output, first):
         words = command.words({command.output: instead})
-        # Some have no use for the name itself: names beside it, or with a suffix after it, are free.
+        # A prefix may be a folder's name: its files stand beside the folder. So may be what is foreign and not ours.
         free = kind.startswith("foreign .") or kind in ("parent", "folder of inputs")
-        if command.verb == "preprocess":
-            free |= kind in (
-                "foreign folder",
-                "link to itself",
-                "the input",
-                "the input by a link",
-                "the input by dots",
-            )
-        if command.verb == "merge":
-            free |= kind in ("foreign folder", "link to itself", "the input by a link")
-        refuses = not free
+        refuses = not free and not (command.verb in ("preprocess", "merge") and kind == "foreign folder")
         yield Case(f"{case_id(command)}: output, {kind}", words, spoil, refuses)
         if not kind.startswith("foreign .") and "--overwrite" in _options(command.verb):
             yield Case(f"{case_id(command)}: output, {kind}, --overwrite", [*words, "--overwrite"], spoil, refuses)

@@ -25,7 +25,7 @@ TEMPLATES = {
     "endless loop": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     "endless text": "{{ 'a' * 10000000000 }}",
     "long text": "{% for i in range(99999) %}{{ 'a' * 9999 }}{% endfor %}",
-    "endless number": "{{ 9 ** 9 ** 9 }}",
+    "endless number": "{{ 9 ** (9 ** 9) }}",
     "endless macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "cut": "{% for m in messages %}{{ m",
     "unknown filter": "{{ 'a' | moon }}",
@@ -123,7 +123,7 @@ def code_cases(command: Command, world: Path) -> Iterator[Case]:
                 f"{case_id(command)}: model/{file}: auto_map{named}",
                 command.words(),
                 spoil,
-                file != "config.json" or command.reads_weights,
+                command.reads_weights,  # the others read the vocabulary alone, and run nothing
                 stdin="y\n" * 9,
             )
 

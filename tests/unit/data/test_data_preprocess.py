@@ -77,8 +77,8 @@ def test_the_manifest_leads_from_a_document_to_its_piece_of_a_file(
     parquet.write_table(pyarrow.Table.from_pylist(rows[:700]), tmp_path / "c.parquet", row_group_size=100)
     corpus.write_text(corpus.read_text().replace('"id": 900', "broken"))
     for name in ("corpus.jsonl", "c.parquet"):
-        preprocess([str(tmp_path / name)], word_tokenizer, tmp_path / name, QUIET)
-    merge([str(tmp_path / "corpus.jsonl"), str(tmp_path / "c.parquet")], tmp_path / "both")
+        preprocess([str(tmp_path / name)], word_tokenizer, tmp_path / f"{name}.ids", QUIET)
+    merge([str(tmp_path / "corpus.jsonl.ids"), str(tmp_path / "c.parquet.ids")], tmp_path / "both")
     manifest, dataset = load_manifest(tmp_path / "both"), IndexedDataset(tmp_path / "both")
     loaded = load_tokenizer(word_tokenizer)
     assert {piece.source for piece in manifest.pieces} == {0, 1}
@@ -205,3 +205,20 @@ def test_merging_equals_preprocessing_both_inputs_at_once(corpus: Path, word_tok
     (tmp_path / "b.bin").write_bytes(data)
     with pytest.raises(DataError, match=r"b\.bin: differs from its checksum"):
         merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "bad")
+
+
+@pytest.mark.parametrize("prefix", ["", "corpus.jsonl", "link", "word_tokenizer"])
+def test_a_prefix_that_is_a_file_or_an_input_is_refused(
+    corpus: Path, word_tokenizer: Path, tmp_path: Path, prefix: str
+) -> None:
+    (tmp_path / "link").symlink_to("link")
+    output = word_tokenizer / "new" if prefix == "word_tokenizer" else tmp_path / prefix if prefix else Path()
+    with pytest.raises(DataError, match=r"no prefix of new files|lies in the input"):
+        preprocess([str(corpus)], word_tokenizer, output, QUIET, overwrite=True)
+
+
+def test_overwrite_replaces_a_dataset_and_nothing_else(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.bin").write_bytes(b"a film")
+    with pytest.raises(DataError, match=r"out\.bin: is not of a dataset"):
+        preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, overwrite=True)
+    assert (tmp_path / "out.bin").read_bytes() == b"a film"

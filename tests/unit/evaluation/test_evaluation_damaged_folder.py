@@ -67,3 +67,14 @@ def test_a_damaged_journal_is_refused_and_a_line_that_was_cut_is_asked_again(tmp
     file.write_bytes(whole + line + b"\n")
     with pytest.raises(DataError, match=r"answers-0\.jsonl:2: damaged"):
         Journal(tmp_path / "pair")
+
+
+def test_a_folder_without_an_answer_is_forgotten_and_one_with_answers_kept(folder: EvaluationFolder) -> None:
+    before = sorted(folder.path.rglob("*"))
+    folder.forget_unmeasured()
+    assert sorted(folder.path.rglob("*")) == before
+    new = EvaluationFolder(folder.path.with_name("new"), {})
+    new.ask("models", "a", dict(FACTS))
+    new.save()
+    new.forget_unmeasured()
+    assert not new.path.exists()

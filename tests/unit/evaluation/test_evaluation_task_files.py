@@ -128,6 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a column": ({"doc_to_text": "{{question}}"}, "'question' is undefined"),
     "a split": ({"test_split": "nowhere"}, "nowhere"),
     "no split": ({"test_split": ...}, "cannot be loaded as a task"),
+    "data set in a list": ({"dataset_path": ["json"]}, "dataset_path is a list"),
     "data in words": ({"dataset_kwargs": "items.jsonl"}, "dataset_kwargs is text"),
     "data in numbers": ({"dataset_kwargs": {"data_files": 3}}, "3 is not the name of a file"),
     "a template that is none": ({"doc_to_text": "{{q"}, "cannot be loaded as a task"),

@@ -142,3 +142,10 @@ def test_a_special_token_that_text_becomes_anyway_is_refused_unless_it_is_to_be_
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "stop"}))
     assert "take another tokenizer, or --parse_special_tokens" in refused(tmp_path)
     assert load_tokenizer(tmp_path, parse_special_tokens=True).eos_id == 1
+
+
+@pytest.mark.parametrize("value", [True, 3, "moon"])
+def test_special_tokens_that_are_no_list_are_refused(folder: Path, value: object) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps({"extra_special_tokens": value}))
+    with pytest.raises(DataError, match="extra_special_tokens is"):
+        load_tokenizer(folder)
