@@ -68,7 +68,7 @@ def _hangs() -> None:
 
 
 def _dies() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def _dies() -> None:
         (_changes, "changed: theirs"),
         (_leaves, "left: result"),
         (_hangs, "hangs"),
-        (_dies, "died by signal 11"),
+        (_dies, "died by signal 9"),
     ],
 )
 def test_the_judge_sees_each_fault(command: object, faults: str, tmp_path: Path) -> None:
