@@ -18,6 +18,11 @@ SECONDS = 5.0
 """Of processor time for one text; a real template takes less than a thousandth of it."""
 
 
+CRASHED = {"limit": f"ends the process that renders it, which may have {MEMORY_BYTES:,} bytes of memory"}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+"""Of the libraries that the process imports: the stacks of a thread a core would count as its memory."""
+
+
 class TemplateLimitError(jinja2.TemplateError):
     """A template takes more time, memory or text than anything useful does."""
 
@@ -59,9 +64,9 @@ class _Worker:
         """The worker's answer. Raises: jinja2.TemplateError; TemplateLimitError."""
         request = pickle.dumps((job, arguments))
         with self._lock:
-            process = self._started()
             try:
-                answer = self._exchange(process, request)
+                # Once more where the process ended by itself: the machine may have been out of memory, not the template.
+                answer = self._exchange(request) or self._exchange(request) or CRASHED
             except BaseException:  # Ctrl-C: an answer that nobody reads would be taken for the next one
                 self.close()
                 raise
@@ -81,6 +86,7 @@ class _Worker:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             light = {"USE_TORCH": "0", "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            light |= ONE_THREAD
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "megalite.templates.worker", str(SECONDS)],
                 stdin=subprocess.PIPE,
@@ -90,7 +96,9 @@ class _Worker:
             )
         return self._process
 
-    def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> dict[str, Any]:
+    def _exchange(self, request: bytes) -> dict[str, Any] | None:
+        """The answer; None where the process ended without one, and not by its time."""
+        process = self._started()
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(HEADER.pack(len(request)) + request)
@@ -104,7 +112,7 @@ class _Worker:
         self.close()
         if process.returncode == -signal.SIGPROF:
             return {"limit": f"takes more than {SECONDS:g} seconds"}
-        return {"limit": f"takes more than {MEMORY_BYTES:,} bytes of memory"}
+        return None
 
 
 _workers: list[_Worker] = []

@@ -108,3 +108,19 @@ def test_threads_get_their_own_answers() -> None:
     for thread in threads:
         thread.join()
     assert found == {number: str(number * 2) for number in range(20)}
+
+
+def test_a_process_that_was_ended_by_others_is_started_again() -> None:
+    assert render_text("{{ 1 }}", {}) == "1"
+    process = render._worker()._started()
+    process.kill()
+    process.wait()
+    assert render_text("{{ 2 }}", {}) == "2"
+    assert render._worker()._started().pid != process.pid
+
+
+def test_a_process_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render.sys, "executable", "/bin/false")
+    monkeypatch.setattr(render, "_workers", [])
+    with pytest.raises(render.TemplateLimitError, match="ends the process that renders it"):
+        render_text("{{ 1 }}", {})
