@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from jobs import Job, write_job
 
@@ -67,3 +68,23 @@ def test_no_process_outlives_a_job_that_is_ended(tmp_path: Path, launcher: str, 
     assert code != 0 or (launcher, victim, sent) == ("deepspeed", "launch", "SIGKILL"), "its runner then exits with 0"
     assert not (job.run / ".ranks").exists() and not (job.run / ".lock").exists()
     assert "Traceback" not in "".join(line for line in job.said().splitlines() if line.startswith("[rank"))
+
+
+AT_ONCE = [("deepspeed", "root", 3), ("torchrun", "root", 2), ("deepspeed", "launch", 3)]
+
+
+@pytest.mark.parametrize(("launcher", "victim", "children"), AT_ONCE if ALL else AT_ONCE[:1])
+def test_ranks_end_that_find_their_launcher_dead_when_they_start(
+    tmp_path: Path, launcher: str, victim: str, children: int
+) -> None:
+    write_job(tmp_path, **ENDLESS)
+    job = Job(tmp_path, launcher, 2)
+    job.wait_for(lambda: len(psutil.Process(job.process.pid).children(recursive=True)) >= children)
+    job.victim(victim).kill()
+    job.end()
+    (said,) = job.sentences()
+    assert said in (
+        "megalite: stopped: its launcher has ended already",
+        "megalite: stopped by the end of its launcher; run the same command again to go on",
+    )
+    assert not job.run.exists(), "nothing was begun"

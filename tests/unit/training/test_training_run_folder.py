@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from megalite.config.errors import ConfigError
 from megalite.training.run_folder import (
@@ -12,6 +14,7 @@ from megalite.training.run_folder import (
     step_folder,
     undo_records,
 )
+from megalite.training.session import _agree_on
 
 
 def finished(run: Path, step: int) -> Path:
@@ -102,3 +105,19 @@ def test_only_checkpoints_that_this_run_has_written_are_deleted(tmp_path: Path) 
     step_folder(tmp_path, 9).mkdir()
     remove_old_checkpoints(tmp_path, "mine", 2)
     assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["1", "2", "4", "5", "9"]
+
+
+@pytest.mark.parametrize(("others", "agree"), [("step-000006", True), ("step-000003", False), (None, False)])
+def test_machines_that_see_other_checkpoints_do_not_begin(
+    monkeypatch: pytest.MonkeyPatch, others: str | None, agree: bool
+) -> None:
+    def gather(seen: list[Any], own: Any) -> None:
+        seen[:] = [own, others]
+
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    if agree:
+        _agree_on(Path("runs/a/step-000006"))
+        return
+    with pytest.raises(ConfigError, match=rf"see different newest checkpoints \(.*{others}.*name one with --resume"):
+        _agree_on(Path("runs/a/step-000006"))
