@@ -122,7 +122,7 @@ def test_ranks_in_containers_of_one_machine_are_not_taken_for_dead(tmp_path: Pat
     around = own_namespace()
     place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     place["MASTER_PORT"] = str(free_port())
-    # Behind a shell that has started 500 others, process 502: the other rank, and all its threads, have smaller numbers.
+    # Behind a shell that has started 500 others: the other rank, and all its threads, have smaller numbers.
     later = [*around, "sh", "-c", 'for i in $(seq 500); do /bin/true; done; "$@"; exit $?', "sh"]
     ranks = [
         Job(tmp_path, "python", 2, around=command, environment=place | {"RANK": str(rank)})
