@@ -67,7 +67,7 @@ def refuse_malformed(
         )
 
 
-def add_max_malformed(parser: argparse.ArgumentParser) -> None:
+def add_max_malformed(parser: argparse._ActionsContainer) -> None:
     """The option ``--max_malformed`` of a command that reads records."""
     parser.add_argument(
         "--max_malformed",

@@ -47,7 +47,7 @@ def guard_chat_templates() -> None:
     """Let transformers render every chat template here, whoever asks: TRL and lm-eval too."""
     from transformers import tokenization_utils_base
 
-    tokenization_utils_base.render_jinja_template = render_jinja_template
+    tokenization_utils_base.render_jinja_template = render_jinja_template  # type: ignore[assignment]
     tokenization_utils_base._get_template_literal_text = template_literals
 
 

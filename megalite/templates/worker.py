@@ -91,7 +91,8 @@ def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
 def _chat(**arguments: Any) -> tuple[Any, list[str]]:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    rendered, spans = render_jinja_template(**arguments)
+    answer: Any = render_jinja_template(**arguments)  # its annotation says text: it is texts and spans
+    rendered, spans = answer
     return [rendered, spans], rendered
 
 
