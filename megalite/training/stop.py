@@ -42,6 +42,7 @@ class Stop:
         self._waits_for_step = self._has_raised = False
         self._over = threading.Event()
         self._interrupts = 0
+        self._mask: set[signal.Signals] | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
 
@@ -52,7 +53,11 @@ class Stop:
         previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         owner = os.getpid()
-        os.register_at_fork(after_in_child=lambda: None if self._over.is_set() else self._forget(previous))
+        os.register_at_fork(
+            before=self._hold_signals,
+            after_in_parent=self._release_signals,
+            after_in_child=lambda: self._forget(previous),
+        )
         threading.Thread(target=self._run, args=(launcher,), name="stop", daemon=True).start()
         try:
             yield self
@@ -114,11 +119,23 @@ class Stop:
             _say("stopped at once by a second Ctrl-C; the last checkpoint stands")
             os._exit(128 + signal.SIGINT)
 
+    def _hold_signals(self) -> None:
+        """Before a fork: a signal to the child waits until the child's handlers are its own."""
+        if not self._over.is_set():
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def _release_signals(self) -> None:
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            self._mask = None
+
     def _forget(self, previous: dict[int, signal.Handlers]) -> None:
         """In a forked child: its signals are its own."""
-        signal.set_wakeup_fd(-1)
-        for number in previous:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if not self._over.is_set():
+            signal.set_wakeup_fd(-1)
+            for number in previous:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        self._release_signals()
 
 
 def _open_launcher() -> dict[int, psutil.Process]:

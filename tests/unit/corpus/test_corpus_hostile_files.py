@@ -75,7 +75,7 @@ def test_what_stands_in_an_unused_field_drops_no_line(tmp_path: Path, value: str
         ('{"text": "a"}'.encode("utf-16"), "not JSON: UTF-16; convert the file to UTF-8"),
         (gzip.compress(b"{}"), "not JSON: gzip data"),
         (b'{"txt": "a", "%s": 1}' % (b"k" * 1000), "no key 'text'; the keys are txt, kkk"),
-        (b"NaN", "a JSON NoneType, not an object"),
+        (b"NaN", "nothing, not an object"),
     ],
 )
 def test_a_malformed_line_is_told_in_a_short_line(tmp_path: Path, line: bytes, reason: str) -> None:
@@ -143,7 +143,7 @@ def test_strings_of_every_kind_are_texts(tmp_path: Path, kind: pa.DataType) -> N
     parquet.write_table(pa.table({"text": column}), tmp_path / "x.parquet")
     report = ReadReport()
     assert texts(tmp_path / "x.parquet", report) == ["a", "c", "a"]
-    assert report.examples == [f"{tmp_path / 'x.parquet'}:2: 'text' holds NoneType, not a string"]
+    assert report.examples == [f"{tmp_path / 'x.parquet'}:2: 'text' holds nothing, not text"]
 
 
 def test_bytes_that_are_no_text_cost_their_own_row_and_nothing_beside_it(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_broken_rows_are_counted_where_they_may_be_skipped(tmp_path: Path) -> No
     assert [place for place, _ in read(file, report, on_error="skip")] == [f"{file}:1", f"{file}:5"]
     assert report.malformed == 2 and report.documents == 2
     assert report.examples[0].startswith(f"{file}:2: not JSON") and report.examples[1].startswith(
-        f"{file}:3: a JSON list"
+        f"{file}:3: a list, not an object"
     )
 
 
