@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.small_corpus import WORDS
+from small_corpus import WORDS
 
 GOOD, BROKEN = 690, 7
 
