@@ -119,8 +119,10 @@ def preprocess(
         paths, tokenizer_path, tokenizer, eod_id, keys, level, language, on_error, eod_token, parse_special_tokens
     )
     folder = beside(prefix, ".partial")
+    # The files of the tokenizer are read, not its folder: data beside them take nothing away.
+    read = [*paths, *(tokenizer_path.iterdir() if tokenizer_path.is_dir() else [tokenizer_path])]
     for target in plan.prefixes(prefix):
-        check_dataset_output(target, folder, [*paths, tokenizer_path], overwrite)
+        check_dataset_output(target, folder, read, overwrite)
     if not overwrite and (finished := _finished(prefix, plan, folder)):
         console.print(f"{prefix}: is finished already, nothing to do", highlight=False)
         return finished

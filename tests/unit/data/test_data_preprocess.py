@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow
@@ -207,14 +208,25 @@ def test_merging_equals_preprocessing_both_inputs_at_once(corpus: Path, word_tok
         merge([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "bad")
 
 
-@pytest.mark.parametrize("prefix", ["", "corpus.jsonl", "link", "word_tokenizer"])
+@pytest.mark.parametrize("prefix", ["", "corpus.jsonl", "link"])
 def test_a_prefix_that_is_a_file_or_an_input_is_refused(
     corpus: Path, word_tokenizer: Path, tmp_path: Path, prefix: str
 ) -> None:
     (tmp_path / "link").symlink_to("link")
-    output = word_tokenizer / "new" if prefix == "word_tokenizer" else tmp_path / prefix if prefix else Path()
-    with pytest.raises(DataError, match=r"no prefix of new files|lies in the input"):
+    output = tmp_path / prefix if prefix else Path()
+    with pytest.raises(DataError, match="no prefix of new files"):
         preprocess([str(corpus)], word_tokenizer, output, QUIET, overwrite=True)
+
+
+def test_data_may_stand_beside_the_tokenizer_but_not_replace_its_files(
+    corpus: Path, word_tokenizer: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(word_tokenizer, tmp_path / "tokenizer")
+    (folder / "data.bin").write_bytes(b"part of the tokenizer")
+    with pytest.raises(DataError, match=r"data\.bin: is the input"):
+        preprocess([str(corpus)], folder, folder / "data", QUIET, overwrite=True)
+    [manifest] = preprocess([str(corpus)], folder, folder / "other", QUIET)
+    assert manifest.documents and (folder / "other.bin").is_file()
 
 
 def test_overwrite_replaces_a_dataset_and_nothing_else(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
