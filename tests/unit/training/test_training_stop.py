@@ -116,8 +116,9 @@ def test_a_rank_ends_with_any_process_of_its_launcher(tmp_path: Path, victim: in
 
 def test_a_shell_around_a_launcher_may_end(tmp_path: Path) -> None:
     """``nohup torchrun ... &`` in a script that ends at once."""
-    start_it = launcher(tmp_path, 0)
-    command = " ".join(str(word) for word in start_it().args)  # type: ignore[union-attr]
+    with launcher(tmp_path, 0)() as direct:
+        command = " ".join(str(word) for word in direct.args)  # type: ignore[union-attr]
+        direct.kill()
     shell = subprocess.Popen(
         ["bash", "-c", f"{command} & echo $!; read line"],
         stdin=subprocess.PIPE,
