@@ -104,6 +104,11 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
+def in_one_line(error: object) -> str:
+    """What a library says of an error, in one line of bounded length; the error's type where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def print_error(message: str) -> None:
     """Print ``message`` to stderr as commands do, with endless words cut; red on a terminal, among a launcher's lines."""
     short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", message)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from megalite.config.errors import ConfigError
+from megalite.config.errors import ConfigError, in_one_line
 
 MAX_BYTES = 64 * 2**20
 """Of one file. The largest that are read here are a tokenizer's ``tokenizer.json``."""
@@ -40,7 +40,7 @@ def parse_yaml(text: str, source: str) -> Any:
     except RecursionError:
         raise ConfigError(f"{source}: nested deeper than {MAX_DEPTH} levels; write it flatter") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer of thousands of digits
-        raise ConfigError(f"{source}: not readable as YAML: {_line(error)}") from None
+        raise ConfigError(f"{source}: not readable as YAML: {in_one_line(error)}") from None
 
 
 def read_json_file(path: Path, what: str = "file", max_bytes: int = MAX_BYTES) -> Any:
@@ -63,7 +63,7 @@ def parse_json(text: str, source: str) -> Any:
     except RecursionError:
         raise ConfigError(f"{source}: nested too deep; write it flatter") from None
     except ValueError as error:
-        raise ConfigError(f"{source}: not readable as JSON: {_line(error)}") from None
+        raise ConfigError(f"{source}: not readable as JSON: {in_one_line(error)}") from None
 
 
 def kind_of(value: Any) -> str:
@@ -98,10 +98,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 class _Loader(yaml.SafeLoader):

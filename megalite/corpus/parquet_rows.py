@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from megalite.config.errors import DataError
+from megalite.config.errors import DataError, in_one_line
 from megalite.config.text_files import kind_of
 from megalite.corpus.json_lines import LONGEST_LINE
 from megalite.corpus.malformed import OnError, ReadReport
@@ -40,7 +40,7 @@ def parquet_records(
     try:
         file = parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        report.add_malformed(f"{path}:1", f"not a parquet file: {_line(error)}", on_error)
+        report.add_malformed(f"{path}:1", f"not a parquet file: {in_one_line(error)}", on_error)
         return
     with file:
         names = file.schema_arrow.names
@@ -59,7 +59,7 @@ def parquet_records(
                         else:
                             yield number, record
             except (pyarrow.ArrowException, OSError) as error:
-                reason = f"damaged from here to row {group_start}: {_line(error)}"
+                reason = f"damaged from here to row {group_start}: {in_one_line(error)}"
                 report.add_malformed(f"{path}:{number + 1}", reason, on_error)
 
 
@@ -98,7 +98,7 @@ def _values(column: Any, is_key: bool) -> list[Any]:
             values.append(value.as_py())
         except failures as error:
             reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not readable"
-            values.append(Unreadable(f"{reason}: {_line(error)}") if is_key else None)
+            values.append(Unreadable(f"{reason}: {in_one_line(error)}") if is_key else None)
     return values
 
 
@@ -114,8 +114,4 @@ def _bounded(value: Any) -> Any:
     except UnicodeDecodeError as error:
         return Unreadable(f"not UTF-8: {error}")
     except (ValueError, OverflowError, pyarrow.ArrowException) as error:
-        return Unreadable(f"not readable: {_line(error)}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        return Unreadable(f"not readable: {in_one_line(error)}")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from megalite.config.errors import DataError
+from megalite.config.errors import DataError, in_one_line
 from megalite.huggingface.architecture import check_architecture, refuse_differences
 from megalite.huggingface.config_bounds import check_bounds
 from megalite.huggingface.model_folder import CONFIG, check_model_folder, is_gguf, read_config
@@ -127,7 +127,7 @@ def load_weights(model: str, config: Any | None = None, **options: Any) -> Any:
     differences = (sorted(told[key], key=str) for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     refuse_differences(model, config.model_type, *differences)
     if told["error_msgs"]:
-        raise DataError(f"{model}: cannot be loaded: {_line(told['error_msgs'][0])}")
+        raise DataError(f"{model}: cannot be loaded: {in_one_line(told['error_msgs'][0])}")
     check_finite(model, loaded)
     return loaded
 
@@ -152,7 +152,7 @@ def loading(model: str, what: str = "") -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:
-        raise DataError(f"{model}: {what + ' ' if what else ''}cannot be loaded: {_line(error)}") from None
+        raise DataError(f"{model}: {what + ' ' if what else ''}cannot be loaded: {in_one_line(error)}") from None
 
 
 def start_of_text(tokenizer: Any) -> int:
@@ -220,7 +220,3 @@ def _device() -> Any:
         return torch.device("cpu")
     kind = torch.accelerator.current_accelerator()
     return torch.device(str(kind), int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else kind
-
-
-def _line(error: Any) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

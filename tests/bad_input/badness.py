@@ -12,11 +12,12 @@ import yaml
 Spoil = Callable[[Path], None]
 
 
+def nothing(world: Path) -> None:
+    """The path alone is bad, the world stays as it is."""
+
+
 def bad_paths(good: str) -> Iterator[tuple[str, str, Spoil]]:
     """(kind, what stands in the command line, what is done to the world)."""
-
-    def nothing(world: Path) -> None:
-        pass
 
     yield "missing", "none-here", nothing
     yield "empty", "", nothing
@@ -37,9 +38,6 @@ def bad_paths(good: str) -> Iterator[tuple[str, str, Spoil]]:
 
 def bad_outputs(output: str, first_input: str | None) -> Iterator[tuple[str, str, Spoil]]:
     """As :func:`bad_paths`, for what a command is to write."""
-
-    def nothing(world: Path) -> None:
-        pass
 
     def foreign(world: Path) -> None:
         (world / "theirs").mkdir()
