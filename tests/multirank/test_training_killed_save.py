@@ -11,6 +11,7 @@ import torch
 from kills import Killed
 
 from megalite.config.ds_config import merge_ds_config
+from megalite.config.schema import RunConfig
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
 from megalite.training import tensor_files
@@ -37,14 +38,20 @@ def at_every_point(patch: pytest.MonkeyPatch, before: Callable[[str, Any], None]
     patch.setattr(Path, "write_text", watched("write_text", Path.write_text))
 
 
-def saves_cut_off(folder: Path) -> int:
-    """Cut a save off before its first, second ... change of the disk; the number of changes in a whole save."""
-    config = run_config(folder, checkpoint={"keep_last": 2})
+def engine_after_a_step(config: RunConfig) -> tuple[Engine, dict[str, Any]]:
+    """A ZeRO-1 engine with something to save, and its DeepSpeed config."""
     mesh = Mesh.create()
     ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 1}}, mesh.shape, "yaml", "json")
     engine = Engine(config, ds_config, mesh, torch.device("cpu"))
     batch = {key: torch.ones(2, 16, dtype=torch.long) for key in ("input_ids", "labels")}
     engine.train_step([batch] * 4, 1e-2)
+    return engine, ds_config
+
+
+def saves_cut_off(folder: Path) -> int:
+    """Cut a save off before its first, second ... change of the disk; the number of changes in a whole save."""
+    config = run_config(folder, checkpoint={"keep_last": 2})
+    engine, ds_config = engine_after_a_step(config)
 
     def save(step: int) -> None:
         state = TrainingState(step, 8 * step, config.run.seed, 16, checksums(config))
@@ -94,11 +101,7 @@ def test_a_save_that_is_cut_off_anywhere_leaves_two_whole_checkpoints(tmp_path: 
 
 def order_of_a_save(folder: Path) -> list[tuple[str, str]]:
     config = run_config(folder, checkpoint={"keep_last": 1})
-    mesh = Mesh.create()
-    ds_config = merge_ds_config(config, {"zero_optimization": {"stage": 1}}, mesh.shape, "yaml", "json")
-    engine = Engine(config, ds_config, mesh, torch.device("cpu"))
-    batch = {key: torch.ones(2, 16, dtype=torch.long) for key in ("input_ids", "labels")}
-    engine.train_step([batch] * 4, 1e-2)
+    engine, ds_config = engine_after_a_step(config)
     (folder / "run").mkdir()
     done: list[tuple[str, str]] = []
 
