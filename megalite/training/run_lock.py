@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from megalite.config.errors import ConfigError
+from megalite.config.launch import read_launch
 from megalite.training.machine import boot_id, process_space
 
 LOCK = ".lock"
@@ -92,7 +93,7 @@ def _signature() -> dict[str, Any]:
         "pid": process.pid,
         "started": process.create_time(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+        "ranks": read_launch().world_size,
     }
 
 
