@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -236,7 +237,7 @@ def run_tasks(loaded: Any, tasks: dict[str, Any], options: LmEvalOptions) -> dic
             one.set_config(key="num_fewshot", value=options.num_fewshot or 0)
         one.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    with quiet():
+    with quiet(), in_one_process():
         return lm_eval.evaluate(
             lm=loaded,
             task_dict=tasks,
@@ -323,6 +324,20 @@ def quiet() -> Iterator[None]:
     """Without what lm-eval prints between the lines; its results are printed by us."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
+
+
+@contextlib.contextmanager
+def in_one_process() -> Iterator[None]:
+    """lm-eval would fork, beside torch's threads, to resample; its random numbers are the same in this process."""
+    before = os.environ.get("DISABLE_MULTIPROC")
+    os.environ["DISABLE_MULTIPROC"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DISABLE_MULTIPROC"]
+        else:
+            os.environ["DISABLE_MULTIPROC"] = before
 
 
 def _first_line(error: Any) -> str:

@@ -5,6 +5,7 @@ run then ends like one that went well.
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ class RayPool:
 
     def __enter__(self) -> "RayPool":
         if not self._ray.is_initialized():
+            self._sigterm = signal.getsignal(signal.SIGTERM)
             quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
             if os.environ.get("RAY_ADDRESS"):
                 self._ray.init(**quiet)
@@ -42,6 +44,7 @@ class RayPool:
     def __exit__(self, *error: Any) -> None:
         if self._began:
             self._ray.shutdown()
+            signal.signal(signal.SIGTERM, self._sigterm)  # Ray leaves its own handler, which forked children inherit
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """``function`` of every item, in the order in which they are done. Raises: DataError where a worker died."""

@@ -1,6 +1,7 @@
 """Task files of others: nothing of theirs is run, and nothing that lm-eval drops or passes over goes unsaid."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,12 @@ def test_an_include_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ask_tasks(["x"], include_path=str(tmp_path / "none"))
     with pytest.raises(DataError, match=r"holds no task"):
         ask_tasks(["x"], include_path=str(tmp_path))
+
+
+def test_errors_are_resampled_without_a_fork(measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.Pool", lambda *_: pytest.fail("a fork beside torch's threads"))
+    measured(output_type="loglikelihood", doc_to_choice=..., doc_to_target=" {{choices[0]}}", metric_list=...)
+    assert "DISABLE_MULTIPROC" not in os.environ
 
 
 def test_figures_that_are_no_numbers_are_refused(model: Path, tmp_path: Path, measured: Callable[..., Any]) -> None:
