@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.index_file import write_index
-from megalite.data.loader import BatchLoader
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.samples.loader import BatchLoader
 
 TOKENS = np.dtype(np.uint16)
 STEP = 64
@@ -198,7 +198,7 @@ def opening(folder: Path, a: argparse.Namespace) -> None:
     """Seconds and memory from the call to the first sample."""
     prefix, length = folder / "index", a.sequence_length
     write_index_alone(prefix, a.index_documents)
-    imports = "from megalite.data.gpt_dataset import GPTDataset"
+    imports = "from megalite.data.samples.gpt_dataset import GPTDataset"
     for documents, path in ((a.documents, folder / "tokens"), (a.index_documents, prefix)):
         results = []
         for _ in range(3):

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from dedup_peers import PEERS
 
-from megalite.corpus.dedup_audit import edited, shingle_set
-from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.corpus.dedup.audit import edited, shingle_set
+from megalite.files.readers.documents import expand_inputs, read_documents
 
 REPOSITORY = Path(__file__).parents[1]
 WORDS = 265

@@ -18,11 +18,11 @@ from datatrove.pipeline.filters import (
     GopherRepetitionFilter,
 )
 
-from megalite.corpus.filter_c4 import C4Quality
-from megalite.corpus.filter_fineweb import FineWebQuality
-from megalite.corpus.filter_gopher import GopherQuality, GopherRepetition
-from megalite.corpus.filters import FilterChain
-from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.corpus.filters.c4 import C4Quality
+from megalite.corpus.filters.chain import FilterChain
+from megalite.corpus.filters.fineweb import FineWebQuality
+from megalite.corpus.filters.gopher import GopherQuality, GopherRepetition
+from megalite.files.readers.documents import expand_inputs, read_documents
 
 THEIRS = (GopherQualityFilter(), GopherRepetitionFilter(), C4QualityFilter(), FineWebQualityFilter())
 OURS = (

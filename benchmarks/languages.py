@@ -1,8 +1,8 @@
-"""Where the table ``megalite/corpus/languages.tsv`` comes from, and what it is worth.
+"""Where the table ``megalite/corpus/words/languages.tsv`` comes from, and what it is worth.
 
 ``python benchmarks/languages.py --sentences tatoeba_sentences.jsonl.zst`` prints what share of held-out texts has two stop
-words, and with ``--table megalite/corpus/languages.tsv`` writes the table. The input is Tatoeba's sentences (tatoeba.org,
-CC BY 2.0 FR), each with its ISO 639-3 code in ``meta.lang``.
+words, and with ``--table megalite/corpus/words/languages.tsv`` writes the table. The input is Tatoeba's sentences
+(tatoeba.org, CC BY 2.0 FR), each with its ISO 639-3 code in ``meta.lang``.
 
 A stop word is a word in lower case that is frequent in two corpora that have nothing in common: among the ``RANK`` most
 frequent words of a language's Wikipedia (the lists that jusText ships are ordered by frequency), and at least ``SHARE`` of
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
-from megalite.corpus.readers import read_documents
-from megalite.corpus.words import Text, WordTable
+from megalite.corpus.words.words import Text, WordTable
+from megalite.files.readers.documents import read_documents
 
 RANK, SHARE, FEWEST_SENTENCES, MOST = 200, 0.002, 3, 24
 PASSING = 0.8

@@ -80,7 +80,7 @@ def megatron(inputs: list[Path], tokenizer: Path, prefix: Path, workers: int) ->
 
 def bare(source: Path, tokenizer_path: Path, name: str) -> Cost:
     """One core, texts in memory."""
-    from megalite.data.encoders import open_encoder
+    from megalite.data.preprocess.encoders import open_encoder
     from megalite.tokenizer.load import load_tokenizer
 
     encoder = open_encoder(name, load_tokenizer(tokenizer_path).tokenizer)  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ def run_training(
     config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console, stop: Stop
 ) -> None:
     """Hold the run folder, look at it and at the data, start the ranks, train, and say what came out."""
-    from megalite.data.prepare import open_training_data
+    from megalite.data.training_data import open_training_data
     from megalite.training.checkpoint_state import TrainingState, check_data_order, check_epochs, resumed_state
     from megalite.training.run_folder import VERIFIED_DATA, checkpoint_to_resume, run_folder
     from megalite.training.run_lock import locked_run

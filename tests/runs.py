@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from megalite.config.schema import RunConfig
-from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.index_file import token_dtype, write_index
-from megalite.data.loader import BatchLoader
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.samples.loader import BatchLoader
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from megalite.corpus.plant import plan
-from megalite.corpus.recipe import Recipe
+from megalite.corpus.prepare import plan
+from megalite.corpus.prepare.recipe import Recipe
 
 WORDS = [f"{a}{b}" for a in ("wamo", "seli", "turo", "pike") for b in range(300)]
 

@@ -20,7 +20,7 @@ import json
 import sys
 from itertools import islice
 
-from megalite.corpus.readers import expand_inputs, read_documents
+from megalite.files.readers.documents import expand_inputs, read_documents
 
 documents = read_documents(expand_inputs(["data/tiny/corpus/train-*.jsonl.zst"]))
 with open(sys.argv[1], "w") as file:

@@ -1,10 +1,7 @@
-"""Tokens to samples to batches.
+"""Token ids on disk, samples, batches.
 
-In: clean text and a tokenizer (``preprocess``), or finished ``PREFIX.bin`` / ``.idx`` files in Megatron's format. Out: the
-micro-batches of any optimizer step as a pure function of the samples consumed before it. Read ``index_file`` (the format),
-``indexed`` (reading), ``manifest``, ``preprocess`` with ``preprocess_plan``, ``preprocess_workers``, ``preprocess_unit``
-(``record_blocks``, ``sentences``, ``encoders``, ``encoder_check``, ``shard``) and ``preprocess_join``, then ``permutation``,
-``gpt_dataset``, ``proportional``, ``blend``, ``epochs``, ``history``, ``fingerprint``, ``loader``;
-``prepare`` opens all of it for a run, and ``prepare_corpus`` is the one command from raw text to all of it.
-``inspect_data`` looks into it: ``statistics``, ``sample_view``, ``trace``.
+``index_file``, ``indexed`` and ``manifest`` are the format (Megatron's ``.bin`` / ``.idx``). ``preprocess`` makes it from
+clean text, ``merge`` and ``adopt`` from other datasets. ``samples`` gives the micro-batches of any optimizer step as a pure
+function of the samples consumed before it. ``inspect`` shows what is in a dataset and traces samples to their sources.
+``training_data`` opens all of it for a run; ``prepare_corpus`` is the command from raw text to all of it.
 """

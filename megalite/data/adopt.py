@@ -15,8 +15,8 @@ from megalite.config.screen import screen
 from megalite.data.index_file import read_index
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import Manifest, SourcePiece, file_facts, manifest_path
-from megalite.data.permutation import KeyedPermutation
-from megalite.files.work_folder import whole_file
+from megalite.data.samples.permutation import KeyedPermutation
+from megalite.files.whole_file import whole_file
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 
 DOCUMENTS_AT_ONCE = 1 << 18

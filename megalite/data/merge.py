@@ -13,6 +13,7 @@ from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.data.dataset_output import check_dataset_output
 from megalite.data.indexed import IndexedDataset
+from megalite.data.inspect.trace import source_path
 from megalite.data.manifest import (
     Manifest,
     SourcePiece,
@@ -21,12 +22,11 @@ from megalite.data.manifest import (
     refuse_other_dataset,
     verify_manifest,
 )
-from megalite.data.preprocess_join import Joined, concatenate, publish
-from megalite.data.shard import Stretch
-from megalite.data.trace import source_path
+from megalite.data.preprocess.join import Joined, concatenate, publish
+from megalite.data.preprocess.shard import Stretch
 from megalite.files.own_folder import is_ours
 from megalite.files.place import beside
-from megalite.files.work_folder import work_folder
+from megalite.jobs.work_folder import work_folder
 
 MUST_AGREE = (
     "dtype",

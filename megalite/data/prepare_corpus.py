@@ -11,14 +11,14 @@ from rich.console import Console
 from megalite.config.command_line import CommandParser, number_of_workers, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.screen import screen
-from megalite.corpus.plant.ray_pool import RayPool
-from megalite.corpus.plant.slurm_scripts import scripts_folder_of
-from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
-from megalite.corpus.recipe import Recipe, Tokenize, load_recipe
-from megalite.corpus.score_run import score_corpus
-from megalite.data.preprocess import preprocess
+from megalite.corpus.prepare.dry_run import score_corpus
+from megalite.corpus.prepare.prepare import prepare_corpus, prepare_on_slurm
+from megalite.corpus.prepare.recipe import Recipe, Tokenize, load_recipe
+from megalite.corpus.prepare.slurm_scripts import scripts_folder_of
+from megalite.data.preprocess.command import preprocess
 from megalite.files.own_folder import own_folder
 from megalite.files.place import absolute
+from megalite.jobs.ray_pool import RayPool
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.sample import Sampling

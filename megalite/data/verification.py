@@ -11,7 +11,7 @@ from typing import Any
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.text_files import read_json_object
 from megalite.data.manifest import FileFacts, file_facts, load_manifest, manifest_path
-from megalite.files.work_folder import whole_file
+from megalite.files.whole_file import whole_file
 
 AT_ONCE = 1 << 30
 """Bytes that are read before a run starts, about a second; what is more is read in the background."""

@@ -13,9 +13,9 @@ from rich.table import Table
 from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
-from megalite.corpus.readers import Document, ReadReport, expand_inputs, read_documents
 from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.files.model_folder import model_folder_of
+from megalite.files.readers.documents import Document, ReadReport, expand_inputs, read_documents
 from megalite.huggingface.load import load_model, start_of_text
 from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.chat_text import text_ids

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.corpus.eval_items import SUFFIXES, find_eval_files, read_eval_records
-from megalite.corpus.readers import COMPRESSIONS
+from megalite.corpus.decontaminate.eval_items import SUFFIXES, find_eval_files, read_eval_records
 from megalite.evaluation.benchmarks import BENCHMARKS, Benchmark, split_of
 from megalite.evaluation.record_forms import FORMS, Record
+from megalite.files.readers.documents import COMPRESSIONS
 
 READ = tuple(suffix for suffix in SUFFIXES if suffix != ".txt")
 

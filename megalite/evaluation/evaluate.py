@@ -33,7 +33,7 @@ from megalite.evaluation.results_table import print_comparison
 from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
 from megalite.files.model_folder import model_folder_of
 from megalite.files.place import check_place
-from megalite.files.work_folder import whole_file
+from megalite.files.whole_file import whole_file
 from megalite.huggingface.load import load_config, load_tokenizer
 from megalite.huggingface.model_folder import check_model_folder
 from megalite.training.stop import Stop

@@ -22,7 +22,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.config.text_files import kind_of, read_json_object
 from megalite.evaluation.journal import Journal, parse_line
 from megalite.evaluation.json_output import content_hash, write_json
-from megalite.files.work_folder import whole_file
+from megalite.files.whole_file import whole_file
 
 STATE = "evaluation.json"
 PAIR = ("results", "group_subtasks", "higher_is_better", "n-shot", "chance")

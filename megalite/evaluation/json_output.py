@@ -8,7 +8,7 @@ from typing import Any
 
 from megalite.config.errors import ConfigError
 from megalite.files.place import check_output_file
-from megalite.files.work_folder import whole_file
+from megalite.files.whole_file import whole_file
 
 
 def check_json_output(path: Path | None, inputs: Iterable[str | Path] = ()) -> None:

@@ -19,7 +19,7 @@ from megalite.evaluation.data_files import SplitFiles, find_split_files, read_be
 from megalite.evaluation.json_output import sha256_of_file
 from megalite.evaluation.record_forms import Record
 from megalite.evaluation.task_file import read_task
-from megalite.files.work_folder import whole_file
+from megalite.files.whole_file import whole_file
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import Document, expand_inputs
 from megalite.evaluation.bits_per_byte import document_nats, total, whole_documents, window_and_stride
 from megalite.evaluation.journal import Journal
 from megalite.evaluation.json_output import content_hash, sha256_of_file
 from megalite.evaluation.paired import BITS, influence, standard_error
 from megalite.evaluation.ranks import Ranks
+from megalite.files.readers.documents import Document, expand_inputs
 from megalite.huggingface.load import start_of_text
 from megalite.tokenizer.chat_text import text_ids
 

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.screen import screen
-from megalite.files.work_folder import whole_file
+from megalite.files.whole_file import whole_file
 from megalite.huggingface.load import load_config
 
 KINDS = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}

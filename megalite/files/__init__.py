@@ -1,5 +1,5 @@
-"""How results reach the disk: whole or not at all, and never over what is not ours. No torch here.
+"""Files: read leniently with every damage counted, written whole or not at all. No torch here.
 
-``whole_folder`` (a folder of results), ``work_folder`` (what a long command has done so far, and single files),
-``zstd_file`` (reading ``.zst``).
+``readers`` turns files into documents. ``whole_file`` and ``whole_folder`` write results, ``own_folder`` marks folders as
+ours, ``place`` checks an output before the work, ``zstd_file`` reads ``.zst``, ``model_folder`` finds a model's files.
 """

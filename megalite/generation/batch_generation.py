@@ -11,13 +11,13 @@ import orjson
 from rich.progress import track
 
 from megalite.config.screen import screen
-from megalite.files.work_folder import work_folder, work_folder_of
 from megalite.generation.answer import Answer, end_tokens
 from megalite.generation.continuation import with_room
 from megalite.generation.kv_cache import cache_keywords
 from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.prompt_file import PromptRow
 from megalite.generation.settings import GenerationSettings, sound_scores, use_own_tokens_only
+from megalite.jobs.work_folder import work_folder, work_folder_of
 
 ANSWERS = "answers.jsonl"
 

@@ -98,7 +98,7 @@ def engine_of(base: RunConfig, case: Case, **zero: Any) -> tuple[Engine, dict[st
 
 
 def own_batches(config: RunConfig, mesh: Mesh, step: int) -> list[Batch]:
-    """The micro-batches of this data rank, dealt out as ``megalite.data.loader`` does."""
+    """The micro-batches of this data rank, dealt out as ``megalite.data.samples.loader`` does."""
     batch = step_data(config, step)
     rows = torch.arange(config.batch.global_batch_size).view(-1, mesh.data_size, config.batch.micro_batch_size)
     return [{key: value[own] for key, value in batch.items()} for own in rows[:, mesh.data_rank]]

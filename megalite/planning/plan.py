@@ -12,8 +12,8 @@ from megalite.config.parameters import total_parameters
 from megalite.config.pipeline_split import stage_layers
 from megalite.config.precision import with_precision
 from megalite.config.schema import RunConfig
-from megalite.data.epochs import refuse_repetition, source_use
 from megalite.data.manifest import load_manifest, manifest_path
+from megalite.data.samples.epochs import refuse_repetition, source_use
 from megalite.planning.communication import WireBytes, wire_bytes
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_exact
 from megalite.planning.memory import ModelState, device_parameters, model_state_bytes

@@ -11,7 +11,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.config.launch import Launch
 from megalite.config.paths import searched
 from megalite.config.schema import RunConfig
-from megalite.data.prepare import TrainingData, check_preparation, needed_files, open_training_data
+from megalite.data.training_data import TrainingData, check_preparation, needed_files, open_training_data
 from megalite.planning.plan import Plan, Row, readable_bytes
 from megalite.tokenizer.load import load_tokenizer
 from megalite.training.checkpoint_state import check_data_order, resumed_state, verify_files

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from megalite.config.errors import DataError
-from megalite.corpus.json_lines import LONGEST_LINE, bounded_lines, parse_record
-from megalite.corpus.malformed import ReadReport
-from megalite.corpus.parquet_rows import parquet_records
-from megalite.corpus.readers import Piece, decompression_errors, expand_inputs, kind_of, open_bytes
+from megalite.files.readers.documents import Piece, decompression_errors, expand_inputs, kind_of, open_bytes
+from megalite.files.readers.json_lines import LONGEST_LINE, bounded_lines, parse_record
+from megalite.files.readers.malformed import ReadReport
+from megalite.files.readers.parquet_rows import parquet_records
 from megalite.posttraining.schema import RowsSection
 
 T = TypeVar("T")

@@ -22,8 +22,8 @@ import yaml
 
 from megalite.config.errors import ConfigError
 from megalite.files.place import check_place
+from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import flush_all
-from megalite.files.work_folder import whole_file
 from megalite.posttraining.schema import TuningRun
 from megalite.training.run_folder import METRICS, UNDONE
 from megalite.training.run_lock import LOCK

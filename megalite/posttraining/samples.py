@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from megalite.config.errors import DataError
-from megalite.corpus.malformed import ReadReport, refuse_malformed
+from megalite.files.readers.malformed import ReadReport, refuse_malformed
 from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
 from megalite.posttraining.chat_rows import Conversation
 from megalite.posttraining.rows import add_broken, parse_rows

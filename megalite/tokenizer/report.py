@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from megalite.corpus.malformed import ReadReport
-from megalite.corpus.readers import read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.malformed import ReadReport
 from megalite.tokenizer.mix import Source
 from megalite.tokenizer.sample import read_records
 from megalite.tokenizer.special_text import SpecialSpellings
@@ -195,6 +195,6 @@ def _is_text(text: str) -> bool:
 
 
 def _language(text: str) -> str:
-    from megalite.corpus.language_model import languages_of
+    from megalite.corpus.words.language_model import languages_of
 
     return next(iter(languages_of(text)), "unknown")

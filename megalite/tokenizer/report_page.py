@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from megalite.corpus.ledger_page import STYLE
+from megalite.corpus.ledger.page import STYLE
 
 MOST_ROWS = 40
 WIDTH, HEIGHT = 620, 220

@@ -18,8 +18,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.malformed import refuse_malformed
-from megalite.corpus.readers import ReadReport, read_documents
+from megalite.files.readers.documents import ReadReport, read_documents
+from megalite.files.readers.malformed import refuse_malformed
 from megalite.tokenizer.mix import Source
 
 BINS = 1 << 20

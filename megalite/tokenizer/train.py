@@ -13,10 +13,10 @@ from megalite.config.command_line import CommandParser
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.model import ModelConfig
 from megalite.config.screen import screen
-from megalite.corpus.malformed import add_max_malformed
 from megalite.files.own_folder import remove_ours
+from megalite.files.readers.malformed import add_max_malformed
 from megalite.files.whole_folder import check_output, whole_folder
-from megalite.files.work_folder import work_folder, work_folder_of
+from megalite.jobs.work_folder import work_folder, work_folder_of
 from megalite.tokenizer.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
 from megalite.tokenizer.folder import WRITTEN, check_written, write_tokenizer
 from megalite.tokenizer.mix import Source, sources_of, sources_of_mix

@@ -11,11 +11,11 @@ from typing import Any
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.schema import RunConfig
 from megalite.config.section import Section
-from megalite.data.blend import BlendedDataset
-from megalite.data.epochs import refuse_repetition, source_use
-from megalite.data.fingerprint import samples_fingerprint
-from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.history import Mix, mix_record, refuse_other_history
+from megalite.data.samples.blend import BlendedDataset
+from megalite.data.samples.epochs import refuse_repetition, source_use
+from megalite.data.samples.fingerprint import samples_fingerprint
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.samples.history import Mix, mix_record, refuse_other_history
 from megalite.model.hf_config import model_config_from_hf
 from megalite.training.checkpoint_changes import flat
 from megalite.training.checkpoint_manifest import MANIFEST, read_manifest
@@ -36,11 +36,11 @@ class TrainingState:
     data: dict[str, str]
     """Training prefix -> checksum of its ``.bin``; the order of the samples is a function of these and the seed."""
     read_fingerprint: str = f"{0:010x}"
-    """Of all samples read so far: equal for every layout, see ``megalite.data.fingerprint``."""
+    """Of all samples read so far: equal for every layout, see ``megalite.data.samples.fingerprint``."""
     last_fingerprint: str = ""
     """Of the last ``LAST_SAMPLES`` samples read; a resumed run must find the same in their places."""
     mix: Mix = field(default_factory=list)
-    """By which weights the sources are read from which sample on, see ``megalite.data.history``."""
+    """By which weights the sources are read from which sample on, see ``megalite.data.samples.history``."""
 
 
 def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> TrainingState:

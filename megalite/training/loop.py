@@ -10,10 +10,10 @@ import torch
 
 from megalite.config.errors import DivergenceError, Stopped
 from megalite.config.schema import RunConfig
-from megalite.data.fingerprint import MODULUS
-from megalite.data.history import mix_record
-from megalite.data.loader import BatchLoader
-from megalite.data.prepare import ValidationData
+from megalite.data.samples.fingerprint import MODULUS
+from megalite.data.samples.history import mix_record
+from megalite.data.samples.loader import BatchLoader
+from megalite.data.training_data import ValidationData
 from megalite.training.checkpoint_save import save_checkpoint
 from megalite.training.checkpoint_state import TrainingState, last_fingerprint
 from megalite.training.engine import Engine, StepRefused, StepResult

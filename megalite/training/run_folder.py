@@ -25,8 +25,8 @@ import yaml
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
+from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import flush
-from megalite.files.work_folder import whole_file
 from megalite.training.checkpoint_manifest import MANIFEST
 from megalite.training.run_lock import LOCK
 

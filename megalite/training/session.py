@@ -13,8 +13,8 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError, Stopped
 from megalite.config.schema import RunConfig
-from megalite.data.loader import BatchLoader
-from megalite.data.prepare import TrainingData
+from megalite.data.samples.loader import BatchLoader
+from megalite.data.training_data import TrainingData
 from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint_changes import changes
 from megalite.training.checkpoint_load import load_checkpoint

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from megalite.data.gpt_dataset import IGNORE, SequentialDataset
+from megalite.data.samples.gpt_dataset import IGNORE, SequentialDataset
 from megalite.training.engine import Batch, Engine
 
 PIPELINED = 4

@@ -12,8 +12,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from megalite.corpus.installed_docs import installed_documents
-from megalite.data.preprocess import preprocess
+from megalite.corpus.sources.installed_docs import installed_documents
+from megalite.data.preprocess.command import preprocess
 from megalite.parity.ranks import free_port
 from megalite.tokenizer.train import train_tokenizer
 from megalite.training.progress import read_position

@@ -14,7 +14,7 @@ from rich.console import Console
 from small_corpus import WORDS, files, recipe, write_corpus
 
 from megalite.config.errors import DataError
-from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
+from megalite.corpus.prepare.prepare import prepare_corpus, prepare_on_slurm
 from megalite.data.manifest import verify_manifest
 from megalite.data.prepare_corpus import _last_command
 
@@ -78,7 +78,7 @@ def test_slurm_jobs_run_in_order_and_give_the_bytes_of_this_machine(corpus: Path
 
 def test_a_ray_cluster_gives_the_bytes_of_this_machine_and_tells_what_went_wrong(corpus: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (pip install 'megalite[cluster]')")
-    from megalite.corpus.plant.ray_pool import RayPool
+    from megalite.jobs.ray_pool import RayPool
 
     prepare_corpus(recipe(corpus), corpus / "local", QUIET)
     with RayPool(2) as pool:

@@ -18,7 +18,7 @@ from megalite.config.grid import grid_shape
 from megalite.config.layout import check_layout
 from megalite.config.load import load_run_config, read_yaml
 from megalite.config.schema import RunConfig
-from megalite.corpus.recipe import Recipe
+from megalite.corpus.prepare.recipe import Recipe
 from megalite.evaluation.benchmarks import BENCHMARKS, TASK_FILES, split_of
 from megalite.evaluation.local_tasks import _shipped
 from megalite.planning.plan import make_plan, print_plan, reckoned

@@ -10,27 +10,28 @@ FLOORS = {
     "config": 0,
     "files": 1,
     "templates": 1,
-    "corpus": 2,
+    "jobs": 2,
     "parallel": 2,
-    "tokenizer": 3,
+    "corpus": 3,
     "model": 3,
-    "data": 4,
-    "training": 5,
-    "planning": 6,
-    "huggingface": 5,
-    "export": 6,
-    "parity": 7,
-    "evaluation": 7,
-    "posttraining": 7,
-    "generation": 8,
-    "pretrain": 9,
-    "cli": 9,
+    "tokenizer": 4,
+    "data": 5,
+    "training": 6,
+    "huggingface": 6,
+    "planning": 7,
+    "export": 7,
+    "parity": 8,
+    "evaluation": 8,
+    "posttraining": 8,
+    "generation": 9,
+    "pretrain": 10,
+    "cli": 10,
 }
 ROOMS_ALLOWED = {
     "deepspeed": {"model", "training"},
     "transformers": {"tokenizer", "templates", "huggingface", "export", "evaluation", "generation", "posttraining"},
 }
-ROOMS_FORBIDDEN = {"torch": {"config", "files", "corpus"}}
+ROOMS_FORBIDDEN = {"torch": {"config", "files", "jobs", "corpus"}}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

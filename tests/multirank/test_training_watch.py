@@ -15,8 +15,8 @@ from rich.console import Console
 
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.grid import grid_shape
-from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.prepare import TrainingData
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.training_data import TrainingData
 from megalite.parity.ranks import PRELOADED, free_port
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import Engine

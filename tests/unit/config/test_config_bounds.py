@@ -12,7 +12,7 @@ from megalite.config.explain import validate
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
 from megalite.config.section import shown
-from megalite.corpus.recipe import Recipe
+from megalite.corpus.prepare.recipe import Recipe
 from megalite.posttraining.schema import PreferenceRun, SftRun
 
 TINY = Path(__file__).parents[3] / "examples/tiny/pretrain.yaml"

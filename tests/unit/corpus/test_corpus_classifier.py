@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.corpus.classifier import Features, load_classifier
-from megalite.corpus.logistic import Examples, calibrate, fit, sigmoid
-from megalite.corpus.readers import read_documents
-from megalite.corpus.train_classifier import area_under_roc, calibration_error, train_classifier
+from megalite.corpus.classify.classifier import Features, load_classifier
+from megalite.corpus.classify.logistic import Examples, calibrate, fit, sigmoid
+from megalite.corpus.classify.train import area_under_roc, calibration_error, train_classifier
+from megalite.files.readers.documents import read_documents
 
 REPOSITORY = Path(__file__).parents[3]
 GOOD = "tree river bread quiet winter garden letter window music".split()

@@ -11,9 +11,9 @@ from rich.console import Console
 from small_corpus import files, recipe, write_corpus
 
 from megalite.config.errors import DataError
-from megalite.corpus.dedup import deduplicate
-from megalite.corpus.minhash import Bands
-from megalite.corpus.prepare import prepare_corpus
+from megalite.corpus.dedup.command import deduplicate
+from megalite.corpus.dedup.minhash import Bands
+from megalite.corpus.prepare.prepare import prepare_corpus
 
 QUIET = Console(quiet=True)
 CONTENTS = (b"", b"[]", b"{}", b"null", b"\xff\xfe", b"\x93NUMPY\x01\x00")

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.corpus.contamination import Contamination
-from megalite.corpus.decontaminate import decontaminate
-from megalite.corpus.eval_items import read_eval_items
-from megalite.corpus.readers import read_documents
+from megalite.corpus.decontaminate.command import decontaminate
+from megalite.corpus.decontaminate.contamination import Contamination
+from megalite.corpus.decontaminate.eval_items import read_eval_items
+from megalite.files.readers.documents import read_documents
 
 QUIET = Console(quiet=True)
 QUESTION = "If a train leaves the old station at seven and travels for three hours, how far has it gone by then?"
@@ -125,9 +125,9 @@ def test_a_long_text_is_searched_in_pieces(evals: list[Path], tmp_path: Path, mo
     texts = [FILLER * n + QUESTION + FILLER for n in range(1, 12)]
     source = write(tmp_path / "in.jsonl", texts)
     whole = run(source, evals, tmp_path / "whole")
-    monkeypatch.setattr("megalite.corpus.contamination.BLOCK", 1)
-    monkeypatch.setattr("megalite.corpus.contamination.LONG_TEXT", 500)
-    monkeypatch.setattr("megalite.corpus.contamination.OVERLAP", 150)
+    monkeypatch.setattr("megalite.corpus.decontaminate.contamination.BLOCK", 1)
+    monkeypatch.setattr("megalite.corpus.decontaminate.contamination.LONG_TEXT", 500)
+    monkeypatch.setattr("megalite.corpus.decontaminate.contamination.OVERLAP", 150)
     pieces = run(source, evals, tmp_path / "pieces")
     assert len(whole) == 11
     assert pieces == whole
@@ -136,7 +136,7 @@ def test_a_long_text_is_searched_in_pieces(evals: list[Path], tmp_path: Path, mo
 def test_bytes_do_not_depend_on_workers_and_a_damaged_set_is_refused(
     evals: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 300)
+    monkeypatch.setattr("megalite.files.readers.input_units.UNIT_BYTES", 300)
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(3):

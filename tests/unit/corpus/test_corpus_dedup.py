@@ -15,9 +15,9 @@ from kills import killed_after
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.corpus.dedup import deduplicate
-from megalite.corpus.minhash import Bands
-from megalite.corpus.readers import read_documents
+from megalite.corpus.dedup.command import deduplicate
+from megalite.corpus.dedup.minhash import Bands
+from megalite.files.readers.documents import read_documents
 
 QUIET = Console(quiet=True)
 WORDS = [f"word{number}" for number in range(5000)]
@@ -116,7 +116,7 @@ def mixed_corpus(folder: Path) -> list[Path]:
 
 
 def test_bytes_do_not_depend_on_workers_or_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 30_000)
+    monkeypatch.setattr("megalite.files.readers.input_units.UNIT_BYTES", 30_000)
     inputs = mixed_corpus(tmp_path)
     assert run(inputs, tmp_path / "one", write_index=True)
     for name, workers, memory in (("two", 2, 2048), ("three", 3, 700), ("small", 1, 144)):
@@ -191,7 +191,7 @@ def test_a_chain_of_small_edits_removes_nothing_without_a_copy_that_stays(tmp_pa
 
 
 def test_a_killed_run_goes_on_and_ends_with_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.input_units.UNIT_BYTES", 50_000)
+    monkeypatch.setattr("megalite.files.readers.input_units.UNIT_BYTES", 50_000)
     inputs = mixed_corpus(tmp_path)
     run(inputs, tmp_path / "whole", write_index=True)
     out, scans = tmp_path / "out", 0
@@ -228,7 +228,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("megalite.corpus.kept_shards.KeptShards.write", full)
+        patch.setattr("megalite.corpus.units.kept_shards.KeptShards.write", full)
         with pytest.raises(DataError, match=r"out\.work: no space left on the disk"):
             run(inputs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -269,8 +269,8 @@ def test_a_long_document_is_compared_like_any_other(tmp_path: Path, monkeypatch:
     long = " ".join(sample(number) for number in range(20))
     source = write(tmp_path / "in.jsonl", [long, sample(1), edited(long, every=100), long.upper()])
     whole = run(source, tmp_path / "whole", write_index=True)
-    monkeypatch.setattr("megalite.corpus.dedup_scan.LONG_TEXT", 3000)
-    monkeypatch.setattr("megalite.corpus.dedup_scan.BLOCK", 3000)
+    monkeypatch.setattr("megalite.corpus.dedup.scan.LONG_TEXT", 3000)
+    monkeypatch.setattr("megalite.corpus.dedup.scan.BLOCK", 3000)
     assert run(source, tmp_path / "pieces", write_index=True) == whole
     assert [entry["line"] for entry in whole] == [3, 4]
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")

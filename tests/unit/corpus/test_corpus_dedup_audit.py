@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from megalite.corpus import dedup_audit
-from megalite.corpus.dedup_audit import audit
-from megalite.corpus.minhash import Bands
-from megalite.corpus.word_hashes import hash_words, ngrams
+from megalite.corpus.dedup import audit as dedup_audit
+from megalite.corpus.dedup.audit import audit
+from megalite.corpus.dedup.minhash import Bands
+from megalite.corpus.words.word_hashes import hash_words, ngrams
 
 QUIET = Console(quiet=True)
 
@@ -43,7 +43,7 @@ def test_poor_bands_are_seen_to_be_poor(source: Path) -> None:
 
 
 def test_a_wrong_comparison_is_seen(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.shingle_sets.ShingleSets.jaccard", lambda *_: 1.0)
+    monkeypatch.setattr("megalite.corpus.dedup.shingle_sets.ShingleSets.jaccard", lambda *_: 1.0)
     assert audit([str(source)], Bands(), "text", QUIET).precision < 0.9
 
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from megalite.corpus.minhash import Bands, band_keys, signatures
-from megalite.corpus.word_hashes import Ngrams, hash_words, ngrams, ngrams_of_long_text
+from megalite.corpus.dedup.minhash import Bands, band_keys, signatures
+from megalite.corpus.words.word_hashes import Ngrams, hash_words, ngrams, ngrams_of_long_text
 
 TEXTS = [
     "The quick brown fox, the QUICK_brown fox; it's 3.14 times faster!",

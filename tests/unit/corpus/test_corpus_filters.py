@@ -6,20 +6,20 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.classifier import Classifier, Features
-from megalite.corpus.filter_c4 import C4Paragraphs, C4Quality
-from megalite.corpus.filter_classifier import ClassifierFilter
-from megalite.corpus.filter_fineweb import FineWebQuality
-from megalite.corpus.filter_gopher import GopherQuality, GopherRepetition
-from megalite.corpus.filter_language import LanguageFilter
-from megalite.corpus.filter_prose import ProseFilter
-from megalite.corpus.filter_spam import SpamFilter
-from megalite.corpus.filter_tokens import TokensPerWord
-from megalite.corpus.filters import FilterChain, reason_to_drop
-from megalite.corpus.language_model import known_languages, languages_of
-from megalite.corpus.personal_data import PersonalDataFilter, mask
-from megalite.corpus.readers import read_documents
-from megalite.corpus.rule import Filter
+from megalite.corpus.classify.classifier import Classifier, Features
+from megalite.corpus.filters.by_classifier import ClassifierFilter
+from megalite.corpus.filters.c4 import C4Paragraphs, C4Quality
+from megalite.corpus.filters.chain import FilterChain, reason_to_drop
+from megalite.corpus.filters.fineweb import FineWebQuality
+from megalite.corpus.filters.gopher import GopherQuality, GopherRepetition
+from megalite.corpus.filters.language import LanguageFilter
+from megalite.corpus.filters.personal_data import PersonalDataFilter, mask
+from megalite.corpus.filters.prose import ProseFilter
+from megalite.corpus.filters.rule import Filter
+from megalite.corpus.filters.spam import SpamFilter
+from megalite.corpus.filters.tokens import TokensPerWord
+from megalite.corpus.words.language_model import known_languages, languages_of
+from megalite.files.readers.documents import read_documents
 
 GOPHER = GopherQuality(kind="gopher_quality")
 REPETITION = GopherRepetition(kind="gopher_repetition")
@@ -269,7 +269,7 @@ def test_verdicts_equal_datatroves_where_it_is_installed(shared_data: Path) -> N
 
 def test_a_recipe_says_which_filters_in_which_order() -> None:
     from megalite.config.explain import validate
-    from megalite.corpus.recipe import Recipe
+    from megalite.corpus.prepare.recipe import Recipe
 
     sources = [{"kind": "files", "paths": ["x"]}]
     listed = {"sources": sources, "filters": [{"kind": "spam"}, {"kind": "gopher_quality", "min_words": 7}]}

@@ -14,9 +14,9 @@ import zstandard
 from pyarrow import parquet
 
 from megalite.config.errors import DataError
-from megalite.corpus.malformed import ReadReport, refuse_malformed
-from megalite.corpus.pieces import cut
-from megalite.corpus.readers import read_documents, read_piece
+from megalite.files.readers.documents import read_documents, read_piece
+from megalite.files.readers.malformed import ReadReport, refuse_malformed
+from megalite.files.readers.pieces import cut
 
 MARK = b"\xef\xbb\xbf"
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -186,7 +186,7 @@ def read_in_little_memory(path: Path) -> tuple[list[str], list[str]]:
     """Texts and malformed places, read in a process that may have 1.5 GB of address space."""
     code = (
         "import json, sys, resource; resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))\n"
-        "from pathlib import Path; from megalite.corpus.readers import *\n"
+        "from pathlib import Path; from megalite.files.readers.documents import *\n"
         "report = ReadReport()\n"
         "found = [d.text[:9] for d in read_documents([Path(sys.argv[1])], report=report)]\n"
         "print(json.dumps([found, report.examples]))"

@@ -9,16 +9,16 @@ import pytest
 from rich.console import Console
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.classifier import Classifier, Features
-from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filters import FilterChain
-from megalite.corpus.language_model import known_languages
-from megalite.corpus.languages import UNPUNCTUATED, UNSPACED, language
-from megalite.corpus.ledger_page import ledger_page
-from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.readers import read_documents
-from megalite.corpus.recipe import Recipe
-from megalite.corpus.score_run import score_corpus
+from megalite.corpus.classify.classifier import Classifier, Features
+from megalite.corpus.filters.chain import FilterChain
+from megalite.corpus.ledger.page import ledger_page
+from megalite.corpus.prepare.dry_run import score_corpus
+from megalite.corpus.prepare.prepare import prepare_corpus
+from megalite.corpus.prepare.recipe import Recipe
+from megalite.corpus.words.clean_text import clean_text
+from megalite.corpus.words.language_model import known_languages
+from megalite.corpus.words.languages import UNPUNCTUATED, UNSPACED, language
+from megalite.files.readers.documents import read_documents
 
 NOVELS = "multilingual/novels_de_fr_es_pt.jsonl.zst"
 SENTENCES = "multilingual/tatoeba_sentences.jsonl.zst"

@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.filter_prose import ProseFilter
-from megalite.corpus.filters import FilterChain
-from megalite.corpus.ledger import Ledger, bin_of, bin_start
-from megalite.corpus.ledger_page import ledger_page
-from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.recipe import Recipe
-from megalite.corpus.score_run import score_corpus
-from megalite.corpus.scores import recount
+from megalite.corpus.filters.chain import FilterChain
+from megalite.corpus.filters.prose import ProseFilter
+from megalite.corpus.ledger.ledger import Ledger, bin_of, bin_start
+from megalite.corpus.ledger.page import ledger_page
+from megalite.corpus.ledger.recount import recount
+from megalite.corpus.prepare.dry_run import score_corpus
+from megalite.corpus.prepare.prepare import prepare_corpus
+from megalite.corpus.prepare.recipe import Recipe
 
 QUIET = Console(quiet=True)
 VOID = {"meta", "br"}
@@ -105,7 +105,7 @@ def test_victims_are_a_fair_sample_of_ten() -> None:
 
 
 def test_many_sources_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.ledger.MOST_SOURCES", 2)
+    monkeypatch.setattr("megalite.corpus.ledger.ledger.MOST_SOURCES", 2)
     ledger = Ledger()
     for name in ("a", "b", "c", "d", "a"):
         ledger.keep(name, "x")

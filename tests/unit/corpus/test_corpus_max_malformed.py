@@ -22,11 +22,11 @@ def broken(tmp_path: Path) -> Path:
 
 
 COMMANDS = {
-    "megalite.corpus.dedup": ["--output", "OUT"],
-    "megalite.corpus.decontaminate": ["--output", "OUT", "--against", "EVAL"],
-    "megalite.corpus.train_classifier": ["--label_key", "label", "--positive", "1", "--output", "OUT"],
+    "megalite.corpus.dedup.command": ["--output", "OUT"],
+    "megalite.corpus.decontaminate.command": ["--output", "OUT", "--against", "EVAL"],
+    "megalite.corpus.classify.train": ["--label_key", "label", "--positive", "1", "--output", "OUT"],
     "megalite.tokenizer.train": ["--vocab_size", "300", "--output", "OUT"],
-    "megalite.data.preprocess": ["--tokenizer", "TOKENIZER", "--output_prefix", "OUT", "--workers", "1"],
+    "megalite.data.preprocess.command": ["--tokenizer", "TOKENIZER", "--output_prefix", "OUT", "--workers", "1"],
     "megalite.evaluation.cloze": ["--output", "OUT"],
 }
 

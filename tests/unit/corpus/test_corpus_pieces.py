@@ -8,10 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from megalite.config.errors import DataError
-from megalite.corpus import input_units
-from megalite.corpus.input_units import find_inputs
-from megalite.corpus.pieces import cut, numbered
-from megalite.corpus.readers import Document, ReadReport, read_documents, read_piece
+from megalite.files.readers import input_units
+from megalite.files.readers.documents import Document, ReadReport, read_documents, read_piece
+from megalite.files.readers.input_units import find_inputs
+from megalite.files.readers.pieces import cut, numbered
 
 
 def messy_lines(seed: int) -> bytes:

@@ -16,10 +16,10 @@ from kills import killed_after
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.plant import plan
-from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.readers import read_documents
-from megalite.corpus.recipe import Recipe
+from megalite.corpus.prepare import plan
+from megalite.corpus.prepare.prepare import prepare_corpus
+from megalite.corpus.prepare.recipe import Recipe
+from megalite.files.readers.documents import read_documents
 
 QUIET = Console(quiet=True)
 WORDS = [f"{a}{b}" for a in "wamo seli turo pike ganu lefo".split() for b in map(str, range(400))]
@@ -114,7 +114,7 @@ def plainly(corpus: Path, threshold: float = 0.8) -> tuple[list[str], dict[str, 
 def test_the_plant_equals_a_plain_program_over_all_documents(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("megalite.corpus.plant.dedup_stage.BYTES_A_CANDIDATE", 150 << 20)  # few clusters in a batch
+    monkeypatch.setattr("megalite.corpus.prepare.dedup_stage.BYTES_A_CANDIDATE", 150 << 20)  # few clusters in a batch
     prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     left, gone = plainly(corpus)
     assert all(gone.values())
@@ -226,7 +226,7 @@ def test_a_unit_that_was_damaged_while_the_run_stood_still_is_made_again(
 
 
 def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from megalite.corpus.plant import steps
+    from megalite.corpus.prepare import steps
 
     prepare_corpus(recipe(corpus), corpus / "once", QUIET)
     once = files(corpus / "once")
@@ -241,7 +241,7 @@ def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch
                 yield None
 
     def again(folder: Path, name: str, task: int) -> None:
-        from megalite.corpus.plant.stages import all_stages
+        from megalite.corpus.prepare.stages import all_stages
 
         job = steps.open_job(folder, 1 << 30)
         for stage in all_stages(job.plan):
@@ -256,11 +256,11 @@ def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch
 @pytest.mark.parametrize(
     "where",
     [
-        "megalite.corpus.kept_shards.KeptShards.write",
-        "megalite.corpus.plant.digests.UnitDigests.write",
-        "megalite.corpus.lsh_index.PartWriter.add",
-        "megalite.corpus.shuffle.ShuffledShards.finish",
-        "megalite.corpus.plant.publish.write_page",
+        "megalite.corpus.units.kept_shards.KeptShards.write",
+        "megalite.corpus.prepare.digests.UnitDigests.write",
+        "megalite.corpus.dedup.lsh_index.PartWriter.add",
+        "megalite.corpus.prepare.shuffle.ShuffledShards.finish",
+        "megalite.corpus.prepare.publish.write_page",
     ],
 )
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
@@ -281,7 +281,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
 def test_sources_that_change_while_the_run_is_at_work_are_refused(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megalite.corpus.plant.stages as module
+    import megalite.corpus.prepare.stages as module
 
     run = module.run_task
 
@@ -296,7 +296,7 @@ def test_sources_that_change_while_the_run_is_at_work_are_refused(
 
     for victim, step in (("2.jsonl", "filter"), ("eval.jsonl", "decontaminate-write")):
         with monkeypatch.context() as patch:
-            patch.setattr("megalite.corpus.plant.engine.run_task", changes(corpus / victim, step))
+            patch.setattr("megalite.corpus.prepare.engine.run_task", changes(corpus / victim, step))
             with pytest.raises(DataError, match=rf"{victim}: has changed since the run began"):
                 prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     assert not (corpus / "out").exists()
@@ -305,7 +305,7 @@ def test_sources_that_change_while_the_run_is_at_work_are_refused(
 def test_a_shard_that_is_damaged_between_two_stages_is_told(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megalite.corpus.plant.stages as module
+    import megalite.corpus.prepare.stages as module
 
     run = module.run_task
 
@@ -316,14 +316,14 @@ def test_a_shard_that_is_damaged_between_two_stages_is_told(
             shard.write_bytes(zstandard.compress(b'{"broken\n').ljust(len(content), b"\0")[: len(content)])
         run(folder, name, *rest)
 
-    monkeypatch.setattr("megalite.corpus.plant.engine.run_task", damages)
+    monkeypatch.setattr("megalite.corpus.prepare.engine.run_task", damages)
     with pytest.raises(DataError, match=r"dedup: the shards of unit 1 are missing or damaged; remove .*out\.work"):
         prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     assert not (corpus / "out").exists()
 
 
 def _held(folder: str, ready: Any, over: Any) -> None:
-    from megalite.files.work_folder import work_folder
+    from megalite.jobs.work_folder import work_folder
 
     with work_folder(Path(folder), "{}"):
         ready.set()

@@ -9,14 +9,14 @@ import yaml
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.clean_text import clean_text
-from megalite.corpus.filter_prose import ProseFilter
-from megalite.corpus.filters import reason_to_drop
-from megalite.corpus.installed_docs import installed_documents, module_docstrings
-from megalite.corpus.plant.plan import make_plan
-from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.readers import read_documents
-from megalite.corpus.recipe import Recipe, load_recipe
+from megalite.corpus.filters.chain import reason_to_drop
+from megalite.corpus.filters.prose import ProseFilter
+from megalite.corpus.prepare.plan import make_plan
+from megalite.corpus.prepare.prepare import prepare_corpus
+from megalite.corpus.prepare.recipe import Recipe, load_recipe
+from megalite.corpus.sources.installed_docs import installed_documents, module_docstrings
+from megalite.corpus.words.clean_text import clean_text
+from megalite.files.readers.documents import read_documents
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)

@@ -8,7 +8,7 @@ import zstandard
 from pyarrow import parquet
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import ReadReport, expand_inputs, read_documents
+from megalite.files.readers.documents import ReadReport, expand_inputs, read_documents
 
 ROWS = [{"text": f"text {n}", "id": n} for n in range(50)]
 

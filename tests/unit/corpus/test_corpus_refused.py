@@ -16,14 +16,14 @@ from safetensors.numpy import save_file
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.explain import validate
-from megalite.corpus.classifier import FORMAT, Classifier, Features, load_classifier
-from megalite.corpus.contamination import Contamination
-from megalite.corpus.decontaminate import decontaminate
-from megalite.corpus.dedup import deduplicate
-from megalite.corpus.filters import FilterChain
-from megalite.corpus.minhash import Bands
-from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.recipe import Recipe, load_recipe
+from megalite.corpus.classify.classifier import FORMAT, Classifier, Features, load_classifier
+from megalite.corpus.decontaminate.command import decontaminate
+from megalite.corpus.decontaminate.contamination import Contamination
+from megalite.corpus.dedup.command import deduplicate
+from megalite.corpus.dedup.minhash import Bands
+from megalite.corpus.filters.chain import FilterChain
+from megalite.corpus.prepare.prepare import prepare_corpus
+from megalite.corpus.prepare.recipe import Recipe, load_recipe
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)

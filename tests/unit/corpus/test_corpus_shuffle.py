@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from megalite.corpus import shuffle
-from megalite.corpus.readers import open_bytes
-from megalite.corpus.shuffle import ShuffledShards
+from megalite.corpus.prepare import shuffle
+from megalite.corpus.prepare.shuffle import ShuffledShards
+from megalite.files.readers.documents import open_bytes
 from megalite.files.whole_folder import whole_folder
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from megalite.corpus import json_lines, readers
-from megalite.corpus.readers import ReadReport, expand_inputs, read_documents
-from megalite.corpus.recipe import Recipe
-from megalite.corpus.sources import source_documents
-from megalite.corpus.web_pages import decode, host_of
+from megalite.corpus.prepare.recipe import Recipe
+from megalite.corpus.sources.sources import source_documents
+from megalite.files.readers import documents as readers
+from megalite.files.readers import json_lines
+from megalite.files.readers.documents import ReadReport, expand_inputs, read_documents
+from megalite.files.readers.web_pages import decode, host_of
 
 BODY = "The river was high that spring, and the people of the village had to leave their houses for a week. " * 4
 PAGE = f"<html><body><nav><a href='/'>Home</a></nav><article><p>{BODY}é</p></article></body></html>"

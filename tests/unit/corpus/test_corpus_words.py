@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megalite.corpus.ngrams import DUPLICATE, TOP
-from megalite.corpus.split_words import LONGEST_SPLIT, word_rules
-from megalite.corpus.words import Text, WordTable, content_digest
+from megalite.corpus.words.ngrams import DUPLICATE, TOP
+from megalite.corpus.words.split_words import LONGEST_SPLIT, word_rules
+from megalite.corpus.words.words import Text, WordTable, content_digest
 
 TABLE = WordTable()
 ANY_PIECE = st.text(st.characters(blacklist_categories=("Zs", "Zl", "Zp", "Cc", "Cs")), min_size=1, max_size=12)
@@ -104,7 +104,7 @@ def test_sentences_of_a_line(line: str, sentences: int) -> None:
 
 
 def test_a_full_table_starts_anew_between_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.words.MOST_WORDS", 50)
+    monkeypatch.setattr("megalite.corpus.words.words.MOST_WORDS", 50)
     table = WordTable()
     for number in range(100):
         table.make_room()

@@ -12,7 +12,7 @@ POOL = """
 import os, sys, time
 from pathlib import Path
 from megalite.config.errors import one_line_errors
-from megalite.corpus.worker_pool import WorkerPool
+from megalite.jobs.process_pool import WorkerPool
 
 def work(number):
     Path(f"started-{os.getpid()}").touch()

@@ -14,14 +14,14 @@ from megalite.config.errors import DataError
 from megalite.config.load import validate
 from megalite.config.schema import RunConfig
 from megalite.data import adopt as adopt_module
-from megalite.data import inspect_data
 from megalite.data.adopt import adopt, main
-from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.indexed import IndexedDataset
+from megalite.data.inspect import command as inspect_data
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
-from megalite.data.prepare import open_training_data
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.training_data import open_training_data
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 
 torch = pytest.importorskip("torch")
@@ -124,7 +124,7 @@ def test_adopted_and_preprocessed_data_merge_and_the_trace_knows_which_is_which(
     for order in ([theirs, str(tmp_path / "ours")], [str(tmp_path / "ours"), theirs]):
         merged = tmp_path / f"merged-{Path(order[0]).name}"
         assert merge(order, merged).documents == 6
-        from megalite.data.trace import UntraceableError, trace_documents
+        from megalite.data.inspect.trace import UntraceableError, trace_documents
 
         own = 5 if order[0] == theirs else 0
         assert trace_documents(IndexedDataset(merged), [own], tokenizer)[own].text == "the cat sat"

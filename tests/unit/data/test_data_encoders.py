@@ -10,10 +10,10 @@ from rich.console import Console
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from megalite.config.errors import DataError
-from megalite.data import encoders
-from megalite.data.encoder_check import EncoderMismatchError, choose_encoder, differing_text
-from megalite.data.encoders import Encoded, TokenizersEncoder, open_encoder
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess import encoders
+from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.encoder_check import EncoderMismatchError, choose_encoder, differing_text
+from megalite.data.preprocess.encoders import Encoded, TokenizersEncoder, open_encoder
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import load_tokenizer
 
@@ -147,8 +147,8 @@ def test_a_difference_is_found_in_short_and_long_documents(byte_tokenizer: Path,
 def test_a_mismatch_in_the_middle_names_the_line_and_nothing_of_that_encoder_is_used_again(
     byte_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 3000)
-    monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 3000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.UNITS_WANTED", 10**9)
     corpus = tmp_path / "corpus.jsonl"
     texts = [f"number {number}" for number in range(1000)]
     corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
@@ -157,7 +157,7 @@ def test_a_mismatch_in_the_middle_names_the_line_and_nothing_of_that_encoder_is_
     for number in range(400, 800):
         lines[number] = lines[number].replace("number", "qumber")
     corpus.write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr("megalite.data.preprocess.sample_texts", lambda _: [])
+    monkeypatch.setattr("megalite.data.preprocess.command.sample_texts", lambda _: [])
     with pytest.raises(EncoderMismatchError, match=r"corpus\.jsonl:[4-8]\d\d: gigatoken gives other ids") as caught:
         preprocess([str(corpus)], byte_tokenizer, tmp_path / "out", QUIET, encoder="gigatoken")
     assert "\n" not in str(caught.value)
@@ -173,10 +173,10 @@ def test_a_stopped_run_goes_on_with_another_encoder_to_the_same_bytes(
     byte_tokenizer: Path, english: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gigatoken")
-    import megalite.data.preprocess_workers as module
+    import megalite.data.preprocess.workers as module
 
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 20_000)
-    monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 20_000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.UNITS_WANTED", 10**9)
     preprocess([str(english)], byte_tokenizer, tmp_path / "straight", QUIET, encoder="tokenizers")
     inner, used = module.encode_unit, []
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.index_file import token_dtype, write_index
+from megalite.data.samples.gpt_dataset import GPTDataset
 
 
 @pytest.fixture

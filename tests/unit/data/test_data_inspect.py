@@ -16,16 +16,16 @@ from tokenizers import Tokenizer
 
 from megalite.config.errors import DataError
 from megalite.config.load import load_run_config
-from megalite.corpus.prepare import prepare_corpus
-from megalite.corpus.recipe import load_recipe
-from megalite.data import inspect_data
-from megalite.data.blend import open_blend
-from megalite.data.gpt_dataset import GPTDataset
+from megalite.corpus.prepare.prepare import prepare_corpus
+from megalite.corpus.prepare.recipe import load_recipe
 from megalite.data.indexed import IndexedDataset
+from megalite.data.inspect import command as inspect_data
+from megalite.data.inspect.trace import UntraceableError, trace_documents
 from megalite.data.merge import merge
-from megalite.data.preprocess import preprocess
-from megalite.data.preprocess_plan import Level
-from megalite.data.trace import UntraceableError, trace_documents
+from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import Level
+from megalite.data.samples.blend import open_blend
+from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.tokenizer.load import load_tokenizer
 from runs import write_documents
 
@@ -59,7 +59,7 @@ def expected_places(paths: list[Path]) -> list[tuple[str, int, str]]:
 @pytest.fixture
 def sources(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """A plain file that is cut into many pieces, with blank and broken lines; and a compressed one."""
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 5000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 5000)
     lines = corpus.read_text().splitlines(keepends=True)
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl.gz"
     first.write_text(
@@ -114,7 +114,7 @@ def test_the_trace_knows_which_records_went_in_where_several_keys_were_read(
 
 
 def test_rows_of_row_groups_are_traced(word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 100)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 100)
     words = "the cat sat on a mat and then it".split()
     rows = [
         {"text": words[row % 9] + f" {words[row % 7]}" * (row % 5)} if row % 6 else {"text": ""} for row in range(500)

@@ -19,7 +19,7 @@ from megalite.data.index_file import HEADER, MAGIC, VERSION, write_index
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import FORMAT, load_manifest, verify_manifest
 from megalite.data.merge import merge
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
 
 QUIET = Console(quiet=True)
 Change = Callable[[dict[str, Any]], Any]
@@ -202,7 +202,7 @@ def limit_memory() -> None:
 
 def inspect(*arguments: str) -> str:
     """The one line of a command that was refused, under a limit of memory."""
-    code = "import sys; from megalite.data.inspect_data import main; main()"
+    code = "import sys; from megalite.data.inspect.command import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, preexec_fn=limit_memory
     )
@@ -237,7 +237,7 @@ def test_what_inspect_is_asked_is_bounded_before_anything_is_allocated(
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
 def test_empty_datasets_have_statistics(tmp_path: Path, lengths: list[int], capsys: pytest.CaptureFixture[str]) -> None:
-    from megalite.data.inspect_data import main
+    from megalite.data.inspect.command import main
 
     prefix = written(tmp_path / "x", lengths)
     with pytest.MonkeyPatch.context() as patch:
@@ -250,7 +250,7 @@ def test_empty_datasets_have_statistics(tmp_path: Path, lengths: list[int], caps
 
 
 def test_ids_of_no_vocabulary_are_no_memory_bomb(tmp_path: Path) -> None:
-    from megalite.data.statistics import dataset_statistics
+    from megalite.data.inspect.statistics import dataset_statistics
 
     for name, value in (("negative", -1), ("huge", 1 << 60)):
         prefix = written(tmp_path / name, [3], np.int64)

@@ -17,16 +17,16 @@ from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
 from megalite.config.mix import MixStage, mix_stages
 from megalite.config.schema import RunConfig
-from megalite.data.blend import BlendedDataset, MixOrder
-from megalite.data.epochs import refuse_repetition, source_use
-from megalite.data.fingerprint import MODULUS, samples_fingerprint
-from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.history import mix_record, refuse_other_history
 from megalite.data.index_file import token_dtype, write_index
-from megalite.data.loader import BatchLoader
-from megalite.data.prepare import open_training_data
-from megalite.data.preprocess import preprocess
-from megalite.data.proportional import ProportionalDeal
+from megalite.data.preprocess.command import preprocess
+from megalite.data.samples.blend import BlendedDataset, MixOrder
+from megalite.data.samples.epochs import refuse_repetition, source_use
+from megalite.data.samples.fingerprint import MODULUS, samples_fingerprint
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.samples.history import mix_record, refuse_other_history
+from megalite.data.samples.loader import BatchLoader
+from megalite.data.samples.proportional import ProportionalDeal
+from megalite.data.training_data import open_training_data
 from megalite.planning.plan import make_plan, print_plan
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from small_corpus import files, recipe, write_corpus
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.prepare import prepare_corpus, prepare_on_slurm
+from megalite.corpus.prepare.prepare import prepare_corpus, prepare_on_slurm
 from megalite.data.prepare_corpus import main
 
 QUIET = Console(quiet=True)
@@ -95,7 +95,7 @@ def test_a_job_that_slurm_does_not_take_is_told_in_one_line(corpus: Path, monkey
 
 
 def test_without_ray_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from megalite.corpus.plant.ray_pool import RayPool
+    from megalite.jobs.ray_pool import RayPool
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'megalite\[cluster\]'"):

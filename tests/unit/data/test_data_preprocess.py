@@ -13,11 +13,11 @@ from pyarrow import parquet
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import Piece, ReadReport, read_piece
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
+from megalite.files.readers.documents import Piece, ReadReport, read_piece
 from megalite.tokenizer.load import load_tokenizer
 
 QUIET = Console(quiet=True)
@@ -25,9 +25,9 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 5000)
-    monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
-    monkeypatch.setattr("megalite.data.record_blocks.BLOCK", 1300)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 5000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.UNITS_WANTED", 10**9)
+    monkeypatch.setattr("megalite.files.readers.record_blocks.BLOCK", 1300)
 
 
 def outputs(prefix: Path) -> tuple[bytes, bytes]:

@@ -17,7 +17,7 @@ from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
@@ -29,14 +29,14 @@ def outputs(prefix: Path) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 5000)
-    monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 5000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.UNITS_WANTED", 10**9)
 
 
 SMALL_UNITS = """
 import sys
-import megalite.data.preprocess_plan as plan
-from megalite.data.preprocess import main
+import megalite.data.preprocess.plan as plan
+from megalite.data.preprocess.command import main
 if __name__ == "__main__":
     plan.SMALLEST_UNIT, plan.UNITS_WANTED = 20_000, 10**9
     main()
@@ -149,7 +149,7 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
     prefix = tmp_path / "out"
     preprocess([str(corpus)], word_tokenizer, tmp_path / "straight", QUIET)
     with monkeypatch.context() as patch:
-        patch.setattr("megalite.data.preprocess.join_shards", stopped)
+        patch.setattr("megalite.data.preprocess.command.join_shards", stopped)
         with pytest.raises(KeyboardInterrupt):
             preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     folder = Path(f"{prefix}.partial")
@@ -160,7 +160,7 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
     content[-1] ^= 1  # a power cut can leave the size and lose the bytes
     (folder / "000004.0.shard").write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr("megalite.files.work_folder.remove_ours", lambda _: None)
+        patch.setattr("megalite.jobs.work_folder.remove_ours", lambda _: None)
         preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     assert (folder / "000003.0.shard").stat().st_mtime_ns == kept
     assert outputs(prefix) == outputs(tmp_path / "straight")
@@ -169,7 +169,7 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
 def test_a_second_run_in_the_same_folder_is_refused(
     corpus: Path, word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megalite.data.preprocess as module
+    import megalite.data.preprocess.command as module
 
     inner = module._run
 
@@ -238,8 +238,8 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(word_tokenizer: Path, 
 def test_a_line_too_long_for_the_memory_is_passed_over_and_located(
     word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_units: None
 ) -> None:
-    monkeypatch.setattr("megalite.corpus.json_lines.LONGEST_LINE", 10_000)
-    monkeypatch.setattr("megalite.data.record_blocks.LONGEST_LINE", 10_000)
+    monkeypatch.setattr("megalite.files.readers.json_lines.LONGEST_LINE", 10_000)
+    monkeypatch.setattr("megalite.files.readers.record_blocks.LONGEST_LINE", 10_000)
     corpus = tmp_path / "long.jsonl"
     short, long = json.dumps({"text": "the cat"}) + "\n", json.dumps({"text": "cat " * 20_000}) + "\n"
     corpus.write_text(short * 200 + long + short * 200)

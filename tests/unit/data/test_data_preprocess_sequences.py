@@ -10,12 +10,12 @@ from pyarrow import parquet
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.data.gpt_dataset import GPTDataset
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
-from megalite.data.preprocess import preprocess
-from megalite.data.sentences import split_sentences
+from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.sentences import split_sentences
+from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.tokenizer.load import load_tokenizer
 
 pytest.importorskip("sentencex")
@@ -37,9 +37,9 @@ def records(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.data.preprocess_plan.SMALLEST_UNIT", 9000)
-    monkeypatch.setattr("megalite.data.preprocess_plan.UNITS_WANTED", 10**9)
-    monkeypatch.setattr("megalite.data.record_blocks.BLOCK", 2000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 9000)
+    monkeypatch.setattr("megalite.data.preprocess.plan.UNITS_WANTED", 10**9)
+    monkeypatch.setattr("megalite.files.readers.record_blocks.BLOCK", 2000)
 
 
 def outputs(prefix: Path) -> tuple[bytes, bytes]:
@@ -153,7 +153,7 @@ def test_a_record_without_one_of_the_keys_is_malformed_and_located(
 def test_a_run_of_two_keys_that_was_killed_between_them_is_finished_by_the_next(
     records: Path, word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megalite.data.preprocess_join as module
+    import megalite.data.preprocess.join as module
 
     keys, publish = ["text", "summary"], module.publish
     preprocess([str(records)], word_tokenizer, tmp_path / "straight", QUIET, keys=keys)

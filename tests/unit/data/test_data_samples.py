@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalite.config.errors import DataError
-from megalite.data.fingerprint import MODULUS, sample_fingerprint, samples_fingerprint
-from megalite.data.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.data.index_file import token_dtype, write_index
-from megalite.data.loader import BatchLoader
-from megalite.data.permutation import KeyedPermutation
+from megalite.data.samples.fingerprint import MODULUS, sample_fingerprint, samples_fingerprint
+from megalite.data.samples.gpt_dataset import GPTDataset, SequentialDataset
+from megalite.data.samples.loader import BatchLoader
+from megalite.data.samples.permutation import KeyedPermutation
 
 
 def dataset_of(prefix: Path, lengths: list[int]) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.merge import merge
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.special_text import SpecialSpellings

@@ -7,13 +7,13 @@ import pytest
 
 from megalite.data.index_file import HEADER, MAGIC, VERSION
 from megalite.data.indexed import IndexedDataset
-from megalite.data.statistics import dataset_statistics
+from megalite.data.inspect.statistics import dataset_statistics
 from runs import write_documents
 
 
 @pytest.mark.parametrize("chunk", [3, 1 << 22])
 def test_statistics_equal_numpy_over_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr("megalite.data.statistics.CHUNK", chunk)
+    monkeypatch.setattr("megalite.data.inspect.statistics.CHUNK", chunk)
     lengths = [0, 3, 0, 17, 1, 64, 63, 65, 2, 2, 5, 0]
     tokens = write_documents(tmp_path / "x", lengths)
     seen: list[int] = []

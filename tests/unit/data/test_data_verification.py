@@ -8,10 +8,10 @@ from rich.console import Console
 
 from megalite.config.errors import DataError
 from megalite.data import verification
-from megalite.data.gpt_dataset import GPTDataset
-from megalite.data.loader import BatchLoader
 from megalite.data.manifest import FileFacts
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
+from megalite.data.samples.gpt_dataset import GPTDataset
+from megalite.data.samples.loader import BatchLoader
 from megalite.data.verification import Verification
 
 QUIET = Console(quiet=True)

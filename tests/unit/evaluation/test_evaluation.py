@@ -9,7 +9,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.installed_docs import installed_documents
+from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.evaluation import cloze
 from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
 from megalite.evaluation.cloze import make_items, task_files

@@ -7,8 +7,9 @@ import pytest
 
 from megalite.config.errors import DataError
 from megalite.files.own_folder import MARK
+from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import check_output, whole_folder
-from megalite.files.work_folder import forget, held_folder, whole_file, work_folder, work_folder_of
+from megalite.jobs.work_folder import forget, held_folder, work_folder, work_folder_of
 
 WRITTEN = ("books.json", "shard-*.jsonl", "tokenizer/*.json")
 

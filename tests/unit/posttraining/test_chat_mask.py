@@ -158,7 +158,7 @@ def test_turns_are_parsed_where_that_is_asked_for(chat_tokenizer) -> None:
 
 
 def test_real_chats_are_encoded_as_transformers_does(chat_tokenizer, shared_data: Path) -> None:
-    from megalite.corpus.readers import ReadReport
+    from megalite.files.readers.documents import ReadReport
     from megalite.posttraining.chat_rows import conversations
     from megalite.posttraining.rows import parse_rows
     from megalite.posttraining.schema import RowsSection

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megalite.corpus.readers import ReadReport
+from megalite.files.readers.documents import ReadReport
 from megalite.posttraining.preference_rows import feedback, pairs, questions
 from megalite.posttraining.rows import parse_rows
 from megalite.posttraining.schema import RowsSection

@@ -6,7 +6,7 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.installed_docs import installed_documents
+from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.export import export_tokenizer
 from megalite.tokenizer.load import load_tokenizer

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError
 from megalite.data.indexed import IndexedDataset
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
 from megalite.tokenizer.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.sample import Sampling

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.parameters import total_parameters
-from megalite.corpus.installed_docs import installed_documents
+from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.tokenizer.design import SPLITS, Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.special_tokens import SpecialTokens

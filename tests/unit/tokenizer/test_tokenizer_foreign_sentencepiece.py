@@ -12,9 +12,9 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from megalite.config.errors import DataError
-from megalite.corpus.readers import expand_inputs, read_documents
 from megalite.data.indexed import IndexedDataset
-from megalite.data.preprocess import preprocess
+from megalite.data.preprocess.command import preprocess
+from megalite.files.readers.documents import expand_inputs, read_documents
 from megalite.tokenizer.export import check_exported, export_tokenizer
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import load_tokenizer

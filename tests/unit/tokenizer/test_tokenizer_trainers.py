@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.installed_docs import installed_documents
-from megalite.corpus.readers import read_documents
+from megalite.corpus.sources.installed_docs import installed_documents
+from megalite.files.readers.documents import read_documents
 from megalite.tokenizer import bpe_trainers
 from megalite.tokenizer.bpe_trainers import by_tokenizers, derived_merges, train_merges
 from megalite.tokenizer.byte_level import byte_characters, byte_level_bpe

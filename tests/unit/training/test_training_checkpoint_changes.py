@@ -11,7 +11,7 @@ from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError
 from megalite.config.grid import grid_shape
 from megalite.config.schema import RunConfig
-from megalite.data.history import mix_record
+from megalite.data.samples.history import mix_record
 from megalite.model.hf_config import hf_config_from_model
 from megalite.training.checkpoint_changes import changes
 from megalite.training.checkpoint_state import TrainingState, check_epochs, resumed_state

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from megalite.config.errors import DivergenceError
 from megalite.config.schema import RunConfig
-from megalite.data.fingerprint import MODULUS
+from megalite.data.samples.fingerprint import MODULUS
 from megalite.training import loop
 from megalite.training.checkpoint_state import TrainingState
 from megalite.training.engine import StepResult

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from megalite.data.gpt_dataset import SequentialDataset
 from megalite.data.index_file import token_dtype, write_index
+from megalite.data.samples.gpt_dataset import SequentialDataset
 from megalite.training.validation import ValidationResult, validate
 from runs import VOCAB
 

@@ -1,0 +1,1 @@
+"""A linear text classifier: ``classifier`` scores, ``train`` learns from labelled documents."""

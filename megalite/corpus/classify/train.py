@@ -1,0 +1,241 @@
+"""A toxicity, spam or quality classifier from labelled documents, with its precision and recall on held-out ones."""
+
+import argparse
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from megalite.config.command_line import CommandParser, whole_number
+from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.screen import screen
+from megalite.config.text_files import kind_of
+from megalite.corpus.classify.classifier import FEWEST_BITS, MOST_BITS, WORD, Classifier, Features, load_classifier
+from megalite.corpus.classify.logistic import Buckets, Examples, calibrate, fit, sigmoid
+from megalite.corpus.words.clean_text import clean_text
+from megalite.files.place import check_output_file
+from megalite.files.readers.documents import Document, expand_inputs, read_documents
+from megalite.files.readers.malformed import add_max_malformed
+
+PENALTIES = (1e-4, 1e-5, 1e-6)
+"""The strongest first: each fit starts from the one before."""
+FEWEST = 20
+"""Documents of each class that each part must have: fewer say nothing."""
+PRECISIONS = (0.5, 0.8, 0.9, 0.95, 0.99)
+Numbers = npt.NDArray[np.float64]
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/train_classifier.py``."""
+    parser = CommandParser(description="Train a linear classifier of documents; see precision and recall.")
+    parser.add_argument("--input", nargs="+", default=[], metavar="GLOB", help="labelled documents")
+    parser.add_argument("--label_key", default="label", metavar="KEY", help="key of a record or of its meta")
+    parser.add_argument("--positive", nargs="+", default=[], metavar="LABEL", help="labels that are to be found")
+    parser.add_argument("--negative", nargs="+", default=[], metavar="LABEL", help="default: all other labels")
+    parser.add_argument(
+        "--positive_input", nargs="+", default=[], metavar="GLOB", help="files of positive documents only"
+    )
+    parser.add_argument(
+        "--negative_input", nargs="+", default=[], metavar="GLOB", help="files of negative documents only"
+    )
+    parser.add_argument("--text_key", default="text", metavar="KEY")
+    add_max_malformed(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="a .safetensors file")
+    parser.add_argument(
+        "--bits", type=whole_number(FEWEST_BITS, MOST_BITS), default=20, help="2**bits weights; 20 are 4 MB"
+    )
+    parser.add_argument(
+        "--max_characters", type=whole_number(1, 10**9), default=20_000, help="looked at in a longer text"
+    )
+    parser.add_argument("--overwrite", action="store_true")
+    arguments = parser.parse_args()
+    check_arguments(arguments)
+    console = screen()
+    labelled = _labelled_documents(arguments)
+    features = Features(bits=arguments.bits, max_characters=arguments.max_characters)
+    classifier, report = train_classifier(labelled, features, console)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    classifier.save(arguments.output)
+    report.print(console, str(arguments.output))
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raises: ConfigError, DataError, OSError."""
+    if arguments.input and not arguments.positive:
+        raise ConfigError("--input: say with --positive which labels are to be found")
+    if both := set(arguments.positive) & set(arguments.negative):
+        raise ConfigError(f"--positive {min(both)}: is also under --negative; take it out of one")
+    if not arguments.input and not (arguments.positive_input and arguments.negative_input):
+        raise ConfigError(
+            "nothing to learn from; give --input with --positive, or --positive_input and --negative_input"
+        )
+    inputs = (arguments.input, arguments.positive_input, arguments.negative_input)
+    read = [path for patterns in inputs for path in expand_inputs(patterns)]
+    check_output_file(arguments.output, read, arguments.overwrite)
+    if arguments.output.exists():
+        load_classifier(arguments.output)  # --overwrite replaces a classifier, and no other file
+
+
+def _labelled_documents(arguments: argparse.Namespace) -> Iterator[tuple[str, bool]]:
+    for is_positive, patterns in ((True, arguments.positive_input), (False, arguments.negative_input)):
+        for document in read_documents(
+            expand_inputs(patterns), arguments.text_key, max_malformed=arguments.max_malformed
+        ):
+            yield document.text, is_positive
+    positive, negative = set(arguments.positive), set(arguments.negative)
+    for document in read_documents(
+        expand_inputs(arguments.input), arguments.text_key, max_malformed=arguments.max_malformed
+    ):
+        label = _label(document, arguments.label_key)
+        if label in positive or label in negative or not negative:
+            yield document.text, label in positive
+
+
+def _label(document: Document, key: str) -> str:
+    if key not in document.meta:
+        found = ", ".join(list(document.meta)[:8]) or "none"
+        raise DataError(
+            f"{document.path}:{document.line}: no '{key}' in the record; its keys are {found}; see --label_key"
+        )
+    label = document.meta[key]
+    if not isinstance(label, str | int | float):
+        place, kind = f"{document.path}:{document.line}", kind_of(label)
+        raise DataError(f"{place}: '{key}' holds {kind}; a label is text, a number or a truth value; see --label_key")
+    return str(label)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well a classifier does on documents that it has not seen."""
+
+    counts: dict[str, tuple[int, int]]
+    """Documents and positive ones, by part."""
+    chances: Numbers
+    raw_chances: Numbers
+    labels: Numbers
+    penalty: float
+
+    def facts(self) -> dict[str, Any]:
+        """Numbers for the model file."""
+        return {
+            "documents": {part: list(counts) for part, counts in self.counts.items()},
+            "area_under_roc": round(area_under_roc(self.chances, self.labels), 4),
+            "calibration_error": round(calibration_error(self.chances, self.labels), 4),
+            "thresholds": [[round(float(value), 4) for value in row] for row in self.rows()],
+        }
+
+    def rows(self) -> list[tuple[float, float, float, float]]:
+        """Threshold, precision, recall, share of documents above: at a half, and where each precision is first held."""
+        order = np.argsort(-self.chances, kind="stable")
+        chances, hits = self.chances[order], np.cumsum(self.labels[order])
+        precision, recall = hits / np.arange(1, len(order) + 1), hits / max(1.0, hits[-1])
+        is_last = np.append(chances[1:] != chances[:-1], True)  # a threshold takes all documents of one score
+        places = []
+        half = np.flatnonzero(chances > 0.5)
+        if len(half):
+            places.append(int(half[-1]))
+        for wanted in PRECISIONS:
+            good = np.flatnonzero((precision >= wanted) & is_last)
+            if len(good):
+                places.append(int(good[-1]))
+        rows = {
+            (float(chances[place]), float(precision[place]), float(recall[place]), (place + 1) / len(order))
+            for place in places
+        }
+        return sorted(rows)
+
+    def print(self, console: Console, title: str) -> None:
+        """Print what was learned from, precision and recall by threshold, and how true the probabilities are."""
+        for part, (documents, positives) in self.counts.items():
+            console.print(f"{part:<12} {documents:,} documents, {positives:,} positive", highlight=False)
+        table = Table(
+            "probability", "precision", "recall", "above it", title=f"{title}: held-out", title_justify="left"
+        )
+        for threshold, precision, recall, share in self.rows():
+            table.add_row(f"{threshold:.3f}", f"{precision:.1%}", f"{recall:.1%}", f"{share:.1%}")
+        console.print(table)
+        roc = area_under_roc(self.chances, self.labels)
+        before, after = (calibration_error(chances, self.labels) for chances in (self.raw_chances, self.chances))
+        console.print(
+            f"area under ROC {roc:.4f}; calibration error {before:.3f} before, {after:.3f} after", highlight=False
+        )
+
+
+def train_classifier(
+    labelled: Iterator[tuple[str, bool]], features: Features, console: Console
+) -> tuple[Classifier, Report]:
+    """Fit on eight tenths of the documents, choose penalty and calibrate on one, and measure on the last.
+
+    A document's part follows from a hash of its words, so copies of a text never stand on both sides.
+
+    Raises: DataError where a class is missing or too small.
+    """
+    rows: dict[str, list[Buckets]] = {"trained on": [], "calibrated": [], "held out": []}
+    labels: dict[str, list[bool]] = {part: [] for part in rows}
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} documents"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        for text, is_positive in labelled:
+            text = clean_text(text)
+            part = _part(text)
+            rows[part].append(features.buckets(text))
+            labels[part].append(is_positive)
+            progress.advance(task)
+    for part, found in labels.items():
+        fewest = min(sum(found), len(found) - sum(found))
+        if fewest < FEWEST:
+            raise DataError(
+                f"'{part}' has {sum(found)} positive of {len(found)} documents; each part needs at least {FEWEST} of both "
+                "kinds: give more documents, or other --positive labels"
+            )
+    train, tune, test = (Examples(rows[part], labels[part]) for part in rows)
+    occurring = train.densely(1 << features.bits)
+    best, least, penalty_chosen, point = None, np.inf, 0.0, None
+    for penalty in PENALTIES:
+        point = fit(train, len(occurring), penalty, point)
+        weights = np.zeros(1 << features.bits, dtype=np.float32)
+        weights[occurring] = point[:-1]
+        loss = _log_loss(tune.logits(weights, float(point[-1])), tune.labels)
+        if loss < least:
+            best, least, penalty_chosen = (weights, float(point[-1])), loss, penalty
+    assert best is not None
+    weights, bias = best
+    slope, offset = calibrate(tune.logits(weights, bias), tune.labels)
+    raw = test.logits(weights, bias)
+    counts = {part: (len(found), sum(found)) for part, found in labels.items()}
+    report = Report(counts, sigmoid(slope * raw + offset), sigmoid(raw), test.labels, penalty_chosen)
+    return Classifier(weights, bias, slope, offset, features, report.facts()), report
+
+
+def _part(text: str) -> str:
+    words = " ".join(WORD.findall(text.lower())).encode("utf-8", "replace")
+    lot = hashlib.blake2b(words, digest_size=4).digest()[0] % 10
+    return "trained on" if lot < 8 else "calibrated" if lot == 8 else "held out"
+
+
+def _log_loss(logits: Numbers, labels: Numbers) -> float:
+    return float(np.mean(np.logaddexp(0, logits) - labels * logits))
+
+
+def area_under_roc(scores: Numbers, labels: Numbers) -> float:
+    """The chance that a positive document scores above a negative one, ties counted half (Mann and Whitney)."""
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    positives = labels.sum()
+    negatives = len(labels) - positives
+    return float((ranks[labels > 0.5].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def calibration_error(chances: Numbers, labels: Numbers) -> float:
+    """Mean distance of probability and frequency over ten bins (Guo et al. 2017, arXiv:1706.04599, section 2)."""
+    bins = np.minimum((chances * 10).astype(int), 9)
+    gaps = np.bincount(bins, weights=chances, minlength=10) - np.bincount(bins, weights=labels, minlength=10)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -1,0 +1,126 @@
+"""The texts of evaluation sets, in whatever format they come: jsonl, json, csv, parquet, txt, compressed or not."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from glob import glob
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from megalite.config.errors import DataError
+from megalite.files.readers.documents import COMPRESSIONS, LINE_SUFFIXES, decompression_errors, open_bytes
+
+SUFFIXES = (*LINE_SUFFIXES, ".csv", ".tsv", ".txt", ".parquet")
+
+
+class EvalItem(NamedTuple):
+    """One text of one evaluation item."""
+
+    path: str
+    item: int
+    """Line, row or place in the list, counted from 1."""
+    field: str
+    """``choices.text.2`` is the third of a list of texts."""
+    text: str
+
+
+def find_eval_files(patterns: Sequence[str]) -> list[Path]:
+    """The files that globs and plain paths name, each once. Raises: FileNotFoundError, DataError."""
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = [Path(pattern)] if Path(pattern).is_file() else sorted(map(Path, glob(pattern, recursive=True)))  # noqa: PTH207
+        if Path(pattern).is_dir():
+            raise DataError(f"{pattern}: is a folder; name its files, for example '{pattern.rstrip('/')}/*.jsonl'")
+        if not matches:
+            raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern with * in it")
+        found.update(dict.fromkeys(matches))
+    for path in found:
+        if (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix not in SUFFIXES:
+            raise DataError(f"{path}: unknown kind of file; evaluation sets are read from {', '.join(SUFFIXES)}")
+    return list(found)
+
+
+def read_eval_items(paths: Sequence[Path], keys: Sequence[str] = ()) -> Iterator[EvalItem]:
+    """Every string of every record, or those under ``keys``.
+
+    Raises: DataError where a file is damaged or of no known kind: an evaluation set that is half read protects nothing.
+    """
+    for path in paths:
+        count = 0
+        for number, record in enumerate(read_eval_records(path), start=1):
+            for field, text in _strings(record, ""):
+                if not keys or field.split(".")[0] in keys:
+                    count += 1
+                    yield EvalItem(str(path), number, field, text)
+        if count == 0:
+            raise DataError(f"{path}: no text in it" + (f" under {', '.join(keys)}; check --eval_keys" if keys else ""))
+
+
+def read_eval_records(path: Path) -> Iterator[Any]:
+    """The records of one file, as they stand in it. Raises: DataError where it is damaged."""
+    suffix = (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix
+    if suffix == ".parquet":
+        yield from _rows(path)
+        return
+    damaged: tuple[type[Exception], ...] = (UnicodeDecodeError, csv.Error, *decompression_errors())
+    try:
+        with closing(open_bytes(path)) as file:
+            if suffix == ".json":
+                yield from _json(path, file.read())
+            elif suffix in LINE_SUFFIXES:
+                for number, line in enumerate(file, start=1):
+                    if not line.isspace():
+                        yield _parsed(f"{path}:{number}", line)
+            else:
+                text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+                if suffix == ".txt":
+                    yield {"text": text.read()}
+                else:
+                    yield from csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ",")
+    except damaged as error:
+        raise DataError(f"{path}: damaged: {error}; get the file again") from None
+
+
+def _json(path: Path, content: bytes) -> Iterator[Any]:
+    """A list of records, one record, or a record a line."""
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        for number, line in enumerate(content.splitlines(), start=1):
+            if line.strip():
+                yield _parsed(f"{path}:{number}", line)
+        return
+    yield from value if isinstance(value, list) else [value]
+
+
+def _parsed(place: str, line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{place}: not JSON: {error}; an evaluation set must be whole") from None
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: damaged: {' '.join(str(error).split())}; get the file again") from None
+
+
+def _strings(value: Any, field: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield field or "text", value
+    elif isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            if isinstance(key, str) and " " in key:  # some sets have texts for keys
+                yield field or "text", key
+            yield from _strings(inner, f"{field}.{key}" if field else str(key))

@@ -1,0 +1,149 @@
+"""The first pass of deduplication: a unit of input files becomes a part of the index."""
+
+import hashlib
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from megalite.config.section import Section
+from megalite.corpus.dedup.lsh_index import RECORD, Part, PartWriter
+from megalite.corpus.dedup.minhash import Bands, band_keys, signatures
+from megalite.corpus.words.word_hashes import (
+    BASE,
+    BLOCK,
+    LONG_TEXT,
+    Hashes,
+    hash_words,
+    mix,
+    ngrams,
+    ngrams_of_long_text,
+)
+from megalite.files.readers.documents import Document, ReadReport
+from megalite.files.readers.input_units import InputFile, Inputs
+from megalite.files.whole_file import whole_file
+from megalite.jobs.notes import read_note
+
+Keep = Literal["first", "longest", "best"]
+
+
+class Plan(Section):
+    """Everything that decides the bytes of the output."""
+
+    inputs: Inputs
+    bands: Bands
+    keep: Keep = "first"
+    quality_key: str | None = None
+    against: tuple[InputFile, ...] = ()
+    write_index: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Keys of a document: that of its whole text, then one a band."""
+        return self.bands.bands + 1
+
+
+class Scanned(NamedTuple):
+    """What a unit held."""
+
+    documents: int
+    malformed: int
+    examples: list[str]
+    unscored: int
+    """Documents without the quality that decides which copy stays."""
+
+
+def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
+    """Write ``scan-NUMBER`` to ``folder``, or take it as it is there."""
+    prefix = folder / f"scan-{number:05d}"
+    done = prefix.with_suffix(".json")
+    if done.is_file():
+        return read_note(done, lambda values: Scanned(**values))
+    report = ReadReport()
+    with ExitStack() as files:
+        writer = PartWriter(prefix, files)
+        block = _Block(plan, writer)
+        for file, document in plan.inputs.documents(number, report):
+            block.add(file, document)
+        block.flush()
+        writer.finish()
+    scanned = Scanned(writer.documents, report.malformed, report.examples, block.unscored)
+    with whole_file(done) as target:
+        target.write(json.dumps(scanned._asdict()).encode())
+    return scanned
+
+
+def scanned_parts(plan: Plan, folder: Path, documents: list[int], first: int) -> list[Part]:
+    """The parts that ``scan_unit`` wrote, with so many documents each, counted from ``first``."""
+    paths = tuple(file.path for file in plan.inputs.files)
+    parts = []
+    for number, count in enumerate(documents):
+        parts.append(Part(folder / f"scan-{number:05d}", count, plan.columns, first, paths))
+        first += count
+    return parts
+
+
+class _Block:
+    """Documents hashed together."""
+
+    def __init__(self, plan: Plan, writer: PartWriter) -> None:
+        self._plan, self._writer = plan, writer
+        self._texts: list[str] = []
+        self._records: list[tuple[tuple[int, int], int, int, int, float, int, bool]] = []
+        self._letters = 0
+        self.unscored = 0
+
+    def add(self, file: int, document: Document) -> None:
+        """Take a document; hash when there is enough."""
+        text = document.text
+        if self._letters + len(text) > BLOCK:
+            self.flush()
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        halves = (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little"))
+        empty = not text or text.isspace()
+        self._records.append((halves, 0, 0, document.line, self._score(document), file, empty))
+        self._texts.append(text)
+        self._letters += len(text)
+
+    def flush(self) -> None:
+        """Hash what is held and write it."""
+        if not self._texts:
+            return
+        bands, permutations = self._plan.bands, self._plan.bands.bands * self._plan.bands.rows
+        records = np.array(self._records, RECORD)
+        if len(self._texts) == 1 and self._letters > LONG_TEXT:
+            minima = np.full((1, permutations), 0xFFFFFFFF, np.uint32)
+            for piece in ngrams_of_long_text(self._texts[0], bands.ngram, LONG_TEXT):
+                np.minimum(minima, signatures(piece, permutations), out=minima)
+                records["shingles"] += len(piece.hashes)
+                self._writer.add_shingles(piece.hashes)
+        else:
+            grams = ngrams(hash_words(self._texts), bands.ngram)
+            minima = signatures(grams, permutations)
+            records["shingles"] = np.diff(grams.bounds)
+            self._writer.add_shingles(grams.hashes)
+        self._writer.add(records, _keys(records, band_keys(minima, bands.bands)))
+        self._texts, self._records, self._letters = [], [], 0
+
+    def _score(self, document: Document) -> float:
+        if self._plan.keep == "longest":
+            return float(len(document.text))
+        if self._plan.keep == "first":
+            return 0.0
+        quality = document.meta.get(self._plan.quality_key or "")
+        if isinstance(quality, int | float) and np.isfinite(quality):
+            return float(quality)
+        self.unscored += 1
+        return -np.inf
+
+
+def _keys(records: npt.NDArray[np.void], bands: Hashes) -> Hashes:
+    """The whole text's key before those of the bands; a document without words shares a bucket with its equals only."""
+    text = records["digest"][:, :1]
+    wordless = records["shingles"] == 0
+    if wordless.any():
+        bands[wordless] = mix(text[wordless] + np.arange(bands.shape[1], dtype=np.uint64) * np.uint64(BASE))
+    return np.concatenate((text, bands), axis=1)

@@ -1,0 +1,62 @@
+"""Documents kept or dropped by a classifier that ``tools/train_classifier.py`` trained: toxicity, quality, spam."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from megalite.config.errors import ConfigError
+from megalite.corpus.classify.classifier import Classifier, load_classifier
+from megalite.corpus.filters.listed_section import OneLine
+from megalite.corpus.filters.rule import Filter, Rule
+from megalite.corpus.words.languages import ENGLISH
+from megalite.corpus.words.words import Text
+
+
+@cache
+def _classifier(path: str) -> Classifier:
+    return load_classifier(Path(path))
+
+
+class ClassifierFilter(Filter):
+    """A calibrated probability and its bounds; null turns a bound off."""
+
+    kind: Literal["classifier"]
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
+    """What it looks for; the rules are called ``NAME_high`` and ``NAME_low``."""
+    model: OneLine
+    """Path of the safetensors file."""
+    languages: tuple[str, ...] | None = None
+    """It was trained on; documents in others are not judged. To be given where the recipe keeps more than English."""
+    max_probability: float | None = Field(default=None, ge=0.0, le=1.0)
+    """For what is not wanted (toxicity, spam)."""
+    min_probability: float | None = Field(default=None, ge=0.0, le=1.0)
+    """For what is wanted (quality)."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("high", "max_probability", "above", lambda text, own: own.probability(text)),
+        Rule("low", "min_probability", "below", lambda text, own: own.probability(text)),
+    )
+
+    @property
+    def prefix(self) -> str:
+        """The classifier's name."""
+        return self.name + "_"
+
+    def probability(self, text: Text) -> float:
+        """That the text belongs to the positive class; NaN for a language that it was not trained on."""
+        if self.languages is not None and text.language not in self.languages:
+            return math.nan
+        return text.once(id(self), lambda: _classifier(self.model).probability(text.text))
+
+    def check(self, languages: Sequence[str]) -> None:
+        """Raises: FileNotFoundError, DataError; ConfigError where it would judge languages that it may not know."""
+        if self.languages is None and any(code != ENGLISH for code in languages):
+            raise ConfigError(
+                f"filters: classifier '{self.name}': the recipe keeps {', '.join(languages)}; say with languages which of "
+                f"them it was trained on; documents in the others are then not judged by it"
+            )
+        _classifier(self.model)

@@ -1,0 +1,146 @@
+"""C4's rules (Raffel et al. 2020, arXiv:1910.10683, section 2.2): lines are taken out, then what is left is judged."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from megalite.corpus.filters.rule import Count, Filter, Rule
+from megalite.corpus.words.languages import ENGLISH, language
+from megalite.corpus.words.punctuation import LINE_END, SENTENCE_END
+from megalite.corpus.words.words import Text
+
+CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+LINE_ENDS = (".", "?", "!", '"', "'")
+"""In English, and only these, as the paper has it."""
+CLOSING = "\"'”’“»«›‹」』"
+"""Quotation marks that end a sentence somewhere: German ends with “, Danish with «."""
+ALL_LINE_ENDS = (*sorted(LINE_END), *CLOSING)
+SENTENCE = re.compile(f"[{re.escape(''.join(sorted(SENTENCE_END)))}]+[{CLOSING}]*(?=\\s|$)")
+RUN_ON_SENTENCE = re.compile(f"[{re.escape(''.join(sorted(SENTENCE_END)))}]+")
+"""Where no space follows the mark."""
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What the line rules leave of a document."""
+
+    kept: list[str]
+    sentences: int
+    lorem_ipsum: int
+    """Lines with the phrase."""
+    curly_brackets: int
+    """Lines with one."""
+    taken_out: int
+    """Lines with something in them that are not kept."""
+
+
+class C4Quality(Filter):
+    """Lines without a final mark, short lines, and lines on scripts and policies go; null turns a rule off.
+
+    In other languages than English a line may end in any mark that ends a sentence, and words are counted only where there
+    are spaces between them. Policies are looked for in English.
+    """
+
+    kind: Literal["c4_quality"]
+    remove_citations: bool = True
+    need_line_end: bool = True
+    """Take out lines that do not end in . ? ! or a quotation mark, or end in an ellipsis."""
+    min_words_per_line: Count | None = 3
+    longest_word: Count | None = 1000
+    """Characters; a line with a longer word is taken out."""
+    remove_javascript: bool = True
+    """Take out lines that name it: mostly they ask to turn it on."""
+    remove_policies: bool = True
+    """Take out lines about cookies, privacy and terms of use."""
+    max_lorem_ipsum: Count | None = 0
+    """Lines with placeholder text."""
+    max_curly_brackets: Count | None = 0
+    """Lines with a curly bracket, a sign of code."""
+    min_sentences: Count | None = 5
+    """Sentences in the lines that are left."""
+
+    PREFIX: ClassVar[str] = "c4_"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("lorem_ipsum", "max_lorem_ipsum", "above", lambda text, own: own.lines(text).lorem_ipsum, "count"),
+        Rule("curly_bracket", "max_curly_brackets", "above", lambda t, own: own.lines(t).curly_brackets, "count"),
+        Rule(
+            "few_sentences",
+            "min_sentences",
+            "below",
+            lambda text, own: own.lines(text).sentences,
+            "count",
+            "sentence marks",
+        ),
+    )
+
+    def edit(self, text: Text) -> Text:
+        """The text without the lines taken out."""
+        lines = self.lines(text)
+        if not lines.taken_out and "\n".join(lines.kept) == text.text:
+            return text
+        return text.edited("\n".join(lines.kept).strip(), Counter(c4_line=lines.taken_out))
+
+    def lines(self, text: Text) -> Lines:
+        """Sort the lines; done once for a text."""
+        return text.once(id(self), lambda: self._sort_lines(text))
+
+    def _sort_lines(self, text: Text) -> Lines:
+        kept: list[str] = []
+        facts = language(text.language)
+        longest = -1 if self.longest_word is None or not facts.has_spaces else self.longest_word
+        shortest = 0 if self.min_words_per_line is None or not facts.has_spaces else self.min_words_per_line
+        ends = LINE_ENDS if text.language == ENGLISH else ALL_LINE_ENDS if facts.has_sentence_marks else ("",)
+        sentences = lorem_ipsum = curly_brackets = filled = 0
+        for line in map(str.strip, text.text.splitlines()):
+            words = line.split()
+            filled += bool(words)
+            if 0 <= longest < len(line) and max(map(len, words)) > longest:
+                continue
+            if self.remove_citations and "[" in line:
+                line = CITATION.sub("", line)
+            if self.need_line_end and (not line.endswith(ends) or line.endswith("...")):
+                continue
+            if len(words) < shortest:
+                continue
+            lower = line.lower()
+            # A line that makes the whole document go is counted and never left out, in the order of the original rules.
+            lorem_ipsum += "lorem ipsum" in lower
+            if self.remove_javascript and "javascript" in lower:
+                continue
+            curly_brackets += "{" in line
+            if self.remove_policies and any(phrase in lower for phrase in POLICY):
+                continue
+            sentences += _sentences(line, text)
+            kept.append(line)
+        return Lines(kept, sentences, lorem_ipsum, curly_brackets, filled - len(kept))
+
+
+def _sentences(line: str, text: Text) -> int:
+    """English is counted as NLTK's and spaCy's users know it; elsewhere marks are, and a line has one at least."""
+    if text.language == ENGLISH:
+        return text.table.sentences(line)
+    pattern = SENTENCE if language(text.language).has_spaces else RUN_ON_SENTENCE
+    return max(bool(line.strip()), len(pattern.findall(line)))
+
+
+class C4Paragraphs(Filter):
+    """mC4's rule: some paragraphs of some length (Xue et al. 2021, arXiv:2010.11934, section 3.1)."""
+
+    kind: Literal["c4_paragraphs"]
+    min_long_lines: Count | None = 3
+    long_line: Count = 200
+    """Characters."""
+
+    PREFIX: ClassVar[str] = "c4_"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "few_long_lines",
+            "min_long_lines",
+            "below",
+            lambda text, own: sum(len(line) >= own.long_line for line in text.text.split("\n")),
+            "count",
+            "spaces",
+        ),
+    )

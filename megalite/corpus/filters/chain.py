@@ -1,0 +1,167 @@
+"""The filters of a recipe, one after the other: each document gets a number from every rule, and the reasons to drop it.
+
+The words of a document are split once and shared by all. Read ``rule`` (what a filter is), then any ``filter_*``.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+from rich.console import Console
+
+from megalite.config.errors import ConfigError
+from megalite.corpus.filters.by_classifier import ClassifierFilter
+from megalite.corpus.filters.c4 import C4Paragraphs, C4Quality
+from megalite.corpus.filters.fineweb import FineWebQuality
+from megalite.corpus.filters.gopher import GopherQuality, GopherRepetition
+from megalite.corpus.filters.language import LanguageFilter
+from megalite.corpus.filters.personal_data import PersonalDataFilter
+from megalite.corpus.filters.prose import ProseFilter
+from megalite.corpus.filters.rule import Filter, Rule
+from megalite.corpus.filters.spam import SpamFilter
+from megalite.corpus.filters.tokens import TokensPerWord
+from megalite.corpus.words.languages import ENGLISH
+from megalite.corpus.words.words import Text, WordTable
+
+AnyFilter = Annotated[
+    ProseFilter
+    | GopherQuality
+    | GopherRepetition
+    | C4Quality
+    | C4Paragraphs
+    | FineWebQuality
+    | SpamFilter
+    | LanguageFilter
+    | PersonalDataFilter
+    | TokensPerWord
+    | ClassifierFilter,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the filters say of one document."""
+
+    text: str
+    """As the filters that change text have left it."""
+    scores: list[float]
+    """A number for each rule, in order; NaN where it was not asked for."""
+    edits: Counter[str]
+    """What was changed in the text, by kind."""
+    reasons: list[str]
+    """Rules that drop the document, in order; empty if it is kept."""
+    language: str = ENGLISH
+    """Code of the language it was judged as."""
+
+    @property
+    def reason(self) -> str | None:
+        """The rule that the document is booked under, or None."""
+        return self.reasons[0] if self.reasons else None
+
+
+class FilterChain:
+    """Filters in the order of the recipe."""
+
+    def __init__(self, filters: Iterable[Filter], every_rule: bool = False) -> None:
+        """``every_rule`` scores those that are turned off as well; they drop nothing.
+
+        Raises: ConfigError where two rules have one name, or a filter cannot work; FileNotFoundError.
+        """
+        filters = list(filters)
+        self._table = WordTable()
+        kept = [item.keep for item in filters if isinstance(item, LanguageFilter)]
+        self.languages: tuple[str, ...] = kept[0] if kept else (ENGLISH,)
+        """Codes of those that are kept; each document is judged as of one of them."""
+        self._steps: list[tuple[Filter, list[tuple[str, Rule, float]]]] = []
+        self._notices: list[str] = []
+        self._silent: dict[str, frozenset[str]] = {}
+        for item in filters:
+            item.check(self.languages)
+            self._notices += item.notices(self.languages)
+            limits = [(rule, getattr(item, rule.key)) for rule in item.RULES]
+            rules = [
+                (item.prefix + rule.name, rule, math.nan if limit is None else float(limit))
+                for rule, limit in limits
+                if limit is not None or every_rule
+            ]
+            self._steps.append((item, rules))
+        self.rules = [rule for _, rules in self._steps for rule in rules]
+        """Name, rule and threshold of every rule that is on."""
+        self.settings = {item.prefix + item.kind: _settings(item, self.languages) for item in filters}
+        """Of every filter, what its numbers depend on beside the text; thresholds are not among it."""
+        names = [name for name, _, _ in self.rules]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(f"filters: rule '{min(twice)}' stands twice; take one of the two filters out")
+
+    def notices(self) -> list[str]:
+        """What the rules cannot judge of the languages that are kept, a line each."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for name, rule, limit in self.rules:
+            missing = tuple(code for code in self.languages if not rule.holds_for(code))
+            if missing and not math.isnan(limit):
+                found.setdefault(missing, []).append(name)
+        return self._notices + [
+            f"filters: documents in {', '.join(missing)} are not judged by {', '.join(names)}, which mean nothing there"
+            for missing, names in found.items()
+        ]
+
+    def judge(self, document: str, ask_all: bool = True) -> Verdict:
+        """The verdict. ``ask_all=False`` stops at the first reason: cheaper, but overlaps of rules stay unseen."""
+        self._table.make_room()
+        text = Text(document, self._table, self.languages)
+        language = text.language
+        silent = self._silent_in(language)
+        scores: list[float] = []
+        reasons: list[str] = []
+        for item, rules in self._steps:
+            dropped = False
+            for name, rule, limit in rules:
+                score = math.nan if name in silent else rule.score(text, item)
+                scores.append(score)
+                if _crosses(score, rule, limit):
+                    reasons.append(name)
+                    dropped = True
+                    if not ask_all:
+                        scores += [math.nan] * (len(self.rules) - len(scores))
+                        return Verdict(text.text, scores, text.edits, reasons, language)
+            if not dropped:
+                text = item.edit(text)
+        return Verdict(text.text, scores, text.edits, reasons, language)
+
+    def _silent_in(self, language: str) -> frozenset[str]:
+        """The rules that do not judge documents in a language."""
+        if language not in self._silent:
+            names = frozenset(name for name, rule, _ in self.rules if not rule.holds_for(language))
+            self._silent[language] = names
+        return self._silent[language]
+
+    def reasons(self, scores: Sequence[float]) -> list[str]:
+        """The reasons of a document of which only the numbers are known."""
+        return [
+            name for (name, rule, limit), score in zip(self.rules, scores, strict=True) if _crosses(score, rule, limit)
+        ]
+
+
+def _settings(item: Filter, languages: Sequence[str]) -> dict[str, Any]:
+    thresholds = {rule.key for rule in item.RULES}
+    return {"languages that are kept": list(languages)} | item.model_dump(mode="json", exclude=thresholds)
+
+
+def _crosses(score: float, rule: Rule, limit: float) -> bool:
+    """False where either is NaN."""
+    return score < limit if rule.drops == "below" else score > limit
+
+
+def tell(chain: FilterChain, console: Console) -> None:
+    """Print what the filters cannot judge."""
+    for notice in chain.notices():
+        console.print(notice, highlight=False, markup=False)
+
+
+def reason_to_drop(text: str, filters: Sequence[Filter]) -> str | None:
+    """The first rule that drops the document, or None."""
+    return FilterChain(filters).judge(text, ask_all=False).reason

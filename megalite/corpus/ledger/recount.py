@@ -1,0 +1,150 @@
+"""The scores of a dry run: thresholds are moved and the documents counted again at no cost."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from megalite.config.command_line import CommandParser
+from megalite.config.errors import ConfigError, DataError, one_line_errors
+from megalite.config.explain import did_you_mean
+from megalite.config.screen import screen
+from megalite.corpus.filters.chain import FilterChain, Verdict
+from megalite.corpus.ledger.ledger import Ledger
+from megalite.corpus.ledger.page import write_page
+from megalite.corpus.prepare.recipe import Recipe, load_recipe
+from megalite.corpus.units.unit_books import LANGUAGE_KEY
+from megalite.files.place import check_output_file
+
+ROWS_AT_ONCE = 4096
+SCORES = "scores.parquet"
+WRITTEN = (SCORES, "ledger.json", "ledger.html", "recipe.json")
+FACTS = {
+    "source": pa.string(),
+    "place": pa.string(),
+    "bytes": pa.int64(),
+    "digest": pa.binary(16),
+    LANGUAGE_KEY: pa.string(),
+    "excerpt": pa.string(),
+}
+"""Columns of ``scores.parquet`` that stand before the rules' numbers."""
+
+
+class Notes(NamedTuple):
+    """What the metadata of ``scores.parquet`` says."""
+
+    malformed: int
+    examples: list[str]
+    settings: dict[str, dict[str, Any]]
+    """Of every filter, what its numbers depend on."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """For parquet."""
+        return {name: json.dumps(value, sort_keys=True) for name, value in self._asdict().items()}
+
+    @classmethod
+    def of(cls, file: parquet.ParquetFile) -> "Notes":
+        """Raises: KeyError, ValueError where it is no file of scores."""
+        metadata = file.schema_arrow.metadata or file.metadata.metadata or {}
+        return cls(**{name: json.loads(metadata[name.encode()]) for name in cls._fields})
+
+    def merged(self, later: "Notes", most: int) -> "Notes":
+        """These of both; ``most`` examples."""
+        return Notes(self.malformed + later.malformed, (self.examples + later.examples)[:most], self.settings)
+
+
+def recount(folder: Path, recipe: Recipe) -> Ledger:
+    """The ledger that a recipe with other thresholds would give, from the scores alone.
+
+    Documents that a text-changing filter (C4's lines) drops now and did not before, or the other way round, keep the
+    later filters' numbers of before.
+
+    Raises: FileNotFoundError; DataError where the scores are damaged; ConfigError where a rule was not scored, or not so.
+    """
+    path = folder / SCORES
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no scores; make them with prepare_corpus.py --dry_run --output {folder}")
+    try:
+        with parquet.ParquetFile(path) as file:
+            return _counted(file, path, recipe)
+    except (pa.ArrowException, KeyError, TypeError, OverflowError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"{path}: damaged, or not the scores of a dry run ({reason}); make a new dry run") from None
+
+
+def _counted(file: parquet.ParquetFile, path: Path, recipe: Recipe) -> Ledger:
+    chain = FilterChain(recipe.filters)
+    names = [name for name, _, _ in chain.rules]
+    ledger = Ledger(stage="corpus")
+    seen: dict[bytes, str] = {}
+    notes = Notes.of(file)
+    _check(chain, path, file.schema_arrow.names, notes)
+    for row in _rows(file):
+        scores = [row[name] for name in names]
+        verdict = Verdict(row["excerpt"], scores, ledger.edited, chain.reasons(scores))
+        ledger.read += 1
+        ledger.judge(verdict, chain)
+        reason, twin = verdict.reason, {}
+        if reason is None and recipe.exact_dedup:
+            if row["digest"] in seen:
+                reason, twin = "exact_duplicate", {"twin": seen[row["digest"]]}
+            else:
+                seen[row["digest"]] = row["place"]
+        if reason is None:
+            ledger.keep(row["source"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY])
+        else:
+            ledger.drop(
+                reason, row["source"], row["place"], row["excerpt"], row["bytes"], row[LANGUAGE_KEY], **twin
+            )  # fmt: skip
+    ledger.malformed, ledger.malformed_examples = notes.malformed, notes.examples
+    return ledger
+
+
+def _check(chain: FilterChain, path: Path, scored: list[str], notes: Notes) -> None:
+    """Raises: ConfigError where the scores say nothing of the recipe."""
+    for name, _, _ in chain.rules:
+        if name not in scored:
+            raise ConfigError(f"rule '{name}' was not scored in {path}{did_you_mean(name, scored)}; make a new dry run")
+    for name, settings in chain.settings.items():
+        before = notes.settings.get(name, settings)
+        for key, value in settings.items():
+            if json.loads(json.dumps(value)) != before.get(key):
+                raise ConfigError(
+                    f"filters: {name}: {key} is {_short(value)} now and was {_short(before.get(key))} in {path}; the scores "
+                    f"depend on it: make a new dry run"
+                )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _rows(file: parquet.ParquetFile) -> Iterator[dict[str, Any]]:
+    for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
+@one_line_errors
+def main() -> None:
+    """``tools/recount_corpus.py``."""
+    parser = CommandParser(description="Count a dry run's documents again by other thresholds.")
+    parser.add_argument("scores", type=Path, metavar="DIR", help="what prepare_corpus.py --dry_run wrote")
+    parser.add_argument(
+        "--recipe", type=Path, required=True, metavar="YAML", help="with other thresholds, or rules off"
+    )
+    parser.add_argument("--ledger", type=Path, metavar="HTML", help="write the page here")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing --ledger")
+    arguments = parser.parse_args()
+    if arguments.ledger is not None:
+        if arguments.ledger.suffix != ".html":
+            raise DataError(f"--ledger {arguments.ledger}: a page is written; give it the suffix .html")
+        check_output_file(arguments.ledger, [arguments.recipe, arguments.scores / SCORES], arguments.overwrite)
+    recipe = load_recipe(arguments.recipe)
+    ledger = recount(arguments.scores, recipe)
+    if arguments.ledger is not None:
+        write_page(arguments.ledger, [ledger.to_json(FilterChain(recipe.filters))])
+    ledger.print(screen(), f"{arguments.scores}, counted by {arguments.recipe}")

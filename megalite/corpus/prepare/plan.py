@@ -1,0 +1,96 @@
+"""What a corpus will be made from, and everything that decides its bytes; the number of workers and machines does not."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from megalite.config.errors import DataError
+from megalite.config.section import Section
+from megalite.corpus.decontaminate.eval_items import find_eval_files
+from megalite.corpus.filters.by_classifier import ClassifierFilter
+from megalite.corpus.prepare.recipe import Files, HubDataset, InstalledDocs, Recipe
+from megalite.corpus.sources.sources import dataset_parts, source_documents
+from megalite.files.place import absolute
+from megalite.files.readers.documents import Document, ReadReport
+from megalite.files.readers.input_units import InputFile, Inputs, find_inputs, input_file
+
+SMALLEST_UNIT, LARGEST_UNIT = 2 << 20, 64 << 20
+UNITS_WANTED, MOST_UNITS = 64, 4096
+"""A small corpus is cut finely enough for some workers; a huge one into so many units that each can be a file or two."""
+BUCKET_BYTES = 64 << 20
+PARTITION_BYTES = 4 << 30
+MOST_PARTS = 256
+"""Of the shuffle's buckets and of the parts of any other work over all documents."""
+SOURCE_BYTES = 32 << 20
+"""Taken for a source, or a part of one, whose size is not known before."""
+
+
+class PlantPlan(Section):
+    """The content of ``plan.json`` in the work folder."""
+
+    recipe: Recipe
+    output: str
+    inputs: tuple[Inputs | None, ...]
+    """Of every source; None where it is not files."""
+    parts: tuple[int, ...]
+    """Of every source; more than 1 of a dataset of several files."""
+    eval_sets: tuple[InputFile, ...]
+    classifiers: tuple[InputFile, ...]
+    buckets: int
+    """Parts of the shuffled order."""
+    partitions: int
+    """Parts of the digests of all documents."""
+
+    @cached_property
+    def units(self) -> list[tuple[int, int]]:
+        """(source, its unit) of every unit of work, in the order of the recipe."""
+        return [
+            (source, unit)
+            for source, inputs in enumerate(self.inputs)
+            for unit in range(len(inputs.units) if inputs is not None else self.parts[source])
+        ]
+
+    def documents(self, unit: int, report: ReadReport) -> Iterator[Document]:
+        """Every document of a unit. Raises: DataError where a source is damaged or not what it was."""
+        source, inner = self.units[unit]
+        return source_documents(self.recipe, source, self.inputs[source], inner, report, self.parts[source])
+
+    def check_beside(self) -> None:
+        """Raises: DataError where an evaluation set or a classifier is not what it was."""
+        for file in self.eval_sets + self.classifiers:
+            path = Path(file.path)
+            if not path.is_file() or input_file(path) != file:
+                raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
+
+
+def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
+    """Look at all sources. Raises: FileNotFoundError, DataError."""
+    inputs = [
+        find_inputs(source.paths, source.text_key, recipe.on_error, _unit_bytes) if isinstance(source, Files) else None
+        for source in recipe.sources
+    ]
+    classifiers = [Path(item.model) for item in recipe.filters if isinstance(item, ClassifierFilter)]
+    eval_sets = find_eval_files(recipe.decontaminate.against) if recipe.decontaminate is not None else []
+    parts = [dataset_parts(source) if isinstance(source, HubDataset) else (1, 0) for source in recipe.sources]
+    found = zip(recipe.sources, inputs, parts, strict=True)
+    total = sum(_bytes(source, files, *cut) for source, files, cut in found)
+    return PlantPlan(
+        recipe=recipe.text,
+        output=str(absolute(output)),
+        inputs=tuple(inputs),
+        parts=tuple(min(MOST_UNITS, count) for count, _ in parts),
+        eval_sets=tuple(map(input_file, eval_sets)),
+        classifiers=tuple(map(input_file, classifiers)),
+        buckets=min(MOST_PARTS, max(1, total // BUCKET_BYTES)),
+        partitions=min(MOST_PARTS, max(1, total // PARTITION_BYTES)),
+    )
+
+
+def _unit_bytes(total: int) -> int:
+    return max(min(LARGEST_UNIT, max(SMALLEST_UNIT, total // UNITS_WANTED)), total // MOST_UNITS)
+
+
+def _bytes(source: object, inputs: Inputs | None, parts: int, told: int) -> int:
+    if inputs is not None:
+        return sum(file.size for file in inputs.files)
+    return told or (source.max_bytes if isinstance(source, InstalledDocs) else None) or parts * SOURCE_BYTES

@@ -1,0 +1,1 @@
+"""Where the documents of a recipe come from: files, datasets, installed packages."""

@@ -1,0 +1,134 @@
+"""Is a fast encoder exact? Its ids on real and on nasty texts are compared with those of ``tokenizers``."""
+
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from megalite.config.errors import DataError
+from megalite.data.preprocess.encoders import ENCODERS, Encoded, Encoder, TokenizersEncoder, open_encoder
+from megalite.data.preprocess.plan import Plan
+from megalite.files.readers.record_blocks import PieceReport, record_blocks
+from megalite.tokenizer.hard_texts import HARD_TEXTS
+from megalite.tokenizer.load import LoadedTokenizer
+from megalite.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer, differing
+
+EncoderChoice = Literal["auto", "gigatoken", "fastokens", "tokenizers"]
+SAMPLED_CHARACTERS = 300
+"""Of one document; a longer one is compared by a stretch of it."""
+SAMPLED_OF_BLOCK = 2
+"""Documents compared in each block of the work: few, since the reference is some fifty times as slow."""
+SAMPLED_UNITS = 16
+TEXTS_OF_UNIT = 4
+CHARACTERS_OF_TEXT = 2000
+READ_OF_UNIT = 1 << 16
+
+
+class EncoderMismatchError(DataError):
+    """An encoder gave other ids than ``tokenizers`` in the middle of the work."""
+
+
+def sample_texts(plan: Plan) -> list[str]:
+    """Beginnings of a few documents from all over the inputs."""
+    texts: list[str] = []
+    for unit in plan.units[:: -(-len(plan.units) // SAMPLED_UNITS)]:
+        block = next(record_blocks(unit.piece(), plan.keys, "skip", PieceReport(), READ_OF_UNIT))
+        for column in block.texts:
+            texts += [text[:CHARACTERS_OF_TEXT] for text in column[:: -(-len(column) // TEXTS_OF_UNIT) or 1]]
+    return texts
+
+
+def choose_encoder(choice: EncoderChoice, tokenizer: Any, texts: Sequence[str]) -> tuple[Encoder, list[str]]:
+    """The encoder to work with, and why ``auto`` passed over the faster ones.
+
+    Args:
+        texts: real documents of the corpus; the hard ones and the tokenizer's own special tokens are added.
+
+    Raises: DataError where a named encoder is missing, refuses the tokenizer or gives other ids.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker is one core
+    reference = TokenizersEncoder(tokenizer)
+    if choice == "tokenizers" or not isinstance(tokenizer, Tokenizer):
+        return reference, []
+    specials = [token.content for token in tokenizer.get_added_tokens_decoder().values()][:200]
+    sample = [*texts, *HARD_TEXTS, *(f"one {token} two{token}\n{token}" for token in specials)]
+    expected = reference.encode(sample)
+    reasons: list[str] = []
+    for name in ENCODERS if choice == "auto" else (choice,):
+        if name == "tokenizers":
+            break
+        try:
+            encoder = open_encoder(name, tokenizer)
+            if (place := _first_difference(encoder.encode(sample), expected)) is None:
+                return encoder, reasons
+            raise DataError(
+                f"--encoder {name}: gives other ids than tokenizers, for instance for {sample[place][:60]!r}; "
+                f"use --encoder auto"
+            )
+        except DataError as error:
+            if choice != "auto":
+                raise
+            reasons.append(str(error).removeprefix("--encoder ").rsplit("; ", 1)[0])
+    return reference, reasons
+
+
+def checked(path: Path, loaded: LoadedTokenizer, texts: Sequence[str]) -> str:
+    """How the tokenizer is known to give the ids of its own library, the given texts among what was compared.
+
+    Raises: DataError where a converted model gives other ids than sentencepiece for one of them.
+    """
+    sample = [*texts, *HARD_TEXTS]
+    if loaded.own is not None:
+        if wrong := differing(loaded.tokenizer, sample, [row.ids for row in loaded.own.encode_batch_fast(sample)]):
+            raise DataError(
+                f"{path}: converted from sentencepiece it gives other ids for {wrong[0][:60]!r} of the input, though it was "
+                f"equal on other texts; take the tokenizer.json that belongs to it"
+            )
+        return f"{loaded.check} and {len(texts):,} of the input"
+    beside = path / "tokenizer.model"
+    if not (path / "tokenizer.json").is_file() or not beside.is_file():
+        return loaded.check
+    try:
+        own = SentencePieceTokenizer(beside.read_bytes())
+    except (RuntimeError, OSError):
+        return f"{loaded.check}; the tokenizer.model beside it is not read"
+    own.encode_special_tokens = bool(loaded.tokenizer.encode_special_tokens)
+    wrong = differing(loaded.tokenizer, sample, [row.ids for row in own.encode_batch_fast(sample)])
+    if not wrong:
+        return f"{loaded.check}; the tokenizer.model beside it gives the same on {len(sample):,} texts"
+    said = f"{loaded.check}; the tokenizer.model beside it gives other ids for {len(wrong):,} of {len(sample):,} texts"
+    return f"{said}, such as {wrong[0][:30]!r}"
+
+
+def differing_text(
+    encoder: Encoder, reference: Encoder, texts: Sequence[str], encoded: Encoded, seed: str
+) -> int | None:
+    """The number of a text for which the ids differ, looked for among a few that are drawn by the seed.
+
+    Args:
+        encoded: what the encoder made of all the texts.
+    """
+    draw = random.Random(seed)
+    ends = np.cumsum(encoded.lengths)
+    for number in draw.sample(range(len(texts)), min(SAMPLED_OF_BLOCK, len(texts))):
+        text = texts[number]
+        if len(text) <= SAMPLED_CHARACTERS:
+            got = encoded.ids[ends[number] - encoded.lengths[number] : ends[number]]
+        else:
+            start = draw.randrange(len(text) - SAMPLED_CHARACTERS + 1)
+            text = text[start : start + SAMPLED_CHARACTERS]
+            got = encoder.encode([text]).ids
+        if not np.array_equal(got, reference.encode([text]).ids):
+            return number
+    return None
+
+
+def _first_difference(got: Encoded, expected: Encoded) -> int | None:
+    """The number of the first text with other ids."""
+    got_rows, expected_rows = (np.split(one.ids, np.cumsum(one.lengths)[:-1]) for one in (got, expected))
+    pairs = zip(got_rows, expected_rows, strict=True)
+    return next((number for number, (left, right) in enumerate(pairs) if not np.array_equal(left, right)), None)
