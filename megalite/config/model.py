@@ -1,4 +1,4 @@
-"""The decoder's shape, in the names of ``transformers.LlamaConfig``."""
+"""The model section of a config, with the names of ``transformers.LlamaConfig``."""
 
 from typing import Literal
 
@@ -9,15 +9,23 @@ from megalite.config.section import Section
 
 
 class RopeParameters(Section):
-    """Rotary embedding, as ``LlamaConfig.rope_parameters`` (Su et al. 2021, arXiv:2104.09864)."""
+    """Rotary position embedding, as in ``LlamaConfig.rope_parameters`` (Su et al. 2021, arXiv:2104.09864)."""
 
     rope_type: Literal["default", "linear", "llama3"] = "default"
-    """``llama3`` is the frequency-dependent scaling of Llama 3.1 (arXiv:2407.21783); ``linear`` divides positions."""
+    """Scaling for longer sequences. ``linear`` divides the positions by ``factor``; ``llama3`` is the frequency-dependent
+    scaling of Llama 3.1 (arXiv:2407.21783)."""
     rope_theta: PositiveFloat = 10000.0
+    """Base of the rotation frequencies."""
     factor: float | None = Field(default=None, ge=1.0)
+    """Scaling factor; for ``linear`` and ``llama3``."""
     low_freq_factor: PositiveFloat | None = None
+    """``llama3`` divides a frequency by ``factor`` if its wavelength is above ``original_max_position_embeddings`` divided
+    by this number."""
     high_freq_factor: PositiveFloat | None = None
+    """``llama3`` keeps a frequency if its wavelength is below ``original_max_position_embeddings`` divided by this
+    number."""
     original_max_position_embeddings: Positions | None = None
+    """Sequence length in tokens before scaling; for ``llama3``."""
 
     @model_validator(mode="after")
     def _scaling_is_complete(self) -> "RopeParameters":
@@ -38,23 +46,36 @@ class ModelConfig(Section):
     """A Llama-family decoder: RoPE, RMSNorm before each block, grouped-query attention, SwiGLU."""
 
     vocab_size: Vocabulary
-    """V, the rows of the embedding; at least the tokenizer's size (a multiple of 64 or 128 is faster)."""
+    """V, the rows of the embedding: at least the size of the tokenizer. Multiples of 64 or 128 are faster."""
     hidden_size: Width
+    """H, the width of the residual stream."""
     intermediate_size: Width
+    """F, the width of the feed-forward block."""
     num_hidden_layers: Layers
+    """L, the number of decoder layers."""
     num_attention_heads: Width
+    """N, the number of query heads."""
     num_key_value_heads: Width | None = None
-    """K; fewer than N is grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245). Default N."""
+    """K, the number of key/value heads; null is N. Fewer than N is grouped-query attention (Ainslie et al. 2023,
+    arXiv:2305.13245)."""
     head_dim: Width | None = None
-    """D; default hidden_size / num_attention_heads."""
+    """D, the width of one head; null is ``hidden_size / num_attention_heads``."""
     hidden_act: Literal["silu"] = "silu"
+    """Activation function of the feed-forward block; SiLU is the only one."""
     max_position_embeddings: Positions = 2048
+    """Maximum sequence length in tokens; at least ``data.sequence_length``."""
     initializer_range: PositiveFloat = 0.02
+    """Standard deviation of the initial weights."""
     rms_norm_eps: PositiveFloat = 1e-5
+    """Term added to the mean square in RMSNorm."""
     tie_word_embeddings: bool = False
+    """Use the embedding as the output head."""
     rope_parameters: RopeParameters = RopeParameters()
+    """Rotary position embedding."""
     attention_bias: bool = False
+    """Add a bias to the query, key, value and output projections."""
     mlp_bias: bool = False
+    """Add a bias to the gate, up and down projections."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":

@@ -78,7 +78,7 @@ def test_the_floats_are_found() -> None:
         ("parallel.pipeline_split=[" + "1," * 5000 + "1]", "longer than 10,000 characters"),
         ("data.train=" + "[" * 100 + "]" * 100, "nested deeper than 64 levels"),
         ("data.train={prefix: a, weight: 1e300}", "at most 1,000,000,000"),
-        ("data.train={prefix: a, weight: 1e-300}", "would never be read"),
+        ("data.train={prefix: a, weight: 1e-300}", "too small to select any sample"),
         ("optimizer.eps=1e-300", "at least 1e-37"),
         ("optimizer.betas=[0.9, 1.0]", r"betas\.1=1\.0: input should be less than 1"),
         ("optimizer.betas=[0.9]", r"betas=\[0\.9\]: item 2 is missing"),

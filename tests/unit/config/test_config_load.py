@@ -96,7 +96,7 @@ def test_a_misspelt_key_is_not_also_told_as_missing(path: Path) -> None:
         ("optimizer.weight_decay=5000", r"lr=0.0003 x optimizer.weight_decay=5000 is 1 or more"),
         ("schedule.warmup_steps=11", r"schedule.warmup_steps=11 is more than training.steps=10"),
         ("data.sequence_length=4096", r"more than model.max_position_embeddings=2048"),
-        ("data.train=[]", r"an empty list"),
+        ("data.train=[]", r"the list is empty"),
         ("run.name=../x", r"run.name='../x'"),
         ("model.rope_parameters={rope_type: llama3, factor: 8}", r"'llama3' needs high_freq_factor, low_freq_factor"),
         ("model.rope_parameters={factor: 8}", r"'default' does not read factor"),

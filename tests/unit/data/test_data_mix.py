@@ -145,7 +145,7 @@ SOURCES = [{"prefix": "web", "weight": 1}, {"prefix": "math", "weight": 0}]
         ({"train": SOURCES, "stages": [{"begin": 0.5, "weights": {"math": 0}}]}, "no source has a weight above 0"),
         (
             {"train": SOURCES, "stages": [{"begin": 1.5, "weights": {"math": 1}}]},
-            "neither a fraction of the run below 1",
+            "give a fraction of the run below 1, or a whole number of steps",
         ),
         ({"train": SOURCES, "stages": [{"begin": 100, "weights": {"math": 1}}]}, "begin=100 is step 100 of 100"),
         ({"train": SOURCES, "stages": [{"begin": 0.001, "weights": {"math": 1}}]}, "is step 0 of 100"),
