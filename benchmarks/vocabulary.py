@@ -19,9 +19,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from megalite.tokenizer.design import SPLITS
-from megalite.tokenizer.mix import sources_of
-from megalite.tokenizer.sample import Sampling, print_sample, take_sample
+from megalite.tokenizer.learn.design import SPLITS
+from megalite.tokenizer.sample.mix import sources_of
+from megalite.tokenizer.sample.sampling import Sampling, print_sample, take_sample
 
 REPOSITORY = Path(__file__).parents[1]
 TRAINERS = {"triple": ("tokenizers", "rustbpe"), "single": ("tokenizers", "rustbpe")}
@@ -29,7 +29,7 @@ TRAINERS["free"] = ("tokenizers", "rustbpe", "gigatoken")
 JOB = """
 import hashlib, json, resource, sys, time
 from pathlib import Path
-from megalite.tokenizer.bpe_trainers import by_tokenizers, train_merges
+from megalite.tokenizer.learn.bpe_trainers import by_tokenizers, train_merges
 trainer, sample, digits, merges = sys.argv[1:]
 start = time.perf_counter(), time.process_time()
 if trainer == "tokenizers":

@@ -26,7 +26,7 @@ VERBS = {
     ),
     "pretrain": ("megalite.pretrain", "train; --check prints the plan of a run and exits"),
     "make-chat-rows": (
-        "megalite.posttraining.docstring_rows",
+        "megalite.posttraining.rows.docstrings",
         "chats and preferences from installed docstrings",
     ),
     "sft": ("megalite.posttraining.sft", "fine-tune a Hugging Face folder on conversations or instructions"),

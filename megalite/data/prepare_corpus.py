@@ -19,9 +19,9 @@ from megalite.data.preprocess.command import preprocess
 from megalite.files.own_folder import own_folder
 from megalite.files.place import absolute
 from megalite.jobs.ray_pool import RayPool
-from megalite.tokenizer.design import Design
+from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.load import load_tokenizer
-from megalite.tokenizer.sample import Sampling
+from megalite.tokenizer.sample.sampling import Sampling
 from megalite.tokenizer.train import train_tokenizer
 
 ENGINES = ("local", "ray", "slurm")

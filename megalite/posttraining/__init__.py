@@ -1,7 +1,7 @@
-"""A Hugging Face folder learns to answer: supervised fine-tuning and preference tuning by TRL, on our DeepSpeed JSONs.
+"""Supervised fine-tuning and preference tuning of a Hugging Face model folder, with TRL and our DeepSpeed JSONs.
 
-In: any model folder with a chat template, and chat, instruction or preference rows. Out: ``runs/NAME/hf``, a folder as
-good as the first. Read ``schema`` (the keys), ``rows`` and ``chat_rows`` / ``preference_rows`` (what a row may look
-like), ``chat_mask`` (which tokens carry loss), ``mask_doctor`` (who looks before the training begins), ``sft`` and
-``preferences`` (the commands), ``trainers`` (what is ours on top of TRL's trainers), ``export``.
+In: any model folder with a chat template, and chat, instruction or preference rows. Out: ``runs/NAME/hf``, again a model
+folder. Read ``schema`` (every key) and ``sft`` or ``preferences`` (the commands), then ``rows`` (files to conversations),
+``mask`` (which tokens carry loss), ``model`` (what is checked before the weights are loaded) and ``run`` (training, resume,
+export).
 """

@@ -9,21 +9,21 @@ from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.huggingface.load import load_weights
 from megalite.huggingface.model_folder import check_model_folder
-from megalite.posttraining.chat_mask import ChatEncoder
-from megalite.posttraining.lora import check_architecture, peft_config
-from megalite.posttraining.mask_doctor import examine, show, spread
-from megalite.posttraining.model_folder import (
+from megalite.posttraining.mask.doctor import examine, show, spread
+from megalite.posttraining.mask.encoder import ChatEncoder
+from megalite.posttraining.model.folder import (
     chat_encoder,
     load_config_and_tokenizer,
     read_template,
     sequence_limit,
 )
-from megalite.posttraining.preference_rows import feedback, pairs, questions
+from megalite.posttraining.model.lora import check_architecture, peft_config
 from megalite.posttraining.rewards import check_solution, reward_function
-from megalite.posttraining.run_state import resume_point, tuning_folder
-from megalite.posttraining.samples import Counts, fitting_rows, read_samples
+from megalite.posttraining.rows.preference import feedback, pairs, questions
+from megalite.posttraining.run.folder import resume_point, tuning_folder
+from megalite.posttraining.run.samples import Counts, fitting_rows, read_samples
+from megalite.posttraining.run.session import is_first_rank, print_rows, run_session
 from megalite.posttraining.schema import PreferenceRun
-from megalite.posttraining.session import is_first_rank, print_rows, run_session
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
 
 Rows = list[dict[str, Any]]
@@ -167,8 +167,8 @@ def _trainer(
     import datasets
     import trl
 
-    from megalite.posttraining import trainers
-    from megalite.posttraining.arguments import training_arguments, weight_options
+    from megalite.posttraining.run import trainers
+    from megalite.posttraining.run.arguments import training_arguments, weight_options
 
     datasets.disable_progress_bars()
     config, preference = settings.config, settings.config.preference

@@ -18,7 +18,7 @@ from megalite.config.paths import find_input
 from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import ParallelSection, RunConfig
-from megalite.posttraining.run_state import tuning_folder
+from megalite.posttraining.run.folder import tuning_folder
 from megalite.posttraining.schema import TuningRun
 
 R = TypeVar("R", bound=TuningRun)

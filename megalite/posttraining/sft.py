@@ -8,21 +8,21 @@ from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.huggingface.load import load_weights
 from megalite.huggingface.model_folder import check_model_folder
-from megalite.posttraining.chat_rows import conversations
-from megalite.posttraining.lora import check_architecture, peft_config
-from megalite.posttraining.mask_doctor import examine, show, spread
-from megalite.posttraining.mask_page import write_page
-from megalite.posttraining.model_folder import (
+from megalite.posttraining.mask.doctor import examine, show, spread
+from megalite.posttraining.mask.page import write_page
+from megalite.posttraining.model.folder import (
     chat_encoder,
     load_config_and_tokenizer,
     read_template,
     sequence_limit,
 )
-from megalite.posttraining.packing import check_packing
-from megalite.posttraining.run_state import MASK_PAGE, resume_point, tuning_folder
-from megalite.posttraining.samples import Counts, Tokens, encode_samples, pad_to_ranks, read_samples, token_dataset
+from megalite.posttraining.model.lora import check_architecture, peft_config
+from megalite.posttraining.model.packing import check_packing
+from megalite.posttraining.rows.chat import conversations
+from megalite.posttraining.run.folder import MASK_PAGE, resume_point, tuning_folder
+from megalite.posttraining.run.samples import Counts, Tokens, encode_samples, pad_to_ranks, read_samples, token_dataset
+from megalite.posttraining.run.session import is_first_rank, print_rows, run_session
 from megalite.posttraining.schema import SftRun
-from megalite.posttraining.session import is_first_rank, print_rows, run_session
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
 
 
@@ -104,8 +104,8 @@ def _trainer(
     import datasets
     from trl import SFTConfig
 
-    from megalite.posttraining.arguments import training_arguments, weight_options
-    from megalite.posttraining.trainers import ScheduledSFTTrainer
+    from megalite.posttraining.run.arguments import training_arguments, weight_options
+    from megalite.posttraining.run.trainers import ScheduledSFTTrainer
 
     datasets.disable_progress_bars()
     config = settings.config

@@ -1,7 +1,7 @@
-"""Clean text to a vocabulary that ``AutoTokenizer`` loads.
+"""Train a tokenizer that ``AutoTokenizer`` loads, and load any tokenizer without importing transformers.
 
 In: documents, in the proportions of a mix. Out: a folder with ``tokenizer.json`` (and sentencepiece's ``tokenizer.model``),
-its config and chat template, and a report on the design. Read ``train``, ``design``, ``mix`` and ``sample``; then how it is
-learnt: ``vocabulary``, ``bpe_trainers``, ``byte_level``, ``sentencepiece_model``; then ``report``, ``sweep``, ``folder``.
-``load`` opens any tokenizer folder without importing transformers, ``export`` puts one beside a model.
+its config, a chat template and a design report. To train: ``train`` is the command; read ``sample``, ``learn`` and
+``report``. To use: ``load`` opens a tokenizer folder (``formats``), ``chat_text`` encodes conversations, ``export`` puts a
+tokenizer beside a model.
 """

@@ -9,9 +9,9 @@ import tokenizers
 from tokenizers import AddedToken, Tokenizer
 
 from megalite.config.errors import ConfigError, DataError
+from megalite.tokenizer.formats.json_files import from_json, from_vocab_and_merges, special_tokens, token_roles
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.special_text import parse_special_tokens as set_rule
-from megalite.tokenizer.tokenizer_files import from_json, from_vocab_and_merges, special_tokens, token_roles
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 """Names tried where no config says which token ends a document."""
@@ -97,7 +97,7 @@ def _opened(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, 
         return from_vocab_and_merges(path, special), f"vocab.json and merges.txt, {by}", None
     model = path / "tokenizer.model" if path.is_dir() else path
     if model.is_file():
-        from megalite.tokenizer.sentencepiece_tokenizer import open_sentencepiece
+        from megalite.tokenizer.formats.sentencepiece_tokenizer import open_sentencepiece
 
         opened, check, own = open_sentencepiece(model.read_bytes(), special - {eos_token}, model)
         return opened, f"tokenizer.model, {check}", own

@@ -17,15 +17,15 @@ from megalite.files.own_folder import remove_ours
 from megalite.files.readers.malformed import add_max_malformed
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.jobs.work_folder import work_folder, work_folder_of
-from megalite.tokenizer.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
-from megalite.tokenizer.folder import WRITTEN, check_written, write_tokenizer
-from megalite.tokenizer.mix import Source, sources_of, sources_of_mix
-from megalite.tokenizer.report import design_report, measure, print_report, round_trip
-from megalite.tokenizer.report_page import write_page
-from megalite.tokenizer.sample import Sample, Sampling, print_sample, take_sample
+from megalite.tokenizer.learn.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
+from megalite.tokenizer.learn.folder import WRITTEN, check_written, write_tokenizer
+from megalite.tokenizer.learn.vocabulary import Made, learn_vocabularies
+from megalite.tokenizer.report.embedding import embedding_shares, model_shapes
+from megalite.tokenizer.report.measure import design_report, measure, print_report, round_trip
+from megalite.tokenizer.report.page import write_page
+from megalite.tokenizer.sample.mix import Source, sources_of, sources_of_mix
+from megalite.tokenizer.sample.sampling import Sample, Sampling, print_sample, take_sample
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, CHAT_TOKENS, END_OF_TEXT, PAD, UNKNOWN, SpecialTokens
-from megalite.tokenizer.sweep import embedding_shares, model_shapes
-from megalite.tokenizer.vocabulary import Made, learn_vocabularies
 
 
 @one_line_errors

@@ -13,9 +13,9 @@ from megalite.config.errors import DataError
 from megalite.data.preprocess.encoders import ENCODERS, Encoded, Encoder, TokenizersEncoder, open_encoder
 from megalite.data.preprocess.plan import Plan
 from megalite.files.readers.record_blocks import PieceReport, record_blocks
+from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer, differing
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import LoadedTokenizer
-from megalite.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer, differing
 
 EncoderChoice = Literal["auto", "gigatoken", "fastokens", "tokenizers"]
 SAMPLED_CHARACTERS = 300

@@ -10,7 +10,7 @@ from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
-from megalite.tokenizer.design import Design
+from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.special_text import SpecialSpellings
 from megalite.tokenizer.train import train_tokenizer

@@ -6,9 +6,9 @@ import pytest
 from chats import TEMPLATES, conversation
 
 from megalite.config.errors import DataError
-from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
-from megalite.posttraining.chat_rows import Conversation
-from megalite.posttraining.mask_doctor import examine
+from megalite.posttraining.mask.doctor import examine
+from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.rows.chat import Conversation
 
 REAL_TEMPLATES = ("llama3", "qwen2_5", "qwen3", "gemma", "phi3", "llama3_training", "qwen3_training")
 
@@ -159,8 +159,8 @@ def test_turns_are_parsed_where_that_is_asked_for(chat_tokenizer) -> None:
 
 def test_real_chats_are_encoded_as_transformers_does(chat_tokenizer, shared_data: Path) -> None:
     from megalite.files.readers.documents import ReadReport
-    from megalite.posttraining.chat_rows import conversations
-    from megalite.posttraining.rows import parse_rows
+    from megalite.posttraining.rows.chat import conversations
+    from megalite.posttraining.rows.read import parse_rows
     from megalite.posttraining.schema import RowsSection
 
     data = RowsSection(train=(f"{shared_data}/posttrain/*.jsonl*",), sequence_length=8, on_error="skip")

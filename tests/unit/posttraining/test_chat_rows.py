@@ -10,8 +10,8 @@ from chats import write_rows
 
 from megalite.config.errors import DataError
 from megalite.files.readers.documents import ReadReport
-from megalite.posttraining.chat_rows import conversations
-from megalite.posttraining.rows import parse_rows
+from megalite.posttraining.rows.chat import conversations
+from megalite.posttraining.rows.read import parse_rows
 from megalite.posttraining.schema import RowsSection
 
 ASKED = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]

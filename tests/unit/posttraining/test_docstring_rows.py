@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.posttraining.chat_rows import conversations
-from megalite.posttraining.docstring_rows import functions_of, make_rows
-from megalite.posttraining.preference_rows import pairs, questions
+from megalite.posttraining.rows.chat import conversations
+from megalite.posttraining.rows.docstrings import functions_of, make_rows
+from megalite.posttraining.rows.preference import pairs, questions
 
 SOURCE = '''
 def add(a, b=1, *more, key=None, **rest):

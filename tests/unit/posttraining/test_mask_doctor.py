@@ -9,9 +9,9 @@ from chats import TEMPLATES, conversation
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
-from megalite.posttraining.mask_doctor import examine, lost_turn, pieces, show, spread
-from megalite.posttraining.mask_page import write_page
+from megalite.posttraining.mask.doctor import examine, lost_turn, pieces, show, spread
+from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.mask.page import write_page
 
 HEAD = "{{ '<|im_start|>' + m['role'] + '\n' }}"
 SAMPLES = [(f"file:{seed}", conversation(seed, system=True)) for seed in range(4)]

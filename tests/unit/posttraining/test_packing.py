@@ -8,9 +8,9 @@ from chats import conversation, run_values, write_rows
 from rich.console import Console
 
 from megalite.config.errors import ConfigError
-from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
-from megalite.posttraining.packing import TOLERANCE, check_packing, packing_leak
-from megalite.posttraining.samples import pad_to_ranks, token_dataset
+from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.model.packing import TOLERANCE, check_packing, packing_leak
+from megalite.posttraining.run.samples import pad_to_ranks, token_dataset
 from megalite.posttraining.schema import SftRun
 from megalite.posttraining.settings import Settings
 from megalite.posttraining.sft import fine_tune, training_rows

@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from megalite.config.errors import ConfigError, DataError
 from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining import preferences, sft
-from megalite.posttraining.arguments import training_arguments, weight_options
-from megalite.posttraining.lora import check_architecture
-from megalite.posttraining.model_folder import load_config_and_tokenizer
+from megalite.posttraining.model.folder import load_config_and_tokenizer
+from megalite.posttraining.model.lora import check_architecture
 from megalite.posttraining.preferences import check_method, full_batches
-from megalite.posttraining.run_state import mark_whole, resume_point
+from megalite.posttraining.run.arguments import training_arguments, weight_options
+from megalite.posttraining.run.folder import mark_whole, resume_point
 from megalite.posttraining.schema import PreferenceRun, SftRun
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from megalite.files.readers.documents import ReadReport
-from megalite.posttraining.preference_rows import feedback, pairs, questions
-from megalite.posttraining.rows import parse_rows
+from megalite.posttraining.rows.preference import feedback, pairs, questions
+from megalite.posttraining.rows.read import parse_rows
 from megalite.posttraining.schema import RowsSection
 
 USER = {"role": "user", "content": "2+2?"}

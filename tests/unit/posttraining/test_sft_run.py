@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import ScheduleSection
-from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
+from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
 from megalite.posttraining.schema import SftRun
 from megalite.posttraining.settings import Settings
 from megalite.posttraining.sft import fine_tune

@@ -7,8 +7,8 @@ from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.sources.installed_docs import installed_documents
-from megalite.tokenizer.design import Design
 from megalite.tokenizer.export import export_tokenizer
+from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.train import train_tokenizer
 

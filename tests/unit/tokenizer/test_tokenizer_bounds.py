@@ -10,9 +10,9 @@ from transformers import AutoTokenizer
 from megalite.config.errors import ConfigError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.preprocess.command import preprocess
-from megalite.tokenizer.design import Design
+from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.load import load_tokenizer
-from megalite.tokenizer.sample import Sampling
+from megalite.tokenizer.sample.sampling import Sampling
 from megalite.tokenizer.special_tokens import SpecialTokens
 from megalite.tokenizer.train import train_tokenizer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from megalite.config.errors import DataError
-from megalite.tokenizer.byte_level import byte_characters
+from megalite.tokenizer.formats.byte_level import byte_characters
 from megalite.tokenizer.load import load_tokenizer
 
 GOOD = {

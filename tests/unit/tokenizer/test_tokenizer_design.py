@@ -12,10 +12,10 @@ from transformers import AutoTokenizer
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.parameters import total_parameters
 from megalite.corpus.sources.installed_docs import installed_documents
-from megalite.tokenizer.design import SPLITS, Design
+from megalite.tokenizer.learn.design import SPLITS, Design
 from megalite.tokenizer.load import load_tokenizer
+from megalite.tokenizer.report.embedding import embedding_shares, model_shapes
 from megalite.tokenizer.special_tokens import SpecialTokens
-from megalite.tokenizer.sweep import embedding_shares, model_shapes
 from megalite.tokenizer.train import train_tokenizer
 
 QUIET = Console(quiet=True)

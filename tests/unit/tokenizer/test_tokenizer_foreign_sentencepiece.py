@@ -16,9 +16,9 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.preprocess.command import preprocess
 from megalite.files.readers.documents import expand_inputs, read_documents
 from megalite.tokenizer.export import check_exported, export_tokenizer
+from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import load_tokenizer
-from megalite.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer
 
 IDENTITY: dict[str, Any] = {"normalization_rule_name": "identity"}
 KEPT: dict[str, Any] = IDENTITY | {"remove_extra_whitespaces": False}
@@ -107,7 +107,7 @@ def test_a_conversion_that_fails_on_the_input_is_refused(
     texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The merges in another order, and a proof that looks at nothing: the texts of the input find it out."""
-    from megalite.tokenizer import sentencepiece_model, sentencepiece_tokenizer
+    from megalite.tokenizer.formats import sentencepiece_model, sentencepiece_tokenizer
 
     content = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -160,7 +160,7 @@ def test_mistrals_model_gives_its_own_ids_on_many_kinds_of_text(shared_data: Pat
 
 def test_pieces_of_the_same_score_are_merged_from_the_left(texts: list[str], tmp_path: Path) -> None:
     """As in llama's and mistral's models, where runs of spaces have the score -1e9."""
-    from megalite.tokenizer.sentencepiece_model import NORMAL, SPACE, parse_model
+    from megalite.tokenizer.formats.sentencepiece_model import NORMAL, SPACE, parse_model
 
     content = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

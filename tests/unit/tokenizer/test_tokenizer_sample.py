@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.tokenizer.mix import sources_of, sources_of_mix
-from megalite.tokenizer.sample import Sample, Sampling, read_records, take_sample
+from megalite.tokenizer.sample.mix import sources_of, sources_of_mix
+from megalite.tokenizer.sample.sampling import Sample, Sampling, read_records, take_sample
 
 QUIET = Console(quiet=True)
 

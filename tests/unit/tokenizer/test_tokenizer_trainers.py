@@ -12,10 +12,10 @@ from tokenizers import Tokenizer
 from megalite.config.errors import ConfigError
 from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.files.readers.documents import read_documents
-from megalite.tokenizer import bpe_trainers
-from megalite.tokenizer.bpe_trainers import by_tokenizers, derived_merges, train_merges
-from megalite.tokenizer.byte_level import byte_characters, byte_level_bpe
-from megalite.tokenizer.design import SPLITS, Digits
+from megalite.tokenizer.formats.byte_level import byte_characters, byte_level_bpe
+from megalite.tokenizer.learn import bpe_trainers
+from megalite.tokenizer.learn.bpe_trainers import by_tokenizers, derived_merges, train_merges
+from megalite.tokenizer.learn.design import SPLITS, Digits
 
 CASES: list[tuple[str, Digits]] = [
     ("rustbpe", "triple"),

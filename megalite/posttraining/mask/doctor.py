@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from megalite.config.errors import DataError
-from megalite.posttraining.chat_mask import IGNORED, ChatEncoder, EncodedChat
-from megalite.posttraining.chat_rows import Conversation
+from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder, EncodedChat
+from megalite.posttraining.rows.chat import Conversation
 
 EXAMINED = 256
 """Samples looked at, evenly spaced over the data."""

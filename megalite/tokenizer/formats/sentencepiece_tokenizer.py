@@ -10,8 +10,8 @@ import sentencepiece
 from tokenizers import AddedToken, Tokenizer
 
 from megalite.config.errors import DataError
+from megalite.tokenizer.formats.sentencepiece_model import BYTE, CONTROL, NORMAL, SPACE, USER, conversions, parse_model
 from megalite.tokenizer.hard_texts import HARD_TEXTS, Texts
-from megalite.tokenizer.sentencepiece_model import BYTE, CONTROL, NORMAL, SPACE, USER, conversions, parse_model
 
 FUZZED = 1500
 """Texts put together from the model's own pieces, on which a conversion is compared besides the hard ones."""

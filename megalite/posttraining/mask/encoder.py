@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.posttraining.chat_rows import Conversation
+from megalite.posttraining.rows.chat import Conversation
 from megalite.tokenizer.chat_text import ChatText
 
 IGNORED = -100

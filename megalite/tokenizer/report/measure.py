@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from megalite.files.readers.documents import read_documents
 from megalite.files.readers.malformed import ReadReport
-from megalite.tokenizer.mix import Source
-from megalite.tokenizer.sample import read_records
+from megalite.tokenizer.sample.mix import Source
+from megalite.tokenizer.sample.sampling import read_records
 from megalite.tokenizer.special_text import SpecialSpellings
 
 BATCH = 256

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from megalite.posttraining.run_state import tuning_folder
+from megalite.posttraining.run.folder import tuning_folder
 from megalite.posttraining.schema import TuningRun
 from megalite.posttraining.settings import Settings
 

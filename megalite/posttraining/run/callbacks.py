@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from megalite.config.errors import DivergenceError
-from megalite.posttraining.run_state import mark_whole
+from megalite.posttraining.run.folder import mark_whole
 from megalite.training.stop import Stop
 
 SHOWN = {

@@ -6,7 +6,7 @@ import torch
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, SFTTrainer
 
 from megalite.config.schema import ScheduleSection
-from megalite.posttraining.chat_mask import IGNORED
+from megalite.posttraining.mask.encoder import IGNORED
 from megalite.training.schedule import learning_rate
 
 

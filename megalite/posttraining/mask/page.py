@@ -3,9 +3,9 @@
 import html
 from pathlib import Path
 
-from megalite.posttraining.chat_mask import ChatEncoder
-from megalite.posttraining.mask_doctor import Finding, pieces
-from megalite.posttraining.run_state import write_whole
+from megalite.posttraining.mask.doctor import Finding, pieces
+from megalite.posttraining.mask.encoder import ChatEncoder
+from megalite.posttraining.run.folder import write_whole
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

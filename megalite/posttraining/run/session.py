@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from megalite.config.launch import read_launch
-from megalite.posttraining.chat_mask import ChatEncoder
-from megalite.posttraining.export import export_model
-from megalite.posttraining.run_state import write_run_files
-from megalite.posttraining.samples import Counts
+from megalite.posttraining.mask.encoder import ChatEncoder
+from megalite.posttraining.run.export import export_model
+from megalite.posttraining.run.folder import write_run_files
+from megalite.posttraining.run.samples import Counts
 from megalite.posttraining.settings import Settings
 from megalite.training.ranks import end_ranks, start_ranks
 from megalite.training.run_folder import undo_records
@@ -45,7 +45,7 @@ def run_session(
     import torch
     import transformers
 
-    from megalite.posttraining.callbacks import Reporter, StopVote
+    from megalite.posttraining.run.callbacks import Reporter, StopVote
 
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))  # where pretraining writes it
     # transformers 5 renamed gradient_checkpointing, TRL's configs still have it under the old name

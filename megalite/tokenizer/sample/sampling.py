@@ -20,7 +20,7 @@ from rich.table import Table
 from megalite.config.errors import ConfigError, DataError
 from megalite.files.readers.documents import ReadReport, read_documents
 from megalite.files.readers.malformed import refuse_malformed
-from megalite.tokenizer.mix import Source
+from megalite.tokenizer.sample.mix import Source
 
 BINS = 1 << 20
 MOST = 1 << 40

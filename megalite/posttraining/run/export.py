@@ -7,7 +7,7 @@ from typing import Any
 from megalite.files.own_folder import claim, remove_ours
 from megalite.files.whole_folder import NEW, flush_all
 from megalite.huggingface.load import load_config, load_weights
-from megalite.posttraining.chat_mask import ChatEncoder
+from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 
 NOT_EXPORTED = ("training_args.bin", "README.md")

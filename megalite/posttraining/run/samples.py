@@ -10,9 +10,9 @@ from rich.progress import track
 
 from megalite.config.errors import DataError
 from megalite.files.readers.malformed import ReadReport, refuse_malformed
-from megalite.posttraining.chat_mask import IGNORED, ChatEncoder
-from megalite.posttraining.chat_rows import Conversation
-from megalite.posttraining.rows import add_broken, parse_rows
+from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.rows.chat import Conversation
+from megalite.posttraining.rows.read import add_broken, parse_rows
 from megalite.posttraining.schema import RowsSection
 
 T = TypeVar("T")

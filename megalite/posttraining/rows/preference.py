@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from megalite.posttraining.chat_rows import (
+from megalite.posttraining.rows.chat import (
     ANSWERS,
     Conversation,
     is_transcript,

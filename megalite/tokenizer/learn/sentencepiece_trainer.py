@@ -8,9 +8,9 @@ from typing import Any
 import sentencepiece
 
 from megalite.config.errors import DataError
-from megalite.tokenizer.design import Design
-from megalite.tokenizer.sample import read_texts
-from megalite.tokenizer.sentencepiece_model import SCORE_STEP, parse_model
+from megalite.tokenizer.formats.sentencepiece_model import SCORE_STEP, parse_model
+from megalite.tokenizer.learn.design import Design
+from megalite.tokenizer.sample.sampling import read_texts
 
 LONGEST_LINE = 1 << 16
 """Bytes; training runs over lines, and a longer one is trained on in parts."""

@@ -19,9 +19,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from megalite.config.errors import ConfigError
-from megalite.tokenizer.byte_level import byte_characters, byte_level_bpe, to_characters
-from megalite.tokenizer.design import BYTES, SPLITS, Digits, Trainer
-from megalite.tokenizer.sample import read_texts
+from megalite.tokenizer.formats.byte_level import byte_characters, byte_level_bpe, to_characters
+from megalite.tokenizer.learn.design import BYTES, SPLITS, Digits, Trainer
+from megalite.tokenizer.sample.sampling import read_texts
 
 Merges = list[tuple[bytes, bytes]]
 CHECK_BYTES, CHECK_MERGES = 300_000, 500

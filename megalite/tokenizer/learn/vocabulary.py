@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.tokenizer.bpe_trainers import Merges, train_merges
-from megalite.tokenizer.byte_level import byte_characters, byte_level_bpe, to_characters
-from megalite.tokenizer.design import SPLITS, Design
-from megalite.tokenizer.sample import Sample
+from megalite.tokenizer.formats.byte_level import byte_characters, byte_level_bpe, to_characters
+from megalite.tokenizer.learn.bpe_trainers import Merges, train_merges
+from megalite.tokenizer.learn.design import SPLITS, Design
+from megalite.tokenizer.sample.sampling import Sample
 
 Made = tuple[Tokenizer, bytes | None, str]
 """A tokenizer, the content of its ``tokenizer.model`` where there is one, and how it was learnt."""
@@ -27,8 +27,8 @@ def learn_vocabularies(sample: Sample, designs: Sequence[Design]) -> list[Made]:
             merges, trainer = train_merges(sample.training, designs[0].digits_rule, most, designs[0].trainer)
         # of the same text the smaller vocabulary is the beginning of the larger one
         return [(_byte_level(merges, design), None, trainer) for design in designs]
-    from megalite.tokenizer.sentencepiece_tokenizer import open_sentencepiece
-    from megalite.tokenizer.sentencepiece_train import train_sentencepiece
+    from megalite.tokenizer.formats.sentencepiece_tokenizer import open_sentencepiece
+    from megalite.tokenizer.learn.sentencepiece_trainer import train_sentencepiece
 
     models = [train_sentencepiece(sample.training, design) for design in designs]
     opened = [open_sentencepiece(model, (), "the model just trained") for model in models]

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from megalite.config.errors import DataError
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import load_tokenizer
-from megalite.tokenizer.sample import read_texts
+from megalite.tokenizer.sample.sampling import read_texts
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, SpecialTokens
 
 COMPARED = 1000
@@ -57,7 +57,7 @@ def check_written(folder: Path, tokenizer: Any, sample: Path) -> str:
     loaded, model = load_tokenizer(folder), folder / "tokenizer.model"
     own, name = tokenizer, "what was trained"
     if model.is_file():
-        from megalite.tokenizer.sentencepiece_tokenizer import SentencePieceTokenizer
+        from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer
 
         own, name = SentencePieceTokenizer(model.read_bytes()), "sentencepiece"
     own.encode_special_tokens = True

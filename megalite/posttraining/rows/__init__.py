@@ -1,0 +1,1 @@
+"""Rows of files and hub datasets become the samples of a run."""

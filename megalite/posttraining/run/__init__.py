@@ -1,0 +1,1 @@
+"""One training run: its folder, TRL's trainers and arguments, callbacks, the export."""

@@ -1,0 +1,1 @@
+"""Learn a vocabulary from a sample: what is wanted (``design``), and the trainers."""

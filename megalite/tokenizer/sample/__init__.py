@@ -1,0 +1,1 @@
+"""Text to learn from: which files (``mix``), and how much of each (``sampling``)."""
