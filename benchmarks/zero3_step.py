@@ -21,10 +21,10 @@ from megalite.config.precision import with_precision
 from megalite.config.schema import RunConfig
 from megalite.model.hf_config import hf_config_from_model
 from megalite.parallel.mesh import Mesh
+from megalite.training.distributed import end_ranks, quiet_deepspeed, start_ranks
 from megalite.training.engine import DTYPES, Batch, Engine
-from megalite.training.optimizer import build_optimizer
+from megalite.training.optimizers.build import build_optimizer
 from megalite.training.precision import choose_precision
-from megalite.training.ranks import end_ranks, quiet_deepspeed, start_ranks
 
 REPOSITORY = Path(__file__).parents[1]
 

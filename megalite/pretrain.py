@@ -21,7 +21,7 @@ from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
 from megalite.config.screen import screen
-from megalite.training.stop import Stop
+from megalite.training.supervision.stop import Stop
 
 if TYPE_CHECKING:
     from megalite.training.loop import Outcome
@@ -83,7 +83,7 @@ def run_training(
 ) -> None:
     """Hold the run folder, look at it and at the data, start the ranks, train, and say what came out."""
     from megalite.data.training_data import open_training_data
-    from megalite.training.checkpoint_state import TrainingState, check_data_order, check_epochs, resumed_state
+    from megalite.training.checkpoint.training_state import TrainingState, check_data_order, check_epochs, resumed_state
     from megalite.training.run_folder import VERIFIED_DATA, checkpoint_to_resume, run_folder
     from megalite.training.run_lock import locked_run
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from megalite.data.adopt import adopt
 from megalite.parity.ranks import free_port
 from megalite.tokenizer.load import load_tokenizer
-from megalite.training.progress import Position, read_position
+from megalite.training.supervision.heartbeat import Position, read_position
 from runs import run_config, write_data
 
 REPOSITORY = Path(__file__).parents[1]

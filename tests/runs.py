@@ -16,8 +16,8 @@ from megalite.data.samples.loader import BatchLoader
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
-from megalite.training.checkpoint_load import load_checkpoint
-from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state, verify_files
+from megalite.training.checkpoint.load import load_checkpoint
+from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state, verify_files
 from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from megalite.parallel import collectives, cross_entropy, mesh, slicing
-from megalite.training import tensor_routes
+from megalite.training.checkpoint import tensor_routes
 
 SECONDS = 20
 Group = tuple[int, ...]

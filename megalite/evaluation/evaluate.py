@@ -36,7 +36,7 @@ from megalite.files.place import check_place
 from megalite.files.whole_file import whole_file
 from megalite.huggingface.load import load_config, load_tokenizer
 from megalite.huggingface.model_folder import check_model_folder
-from megalite.training.stop import Stop
+from megalite.training.supervision.stop import Stop
 
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
 

@@ -54,7 +54,7 @@ def write_gguf(folder: Path, output: Path, kind: str) -> GgufWritten:
     import numpy as np
 
     from megalite.export.gguf_vocabulary import add_vocabulary
-    from megalite.training.tensor_files import TensorFiles
+    from megalite.training.checkpoint.tensor_files import TensorFiles
 
     tensors = TensorFiles(folder, "model")
     gguf_names = _gguf_names([name for name in tensors.names() if not _left_out(name, config)], config)

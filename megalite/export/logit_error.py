@@ -12,7 +12,7 @@ from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.export.checkpoint_source import BestTensors
 from megalite.export.streamed_model import StreamedModel
-from megalite.training.tensor_files import TensorFiles
+from megalite.training.checkpoint.tensor_files import TensorFiles
 
 TOKENS = 256
 RANDOM_SEED = 0

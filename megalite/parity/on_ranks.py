@@ -15,10 +15,10 @@ from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import gather_full
 from megalite.parity.case import Case, step_data
 from megalite.parity.reference import Trace
+from megalite.training.checkpoint.state_access import get_master_weight, get_moment
 from megalite.training.engine import Batch, Engine, StepResult
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.schedule import learning_rate
-from megalite.training.state_access import get_master_weight, get_moment
 
 
 @dataclass(frozen=True)

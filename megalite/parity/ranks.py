@@ -96,8 +96,8 @@ def _run_rank(
 ) -> None:
     import torch
 
-    from megalite.training.launcher import end_with_parent
-    from megalite.training.ranks import end_ranks, start_ranks
+    from megalite.training.distributed import end_ranks, start_ranks
+    from megalite.training.supervision.launcher import end_with_parent
 
     os.environ.update(
         RANK=str(rank),

@@ -14,7 +14,7 @@ from megalite.config.schema import RunConfig
 from megalite.data.training_data import TrainingData, check_preparation, needed_files, open_training_data
 from megalite.planning.plan import Plan, Row, readable_bytes
 from megalite.tokenizer.load import load_tokenizer
-from megalite.training.checkpoint_state import check_data_order, resumed_state, verify_files
+from megalite.training.checkpoint.training_state import check_data_order, resumed_state, verify_files
 from megalite.training.run_folder import checkpoint_to_resume, run_folder
 
 GIB = 2**30

@@ -1,8 +1,9 @@
-"""The loop: batches in, steps, metrics, checkpoints out.
+"""Training: batches in, optimizer steps, metrics and checkpoints out.
 
-Read in this order: ``session`` (from a checked config to a trained model), ``loop`` (one screen), ``engine`` (a DeepSpeed
-engine that takes a step and tells the loss) and ``pipeline_engine`` (the same over stages), ``optimizer``, ``schedule`` and
-``gradient_norm``, ``validation``, ``metrics``; then ``run_folder``, ``checkpoint_save``, ``checkpoint_load`` with
-``checkpoint_state``, ``tensor_routes``, ``state_access`` and ``tensor_files``. ``ranks`` and ``shared_memory`` start and
-clean up the processes, ``progress`` and ``watch`` see to it that none hangs unnoticed.
+Read in this order: ``session`` (from a checked config to a trained model), ``loop``, ``engine`` (optimizer steps with
+DeepSpeed) and ``pipeline_engine`` (the same with pipeline stages), ``gradient_norm``, ``schedule``, ``validation``,
+``metrics``. ``optimizers/`` holds the optimizers with the state that each keeps, ``checkpoint/`` writes and reads
+checkpoints, ``supervision/`` ends a job whose ranks die, hang or are stopped. ``run_folder`` and ``run_lock`` own
+``runs/NAME``. ``distributed`` and ``shared_memory`` start and clean up the process group, ``deepspeed_values`` checks a
+DeepSpeed JSON, ``precision`` and ``peak`` look at the device.
 """

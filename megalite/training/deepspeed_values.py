@@ -18,7 +18,7 @@ from megalite.config.errors import ConfigError
 from megalite.config.explain import did_you_mean, reason_of
 from megalite.config.section import shown
 from megalite.training.deepspeed_sections import SECTIONS, TopLevel
-from megalite.training.ranks import quiet_deepspeed
+from megalite.training.distributed import quiet_deepspeed
 
 MONITORS = {"tensorboard": "tensorboard", "wandb": "wandb", "comet": "comet_ml"}
 """Section -> the package that it needs."""

@@ -15,10 +15,10 @@ from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.cross_entropy import IGNORE, cross_entropy_sum
 from megalite.parallel.mesh import Mesh
+from megalite.training.distributed import quiet_deepspeed
 from megalite.training.gradient_norm import GradientClipping
-from megalite.training.optimizer import build_optimizer, create_state
-from megalite.training.progress import Progress
-from megalite.training.ranks import quiet_deepspeed
+from megalite.training.optimizers.build import build_optimizer, create_state
+from megalite.training.supervision.heartbeat import Heartbeat
 
 Batch = dict[str, Tensor]
 """``input_ids`` and ``labels`` ``(B, S)``; with masked documents also ``positions`` ``(B, S)``."""
@@ -58,13 +58,13 @@ class Engine:
         ds_config: dict[str, Any],
         mesh: Mesh,
         device: torch.device,
-        progress: Progress | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         """Build model, optimizer and DeepSpeed engine. ``ds_config`` is the merged one. Collective."""
         deepspeed = quiet_deepspeed()
         self.config, self.mesh, self.device = config, mesh, device
         self.stage = zero_stage(ds_config)
-        self.progress = progress or Progress()
+        self.heartbeat = heartbeat or Heartbeat()
         # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
         self.autocast = config.training.precision == "bf16" and not low_precision_weights
@@ -125,12 +125,12 @@ class Engine:
         engine.train()
         loss_sum = torch.zeros((), device=self.device)
         for number, batch in enumerate(batches):
-            self.progress.at("forward", number)
+            self.heartbeat.at("forward", number)
             loss = self._loss_sum(batch)
-            self.progress.at("backward", number)
+            self.heartbeat.at("backward", number)
             engine.backward(loss * scale, scale_wrt_gas=False)
             loss_sum += loss.detach()
-            self.progress.at("optimizer step", number)
+            self.heartbeat.at("optimizer step", number)
             engine.step()
         return loss_sum
 
@@ -140,7 +140,7 @@ class Engine:
         self.deepspeed.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         for number, batch in enumerate(map(self.own_tokens, micro_batches)):
-            self.progress.at("validation", number)
+            self.heartbeat.at("validation", number)
             totals[0] += self._loss_sum(batch)
             totals[1] += (batch["labels"] != IGNORE).sum()
         return totals

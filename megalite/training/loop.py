@@ -14,13 +14,13 @@ from megalite.data.samples.fingerprint import MODULUS
 from megalite.data.samples.history import mix_record
 from megalite.data.samples.loader import BatchLoader
 from megalite.data.training_data import ValidationData
-from megalite.training.checkpoint_save import save_checkpoint
-from megalite.training.checkpoint_state import TrainingState, last_fingerprint
+from megalite.training.checkpoint.save import save_checkpoint
+from megalite.training.checkpoint.training_state import TrainingState, last_fingerprint
 from megalite.training.engine import Engine, StepRefused, StepResult
 from megalite.training.metrics import Metrics
 from megalite.training.run_folder import checkpoints, step_folder
 from megalite.training.schedule import learning_rate
-from megalite.training.stop import Stop
+from megalite.training.supervision.stop import Stop
 from megalite.training.validation import ValidationResult, validate
 
 
@@ -107,7 +107,7 @@ def train(
 
     def save() -> None:
         nonlocal checkpoint
-        engine.progress.at("checkpoint")
+        engine.heartbeat.at("checkpoint")
         last = last_fingerprint(loader.dataset, state.consumed_samples)
         whole = replace(state, last_fingerprint=last, mix=mix_record(config))
         checkpoint = save_checkpoint(engine, config, ds_config, run, whole)
@@ -115,8 +115,8 @@ def train(
 
     for step in range(start.step, total):
         next_lr = learning_rate(config.schedule, config.optimizer.lr, step, total)
-        engine.progress.step = step + 1
-        engine.progress.at("reading")
+        engine.heartbeat.step = step + 1
+        engine.heartbeat.at("reading")
         read = loader.fingerprint
         batches = loader.step_batches(start.consumed_samples + (step - start.step) * batch)
         try:

@@ -11,15 +11,15 @@ from megalite.model.stages import Stages, build_stages
 from megalite.parallel.cross_entropy import IGNORE, cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import Batch, Engine
-from megalite.training.progress import Progress
+from megalite.training.supervision.heartbeat import Heartbeat
 
 
 def build_engine(
-    config: RunConfig, ds_config: dict[str, Any], mesh: Mesh, device: torch.device, progress: Progress | None = None
+    config: RunConfig, ds_config: dict[str, Any], mesh: Mesh, device: torch.device, heartbeat: Heartbeat | None = None
 ) -> Engine:
     """The engine that the mesh asks for. Collective."""
     kind = PipelineEngine if mesh.pipe_size > 1 else Engine
-    return kind(config, ds_config, mesh, device, progress)
+    return kind(config, ds_config, mesh, device, heartbeat)
 
 
 class PipelineEngine(Engine):
@@ -48,14 +48,14 @@ class PipelineEngine(Engine):
         """As without a pipeline; zero on the stages before the last."""
         # The pipeline engine divides the loss by the number of micro-batches, and cannot be told not to.
         self._loss.scale = scale * len(batches)
-        self.progress.at("pipeline schedule", -1)
+        self.heartbeat.at("pipeline schedule", -1)
         self.deepspeed.train_batch(data_iter=self._inputs_and_labels(batches))
         return self._loss.take_sum(self.device)
 
     @torch.no_grad()
     def evaluate(self, micro_batches: Sequence[Batch]) -> Tensor:
         """As without a pipeline; zeros on the stages before the last."""
-        self.progress.at("validation", -1)
+        self.heartbeat.at("validation", -1)
         batches = [self.own_tokens(batch) for batch in micro_batches]
         self.deepspeed.eval_batch(
             self._inputs_and_labels(batches), bcast_loss=False, reduce_output=None, num_micro_batches=len(batches)
@@ -66,7 +66,7 @@ class PipelineEngine(Engine):
         )
 
     def _next_micro_batch(self, *_: Any) -> None:
-        self.progress.at(self.progress.phase, self.progress.micro_batch + 1)
+        self.heartbeat.at(self.heartbeat.phase, self.heartbeat.micro_batch + 1)
 
     def _inputs_and_labels(self, batches: Sequence[Batch]) -> Iterator[tuple[Any, Tensor]]:
         for batch in batches:

@@ -11,7 +11,7 @@
     runs/NAME/step-000500/optimizer/  fp32 master weights and moments, by the same names
     runs/NAME/step-000500/state.json  step, consumed samples, what the run was made of
     runs/NAME/step-000500/manifest.json  size and sha256 of every file; written last
-    runs/NAME/.lock, .ranks/      of the job that is at work (run_lock, progress); a file .ranks/stop makes it save and end
+    runs/NAME/.lock, .ranks/      of the job that is at work (run_lock, heartbeat); a file .ranks/stop makes it save and stop
 """
 
 import json
@@ -27,7 +27,7 @@ from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import flush
-from megalite.training.checkpoint_manifest import MANIFEST
+from megalite.training.checkpoint.manifest import MANIFEST
 from megalite.training.run_lock import LOCK
 
 PARTIAL_SUFFIX = ".partial"

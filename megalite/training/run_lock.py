@@ -21,7 +21,7 @@ import psutil
 
 from megalite.config.errors import ConfigError
 from megalite.config.launch import read_launch
-from megalite.training.machine import boot_id, process_space
+from megalite.training.supervision.machine import boot_id, process_space
 
 LOCK = ".lock"
 BEAT_SECONDS, STALE_SECONDS = 10.0, 120.0

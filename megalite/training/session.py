@@ -16,20 +16,20 @@ from megalite.config.schema import RunConfig
 from megalite.data.samples.loader import BatchLoader
 from megalite.data.training_data import TrainingData
 from megalite.parallel.mesh import Mesh
-from megalite.training.checkpoint_changes import changes
-from megalite.training.checkpoint_load import load_checkpoint
-from megalite.training.checkpoint_state import TrainingState, verify_files
+from megalite.training.checkpoint.changes import changes
+from megalite.training.checkpoint.load import load_checkpoint
+from megalite.training.checkpoint.training_state import TrainingState, verify_files
+from megalite.training.distributed import end_ranks, start_ranks
 from megalite.training.engine import DTYPES
 from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
 from megalite.training.peak import measure_peak_tflops
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.precision import refuse_different_choices
-from megalite.training.progress import PATIENCE, Progress
-from megalite.training.ranks import end_ranks, start_ranks
 from megalite.training.run_folder import POSITIONS, how_to_go_on, open_run_folder
-from megalite.training.stop import Stop
-from megalite.training.watch import Watch
+from megalite.training.supervision.heartbeat import PATIENCE, Heartbeat
+from megalite.training.supervision.stop import Stop
+from megalite.training.supervision.watch import Watch
 
 
 def run_session(
@@ -52,16 +52,16 @@ def run_session(
     try:
         refuse_different_choices(config.training.precision, device)
         is_first = torch.distributed.get_rank() == 0
-        progress = Progress()
-        with _watched(progress, run, is_first, config.training.timeout_seconds, stop):
+        heartbeat = Heartbeat()
+        with _watched(heartbeat, run, is_first, config.training.timeout_seconds, stop):
             _agree_on(checkpoint)
             mesh = Mesh.create(config.parallel)
-            engine = build_engine(config, ds_config, mesh, device, progress)
+            engine = build_engine(config, ds_config, mesh, device, heartbeat)
             told: list[str] = []
             if checkpoint is not None:
-                progress.at("loading")
+                heartbeat.at("loading")
                 verify_files(
-                    checkpoint, progress.tick, torch.distributed.get_rank(), torch.distributed.get_world_size()
+                    checkpoint, heartbeat.tick, torch.distributed.get_rank(), torch.distributed.get_world_size()
                 )
                 load_checkpoint(engine, config, checkpoint, start)
                 told = changes(checkpoint, config, ds_config)
@@ -103,7 +103,7 @@ def run_session(
 
 
 @contextmanager
-def _watched(progress: Progress, run: Path, is_first: bool, timeout_seconds: float, stop: Stop) -> Iterator[None]:
+def _watched(heartbeat: Heartbeat, run: Path, is_first: bool, timeout_seconds: float, stop: Stop) -> Iterator[None]:
     """Watch over the ranks while the block runs; their position files go when all have left it in order. Collective."""
     positions = run / POSITIONS
     if is_first:
@@ -112,7 +112,7 @@ def _watched(progress: Progress, run: Path, is_first: bool, timeout_seconds: flo
     torch.distributed.barrier()
     world = torch.distributed.get_world_size()
     try:
-        with Watch(progress, positions, world, timeout_seconds, stop, lambda: how_to_go_on(run))():
+        with Watch(heartbeat, positions, world, timeout_seconds, stop, lambda: how_to_go_on(run))():
             yield
     except Stopped:
         if stop.is_agreed:

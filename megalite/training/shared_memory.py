@@ -1,6 +1,6 @@
 """DeepSpeed's CPU all-reduce keeps 69 MB a rank in /dev/shm and never unlinks it; this removes what is nobody's.
 
-The buffers serve only its inference all-reduce. Our ranks do without that op (``megalite.training.ranks``), so they
+The buffers serve only its inference all-reduce. Our ranks do without that op (``megalite.training.distributed``), so they
 leave none; other DeepSpeed programs of the same user do.
 """
 

@@ -16,8 +16,8 @@ from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.data.preprocess.command import preprocess
 from megalite.parity.ranks import free_port
 from megalite.tokenizer.train import train_tokenizer
-from megalite.training.progress import read_position
 from megalite.training.run_folder import checkpoints
+from megalite.training.supervision.heartbeat import read_position
 
 REPOSITORY = Path(__file__).parents[2]
 SRUN = """#!/bin/bash

@@ -8,7 +8,7 @@ import pytest
 import torch
 from jobs import Job, write_job
 
-from megalite.training.checkpoint_state import verify_files
+from megalite.training.checkpoint.training_state import verify_files
 from megalite.training.run_folder import checkpoints
 from runs import records, tensors
 
@@ -16,7 +16,8 @@ SCRIPT = """
 import os, signal
 from pathlib import Path
 from megalite.pretrain import main
-from megalite.training import checkpoint_save, tensor_files
+from megalite.training.checkpoint import save as checkpoint_save
+from megalite.training.checkpoint import tensor_files
 
 where = os.environ.get("KILLED", "")  # RANK PLACE STEP
 

@@ -11,7 +11,7 @@ import yaml
 from jobs import LIMIT, Job, write_job, write_yaml
 
 from megalite.parity.ranks import free_port
-from megalite.training.checkpoint_state import verify_files
+from megalite.training.checkpoint.training_state import verify_files
 from megalite.training.run_folder import checkpoints
 from runs import write_data
 

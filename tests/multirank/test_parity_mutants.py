@@ -146,7 +146,7 @@ def decay_on_norms_and_biases() -> None:
 
 
 def decay_on_biases() -> None:
-    from megalite.training import optimizer
+    from megalite.training.optimizers import build as optimizer
 
     optimizer.is_norm_or_bias = lambda name: name.endswith("norm.weight")
 

@@ -15,7 +15,7 @@ from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
 from megalite.training import engine as engine_module
 from megalite.training import pipeline_engine
-from megalite.training.checkpoint_state import TrainingState
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
 from megalite.training.run_folder import checkpoints
@@ -45,7 +45,7 @@ def diverge(folder: Path, layout: str, fault: str) -> str:
 
     def faulty(*args: Any) -> Tensor:
         loss = plain(*args)
-        if not last or engine.progress.step != 4:
+        if not last or engine.heartbeat.step != 4:
             return loss
         return loss * float("nan") if fault == "loss" else ExplodingGradient.apply(loss)
 

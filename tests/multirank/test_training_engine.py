@@ -14,9 +14,9 @@ from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
+from megalite.training.checkpoint.state_access import get_master_weight
 from megalite.training.engine import Engine
 from megalite.training.schedule import learning_rate
-from megalite.training.state_access import get_master_weight
 from runs import VOCAB, run_config
 
 DS_CONFIGS = Path(__file__).parents[2] / "ds_configs"

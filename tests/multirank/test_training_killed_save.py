@@ -14,9 +14,9 @@ from megalite.config.ds_config import merge_ds_config
 from megalite.config.schema import RunConfig
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
-from megalite.training import tensor_files
-from megalite.training.checkpoint_save import save_checkpoint
-from megalite.training.checkpoint_state import TrainingState, verify_files
+from megalite.training.checkpoint import tensor_files
+from megalite.training.checkpoint.save import save_checkpoint
+from megalite.training.checkpoint.training_state import TrainingState, verify_files
 from megalite.training.engine import Engine
 from megalite.training.run_folder import checkpoints, open_run_folder
 from runs import checksums, run_config, write_data

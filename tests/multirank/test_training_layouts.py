@@ -13,9 +13,9 @@ from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of, own_batches
 from megalite.parity.ranks import run_on_ranks
-from megalite.training.checkpoint_load import load_checkpoint
-from megalite.training.checkpoint_save import save_checkpoint
-from megalite.training.checkpoint_state import TrainingState, check_data_order, resumed_state
+from megalite.training.checkpoint.load import load_checkpoint
+from megalite.training.checkpoint.save import save_checkpoint
+from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.validation import validate
 from runs import checksums, records, run_config, train_case, write_data

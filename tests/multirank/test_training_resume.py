@@ -14,10 +14,10 @@ from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.export.exported_folder import export_checkpoint
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
-from megalite.training.checkpoint_save import save_checkpoint
-from megalite.training.checkpoint_state import TrainingState, resumed_state, verify_files
+from megalite.training.checkpoint.save import save_checkpoint
+from megalite.training.checkpoint.tensor_files import TensorFiles
+from megalite.training.checkpoint.training_state import TrainingState, resumed_state, verify_files
 from megalite.training.engine import Engine
-from megalite.training.tensor_files import TensorFiles
 from runs import checksums, records, run_config, tensors, train_case, write_data
 
 

@@ -18,11 +18,11 @@ from megalite.config.grid import grid_shape
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.training_data import TrainingData
 from megalite.parity.ranks import PRELOADED, free_port
-from megalite.training.checkpoint_state import TrainingState
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import Engine
-from megalite.training.progress import read_position
 from megalite.training.session import run_session
-from megalite.training.stop import Stop
+from megalite.training.supervision.heartbeat import read_position
+from megalite.training.supervision.stop import Stop
 from runs import run_config, write_data
 
 WORLD, TIMEOUT = 2, 20
@@ -40,7 +40,7 @@ def rank_process(folder: Path, rank: int, port: int, fault: str) -> None:
     plain = Engine._loss_sum
 
     def faulty(self: Any, batch: Any) -> Any:
-        if rank == 1 and self.progress.step == 3 and self.progress.micro_batch == 1:
+        if rank == 1 and self.heartbeat.step == 3 and self.heartbeat.micro_batch == 1:
             if fault == "hang":
                 time.sleep(1000)
             if fault == "error":

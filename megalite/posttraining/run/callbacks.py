@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from megalite.config.errors import DivergenceError
 from megalite.posttraining.run.folder import mark_whole
-from megalite.training.stop import Stop
+from megalite.training.supervision.stop import Stop
 
 SHOWN = {
     "loss": ("loss", ".4f"),

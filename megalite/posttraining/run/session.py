@@ -18,10 +18,10 @@ from megalite.posttraining.run.export import export_model
 from megalite.posttraining.run.folder import write_run_files
 from megalite.posttraining.run.samples import Counts
 from megalite.posttraining.settings import Settings
-from megalite.training.ranks import end_ranks, start_ranks
+from megalite.training.distributed import end_ranks, start_ranks
 from megalite.training.run_folder import undo_records
 from megalite.training.run_lock import locked_run
-from megalite.training.stop import Stop
+from megalite.training.supervision.stop import Stop
 
 
 def is_first_rank() -> bool:

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from megalite.config.errors import DataError
-from megalite.training.checkpoint_state import verify_files
+from megalite.training.checkpoint.training_state import verify_files
 
 Change = Callable[[dict[str, Any]], Any]
 MANIFESTS: dict[str, tuple[bytes | Change, str]] = {

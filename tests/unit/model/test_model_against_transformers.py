@@ -17,7 +17,7 @@ from megalite.model.causal_lm import CausalLM
 from megalite.model.hf_config import hf_config_from_model, model_config_from_hf
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
-from megalite.training.tensor_files import write_shard
+from megalite.training.checkpoint.tensor_files import write_shard
 
 SHAPE = {
     "vocab_size": 97,

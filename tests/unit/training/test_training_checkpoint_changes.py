@@ -13,8 +13,8 @@ from megalite.config.grid import grid_shape
 from megalite.config.schema import RunConfig
 from megalite.data.samples.history import mix_record
 from megalite.model.hf_config import hf_config_from_model
-from megalite.training.checkpoint_changes import changes
-from megalite.training.checkpoint_state import TrainingState, check_epochs, resumed_state
+from megalite.training.checkpoint.changes import changes
+from megalite.training.checkpoint.training_state import TrainingState, check_epochs, resumed_state
 from runs import checksums, run_config
 
 ROPE = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}

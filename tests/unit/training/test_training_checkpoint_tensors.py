@@ -15,19 +15,19 @@ from megalite.config.errors import DataError
 from megalite.config.schema import ParallelSection
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import mark_sliced, take_slice
-from megalite.training.checkpoint_load import load_checkpoint
-from megalite.training.checkpoint_manifest import MOMENTS
-from megalite.training.checkpoint_state import TrainingState
-from megalite.training.progress import Progress
-from megalite.training.state_access import (
+from megalite.training.checkpoint.load import load_checkpoint
+from megalite.training.checkpoint.manifest import MOMENTS
+from megalite.training.checkpoint.state_access import (
     get_master_weight,
     get_moment,
     set_adam_steps,
     set_master_weight,
     set_moment,
 )
-from megalite.training.tensor_files import TensorFiles, plan_shards, shard_name, write_index, write_shard
-from megalite.training.tensor_routes import TensorRoutes
+from megalite.training.checkpoint.tensor_files import TensorFiles, plan_shards, shard_name, write_index, write_shard
+from megalite.training.checkpoint.tensor_routes import TensorRoutes
+from megalite.training.checkpoint.training_state import TrainingState
+from megalite.training.supervision.heartbeat import Heartbeat
 from runs import run_config
 
 
@@ -149,7 +149,7 @@ def plain_engine() -> Any:
         device=torch.device("cpu"),
         deepspeed=deepspeed,
         train_step=train_step,
-        progress=Progress(),
+        heartbeat=Heartbeat(),
         given=given,
     )
 

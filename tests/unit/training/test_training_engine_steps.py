@@ -12,7 +12,7 @@ from megalite.parallel.mesh import Mesh
 from megalite.training import engine as engine_module
 from megalite.training.engine import Engine
 from megalite.training.pipeline_engine import PipelineEngine, StageLoss
-from megalite.training.progress import Progress
+from megalite.training.supervision.heartbeat import Heartbeat
 
 VOCAB, LENGTH, MICRO, ROWS = 11, 6, 2, 8
 
@@ -51,7 +51,7 @@ def engine_of(deepspeed: Any, mesh: Any, kind: type[Engine] = Engine) -> Any:
     made: Any = object.__new__(kind)
     made.deepspeed, made.mesh, made.device = deepspeed, mesh, torch.device("cpu")
     made.config = SimpleNamespace(model=SimpleNamespace(vocab_size=VOCAB))
-    made.progress, made.autocast, made.clipping = Progress(), False, None
+    made.heartbeat, made.autocast, made.clipping = Heartbeat(), False, None
     return made
 
 
@@ -239,7 +239,7 @@ def test_the_stage_loss_scales_gradients_and_keeps_the_plain_sum() -> None:
 def test_the_watch_is_told_every_micro_batch() -> None:
     made = engine_of(PlainDeepSpeed(4), Mesh.single())
     said: list[tuple[str, int]] = []
-    made.progress.at = lambda phase, number=0: said.append((phase, number))
+    made.heartbeat.at = lambda phase, number=0: said.append((phase, number))
     made.train_step(batches(), lr=0.1)
     phases = ("forward", "backward", "optimizer step")
     assert said == [(phase, number) for number in range(4) for phase in phases]
@@ -253,7 +253,7 @@ def test_the_watch_is_told_every_micro_batch_of_a_pipeline(monkeypatch: pytest.M
 
     def stage(*given: Any) -> Tensor:
         made._next_micro_batch()  # the hook before a stage's forward pass
-        seen.append((made.progress.phase, made.progress.micro_batch))
+        seen.append((made.heartbeat.phase, made.heartbeat.micro_batch))
         return plain(*given)
 
     deepspeed.loss = stage  # type: ignore[assignment]

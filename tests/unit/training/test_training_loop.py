@@ -13,11 +13,11 @@ from megalite.config.errors import DivergenceError
 from megalite.config.schema import RunConfig
 from megalite.data.samples.fingerprint import MODULUS
 from megalite.training import loop
-from megalite.training.checkpoint_state import TrainingState
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import StepResult
 from megalite.training.loop import Outcome, Reckoning, train
 from megalite.training.metrics import Metrics
-from megalite.training.progress import Progress
+from megalite.training.supervision.heartbeat import Heartbeat
 from megalite.training.validation import ValidationResult
 from runs import run_config
 
@@ -32,7 +32,7 @@ class Job:
 
     def __init__(self, config: RunConfig) -> None:
         self.config, self.now, self.calls = config, 7000.0, []
-        self.progress, self.mesh, self.device = Progress(), SimpleNamespace(context_rank=0), torch.device("cpu")
+        self.heartbeat, self.mesh, self.device = Heartbeat(), SimpleNamespace(context_rank=0), torch.device("cpu")
         self.has_loss, self.fingerprint, self.dataset = True, 0, "the dataset"
         self.losses: dict[int, float] = {}
         self.norms: dict[int, float] = {}
@@ -251,11 +251,11 @@ def test_the_position_of_the_run_is_told_to_the_watch(
     plain_read, plain_save = job.step_batches, job.save_checkpoint
 
     def read(consumed: int) -> int:
-        seen.append((job.progress.step, job.progress.phase))
+        seen.append((job.heartbeat.step, job.heartbeat.phase))
         return plain_read(consumed)
 
     def save(*args: Any) -> Path:
-        seen.append((job.progress.step, job.progress.phase))
+        seen.append((job.heartbeat.step, job.heartbeat.phase))
         return plain_save(*args)
 
     monkeypatch.setattr(job, "step_batches", read)

@@ -10,7 +10,7 @@ from megalite.config.schema import OptimizerSection
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
-from megalite.training.optimizer import build_optimizer, create_state, is_norm_or_bias
+from megalite.training.optimizers.build import build_optimizer, create_state, is_norm_or_bias
 from runs import run_config
 
 SETTINGS = OptimizerSection(lr=0.03, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)

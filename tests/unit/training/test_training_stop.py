@@ -16,7 +16,7 @@ LIMIT = 120
 IDLE = """
 import sys, time
 from megalite.config.errors import one_line_errors
-from megalite.training.stop import Stop
+from megalite.training.supervision.stop import Stop
 
 @one_line_errors
 def main():

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from megalite.training.progress import PATIENCE, SLOW_PHASES, Progress
-from megalite.training.stop import Stop
-from megalite.training.watch import Watch
+from megalite.training.supervision.heartbeat import PATIENCE, SLOW_PHASES, Heartbeat
+from megalite.training.supervision.stop import Stop
+from megalite.training.supervision.watch import Watch
 
 TIMEOUT = 100.0
 
@@ -18,10 +18,10 @@ class Clock:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
         self.now = 5000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        self.progress = Progress()
-        self.progress.step = 7
-        self.watch = Watch(self.progress, folder, 1, TIMEOUT, Stop(), lambda: "go on")
-        self.progress.at(phase)
+        self.heartbeat = Heartbeat()
+        self.heartbeat.step = 7
+        self.watch = Watch(self.heartbeat, folder, 1, TIMEOUT, Stop(), lambda: "go on")
+        self.heartbeat.at(phase)
         self.seen(0)
 
     def seen(self, after: float) -> str | None:
@@ -42,7 +42,7 @@ def test_a_save_that_ticks_may_last_for_ever(tmp_path: Path, monkeypatch: pytest
     clock = Clock(tmp_path, monkeypatch, phase)
     for _ in range(50):
         assert clock.seen(TIMEOUT * PATIENCE - 1) is None
-        clock.progress.tick()
+        clock.heartbeat.tick()
         assert clock.seen(1) is None
 
 

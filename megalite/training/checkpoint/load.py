@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from megalite.config.schema import RunConfig
 from megalite.parallel.slicing import take_slice
-from megalite.training.checkpoint_manifest import MOMENTS
-from megalite.training.checkpoint_state import TrainingState
+from megalite.training.checkpoint.manifest import MOMENTS
+from megalite.training.checkpoint.state_access import set_adam_steps, set_master_weight, set_moment
+from megalite.training.checkpoint.tensor_files import TensorFiles
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import Engine
-from megalite.training.state_access import set_adam_steps, set_master_weight, set_moment
-from megalite.training.tensor_files import TensorFiles
 
 
 def load_checkpoint(engine: Engine, config: RunConfig, folder: Path, state: TrainingState) -> None:
@@ -22,7 +22,7 @@ def load_checkpoint(engine: Engine, config: RunConfig, folder: Path, state: Trai
     weights = TensorFiles(folder / "optimizer", "master") if has_master else TensorFiles(folder / "hf", "model")
     moments = {moment: TensorFiles(folder / "optimizer", moment) for moment in MOMENTS}
     for name, parameter in engine.named_parameters:
-        engine.progress.at("loading")
+        engine.heartbeat.at("loading")
         set_master_weight(parameter, _slice_of_this_rank(engine, weights, name, parameter))
         for moment, files in moments.items():
             set_moment(engine.deepspeed, parameter, moment, _slice_of_this_rank(engine, files, name, parameter))

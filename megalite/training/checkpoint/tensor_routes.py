@@ -7,9 +7,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from megalite.parallel.slicing import gather_full
-from megalite.training.checkpoint_manifest import MOMENTS
+from megalite.training.checkpoint.manifest import MOMENTS
+from megalite.training.checkpoint.state_access import get_master_weight, get_moment
 from megalite.training.engine import Engine
-from megalite.training.state_access import get_master_weight, get_moment
 
 
 class TensorRoutes:

@@ -1,8 +1,8 @@
 """A rank that dies or hangs ends the whole job, with one sentence that says which and where.
 
-Every rank watches all others through their position files (``megalite.training.progress``): a process of the same machine
-that is gone or stopped is seen within a second, and a job in which no rank moves for the set time is ended in the name of
-the rank that holds the others up. What ends the job is told once, by the rank that has seen it first.
+Every rank watches the heartbeats of all others. It notices within a second when a process of its own machine is gone or
+stopped. A job in which no rank moves for the set time is ended, and the message names the rank that holds the others up.
+The rank that notices first prints the message, once for the job.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from typing import NoReturn
 import psutil
 
 from megalite.config.errors import EXIT_BUG, EXIT_USER_ERROR, USER_ERRORS, DataError, Stopped
-from megalite.training.machine import process_space
-from megalite.training.progress import Position, Progress, read_position
 from megalite.training.shared_memory import remove_stale_buffers
-from megalite.training.stop import STOP_FILE, Stop
+from megalite.training.supervision.heartbeat import Heartbeat, Position, read_position
+from megalite.training.supervision.machine import process_space
+from megalite.training.supervision.stop import STOP_FILE, Stop
 
 BEAT_SECONDS = 0.25
 VERDICT = "verdict.txt"
@@ -39,7 +39,7 @@ class Watch:
 
     def __init__(
         self,
-        progress: Progress,
+        heartbeat: Heartbeat,
         folder: Path,
         world_size: int,
         timeout_seconds: float,
@@ -52,9 +52,9 @@ class Watch:
             stop: is asked to end the run where somebody puts a file ``stop`` into the folder.
             how_to_go_on: what to do after the death of the job, as things stand then.
         """
-        self._progress, self._folder, self._stop = progress, folder, stop
+        self._heartbeat, self._folder, self._stop = heartbeat, folder, stop
         self._world_size, self._timeout, self._how_to_go_on = world_size, timeout_seconds, how_to_go_on
-        self._rank, self._space = progress.position().rank, process_space()
+        self._rank, self._space = heartbeat.position().rank, process_space()
         self._done = threading.Event()
         self._main = threading.main_thread().ident
         self._moved_at, self._moves = time.monotonic(), -1
@@ -62,7 +62,7 @@ class Watch:
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Watch while the block runs; an error in it is told with this rank's position, and ends the others."""
-        self._progress.publish(self._folder)
+        self._heartbeat.publish(self._folder)
         thread = threading.Thread(target=self._run, name="watch", daemon=True)
         thread.start()
         try:
@@ -76,7 +76,7 @@ class Watch:
         except Exception as error:
             self._give_up(error)
         finally:
-            self._progress.at(END)
+            self._heartbeat.at(END)
             self._done.set()
             thread.join()
 
@@ -84,7 +84,7 @@ class Watch:
         while not self._done.wait(BEAT_SECONDS):
             if (self._folder / STOP_FILE).exists():
                 self._stop.ask(f"the file {self._folder / STOP_FILE}", signal.SIGUSR1)
-            if (self._folder / VERDICT).exists() or not self._progress.is_read:
+            if (self._folder / VERDICT).exists() or not self._heartbeat.is_read:
                 self._end()
             culprit = self._lost_rank() or self._rank_that_hangs()
             if culprit is not None:
@@ -100,13 +100,13 @@ class Watch:
         sentence, code = str(error), EXIT_USER_ERROR
         if isinstance(error, OSError):
             where = "" if error.filename is None else f"{error.filename}: "
-            sentence = f"{self._progress.position()} failed: {where}{error.strerror or error}; {self._how_to_go_on()}"
+            sentence = f"{self._heartbeat.position()} failed: {where}{error.strerror or error}; {self._how_to_go_on()}"
         if self._world_size == 1:  # nobody else has to be told
             raise DataError(sentence) if isinstance(error, OSError) else error
         if not isinstance(error, USER_ERRORS):
             traceback.print_exception(error)
             reason = (str(error).splitlines() or [""])[0]
-            sentence = f"{self._progress.position()} failed: {type(error).__name__}: {reason}; {self._how_to_go_on()}"
+            sentence = f"{self._heartbeat.position()} failed: {type(error).__name__}: {reason}; {self._how_to_go_on()}"
             code = EXIT_BUG
         self._say(sentence)
         self._end(code)
@@ -125,7 +125,7 @@ class Watch:
         return None
 
     def _rank_that_hangs(self) -> str | None:
-        positions = [*self._others(), self._progress.position()]
+        positions = [*self._others(), self._heartbeat.position()]
         moves = sum(position.moves for position in positions)
         if moves != self._moves:
             self._moves, self._moved_at = moves, time.monotonic()
@@ -135,9 +135,9 @@ class Watch:
             return None
         last = min((position.step, position.moves) for position in positions)
         behind = [position for position in positions if (position.step, position.moves) == last]
-        if self._progress.position() in behind and not _waits_for_others(self._main):
+        if self._heartbeat.position() in behind and not _waits_for_others(self._main):
             place = _place_of(self._main)
-            return f"{self._progress.position()} hangs: nothing has moved for {limit:g} s; it stands at {place}"
+            return f"{self._heartbeat.position()} hangs: nothing has moved for {limit:g} s; it stands at {place}"
         if time.monotonic() - self._moved_at > limit + 8 * BEAT_SECONDS:  # the one to blame has said nothing
             return f"{min(behind, key=lambda p: p.rank)} hangs: nothing has moved for {limit:g} s"
         return None

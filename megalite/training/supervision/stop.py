@@ -18,7 +18,7 @@ from typing import Self
 import psutil
 
 from megalite.config.errors import Stopped
-from megalite.training.launcher import launcher_processes
+from megalite.training.supervision.launcher import launcher_processes
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1"}
 STOP_FILE = "stop"

@@ -16,12 +16,12 @@ from megalite.files.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
 from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
-from megalite.training.checkpoint_manifest import FORMAT, MANIFEST, MOMENTS
-from megalite.training.checkpoint_state import TrainingState, describe_file
+from megalite.training.checkpoint.manifest import FORMAT, MANIFEST, MOMENTS
+from megalite.training.checkpoint.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
+from megalite.training.checkpoint.tensor_routes import TensorRoutes
+from megalite.training.checkpoint.training_state import TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.run_folder import PARTIAL_SUFFIX, remove_old_checkpoints, step_folder
-from megalite.training.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
-from megalite.training.tensor_routes import TensorRoutes
 
 
 def save_checkpoint(
@@ -49,8 +49,8 @@ def save_checkpoint(
         written += _write_descriptions(config, ds_config, partial, state)
     for path in written:
         flush(path)
-        engine.progress.tick()
-    mine = {str(path.relative_to(partial)): describe_file(path, engine.progress.tick) for path in written}
+        engine.heartbeat.tick()
+    mine = {str(path.relative_to(partial)): describe_file(path, engine.heartbeat.tick) for path in written}
     everyones: list[Any] = [None] * world
     torch.distributed.all_gather_object(everyones, mine)
     if rank == 0:
@@ -93,7 +93,7 @@ def _write_tensors(
                 shard_number += 1
                 tensors: dict[str, Tensor] = {}
                 for name in names:
-                    engine.progress.tick()
+                    engine.heartbeat.tick()
                     full = tensors_of.bring(name, stem, owner)
                     if full is not None:
                         tensors[name] = full.to("cpu", dtype, copy=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.launch import read_launch
-from megalite.training.machine import process_space
+from megalite.training.supervision.machine import process_space
 
 RECORD_BYTES = 512
 SLOW_PHASES = ("start", "loading", "checkpoint")
@@ -24,14 +24,14 @@ class Position:
     rank: int
     host: str
     space: str
-    """Where ``pid`` can be looked up, see ``megalite.training.machine``."""
+    """Where ``pid`` can be looked up, see ``megalite.training.supervision.machine``."""
     pid: int
     step: int
     """The optimizer step being worked on, from 1; 0 before the first."""
     phase: str
     micro_batch: int
     moves: int
-    """Grows with every change of phase; a rank whose number stands still makes no progress."""
+    """Grows with every change of phase; a rank whose number stands still makes no heartbeat."""
 
     @property
     def patience(self) -> int:
@@ -46,7 +46,7 @@ class Position:
         )
 
 
-class Progress:
+class Heartbeat:
     """This rank's position. With a file, every change is a write of half a kilobyte, which survives the process."""
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from megalite.data.samples.fingerprint import samples_fingerprint
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.samples.history import Mix, mix_record, refuse_other_history
 from megalite.model.hf_config import model_config_from_hf
-from megalite.training.checkpoint_changes import flat
-from megalite.training.checkpoint_manifest import MANIFEST, read_manifest
+from megalite.training.checkpoint.changes import flat
+from megalite.training.checkpoint.manifest import MANIFEST, read_manifest
 
 LAST_SAMPLES = 32
 HASHED_AT_ONCE = 8 * 2**20

@@ -1,0 +1,1 @@
+"""Optimizers and the state that each of them keeps for a parameter."""
