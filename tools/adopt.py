@@ -1,4 +1,4 @@
-"""Concatenate ``.bin`` / ``.idx`` datasets: see ``--help``."""
+"""Check .bin/.idx made by Megatron-LM so that they can be used here. See ``--help``."""
 
 from megalite.cli import run
 

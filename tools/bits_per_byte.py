@@ -1,4 +1,4 @@
-"""Bits per byte of a model on documents: see ``--help``."""
+"""Measure how well a model predicts a text. See ``--help``."""
 
 from megalite.cli import run
 

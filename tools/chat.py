@@ -1,4 +1,4 @@
-"""A chat page for a model: see ``--help``."""
+"""Serve a local web page to chat with a model. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,4 +1,4 @@
-"""Take documents with evaluation items out of a corpus: see ``--help``."""
+"""Remove documents that contain evaluation items. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,4 +1,4 @@
-"""Remove exact and near-duplicate documents: see ``--help``."""
+"""Remove exact and near-duplicate documents. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,4 +1,4 @@
-"""Run lm-eval tasks on a model: see ``--help``."""
+"""Run benchmarks and compare models. See ``--help``."""
 
 from megalite.cli import run
 

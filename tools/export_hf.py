@@ -1,4 +1,4 @@
-"""Export a checkpoint as a Hugging Face folder: see ``--help``."""
+"""Export a checkpoint as a Hugging Face folder in a given precision. See ``--help``."""
 
 from megalite.cli import run
 

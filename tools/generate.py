@@ -1,4 +1,4 @@
-"""Continue a prompt: see ``--help``."""
+"""Continue a prompt, chat, or answer a file of prompts. See ``--help``."""
 
 from megalite.cli import run
 

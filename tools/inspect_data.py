@@ -1,4 +1,4 @@
-"""Look into ``.bin`` / ``.idx`` and into what a run reads: see ``--help``."""
+"""Show dataset statistics, or trace a training sample to its file. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,4 +1,4 @@
-"""Make chat, preference and question rows from installed packages' docstrings: see ``--help``."""
+"""Make example conversations from installed docstrings. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,4 +1,4 @@
-"""Make an lm-eval task from held-out documents: see ``--help``."""
+"""Make a multiple-choice task from held-out documents. See ``--help``."""
 
 from megalite.cli import run
 

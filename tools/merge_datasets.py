@@ -1,6 +1,6 @@
-"""Concatenate ``.bin`` / ``.idx`` datasets: see ``--help``."""
+"""Concatenate several .bin/.idx datasets. See ``--help``."""
 
 from megalite.cli import run
 
 if __name__ == "__main__":
-    run("merge")
+    run("merge-datasets")

@@ -1,4 +1,4 @@
-"""Prove that every layout trains the same model: see ``--help``."""
+"""Verify that every parallel layout trains the same model. See ``--help``."""
 
 from megalite.cli import run
 

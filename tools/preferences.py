@@ -1,4 +1,4 @@
-"""Tune a model on preferences (DPO, KTO, GRPO): see ``--help``."""
+"""Tune a model with DPO, KTO or GRPO. See ``--help``."""
 
 from megalite.cli import run
 

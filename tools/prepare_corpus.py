@@ -1,4 +1,4 @@
-"""Make clean shards of text, and tokens, by a recipe: see ``--help``."""
+"""Clean, filter, deduplicate and tokenize text by a recipe. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,6 +1,6 @@
-"""Tokenize documents into Megatron's ``.bin`` / ``.idx``: see ``--help``."""
+"""Tokenize documents into .bin/.idx. See ``--help``."""
 
 from megalite.cli import run
 
 if __name__ == "__main__":
-    run("preprocess")
+    run("preprocess-data")

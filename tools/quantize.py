@@ -1,4 +1,4 @@
-"""A model in int8 or as GGUF, with bits per byte before and after: see ``--help``."""
+"""Write a model as int8 or GGUF and measure the loss in quality. See ``--help``."""
 
 from megalite.cli import run
 

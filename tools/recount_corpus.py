@@ -1,4 +1,4 @@
-"""Count a dry run's documents again by other thresholds: see ``--help``."""
+"""Count the documents of a dry run again with other thresholds. See ``--help``."""
 
 from megalite.cli import run
 

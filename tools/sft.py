@@ -1,4 +1,4 @@
-"""Fine-tune a model on conversations: see ``--help``."""
+"""Fine-tune a model on conversations or instructions. See ``--help``."""
 
 from megalite.cli import run
 

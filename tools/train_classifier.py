@@ -1,4 +1,4 @@
-"""Train a classifier of documents (toxicity, spam, quality): see ``--help``."""
+"""Train a document classifier to use as a filter. See ``--help``."""
 
 from megalite.cli import run
 

@@ -1,4 +1,4 @@
-"""Train a tokenizer: see ``--help``."""
+"""Train a tokenizer that AutoTokenizer loads. See ``--help``."""
 
 from megalite.cli import run
 

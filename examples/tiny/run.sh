@@ -43,7 +43,7 @@ python tools/evaluate.py $model runs/$run-sft/hf runs/$run-dpo/hf --tasks $data/
     --text "$data/corpus/valid-*.jsonl.zst" --output runs/$run-evaluation
 
 step "8. smaller: the matrices in 8 bits, in a file that llama.cpp reads"
-python tools/quantize.py $model runs/$run-q8.gguf --format gguf-q8-0 --text "$data/corpus/valid-*.jsonl.zst" --max_documents 5
+python tools/quantize.py $model --output runs/$run-q8.gguf --format gguf-q8-0 --text "$data/corpus/valid-*.jsonl.zst" --max_documents 5
 
 step "9. a conversation"
 printf 'What does the function len do?\nAnd sorted?\n' | python tools/generate.py runs/$run-dpo/hf --chat --max_new_tokens 40

@@ -57,6 +57,22 @@ def _check_bounds(text: str, value: float, least: float, most: float) -> None:
         raise argparse.ArgumentTypeError(f"{text[:40]}: give at most {most:,}")
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Adds the default to the help of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if (
+            not action.help
+            or default in (None, False, argparse.SUPPRESS)
+            or action.nargs == 0
+            or "default" in action.help
+        ):
+            return action.help
+        shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        return f"{action.help} (default: {shown.replace('%', '%%')})" if shown else action.help
+
+
 class CommandParser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that takes options and positional values in any order, and never guesses an abbreviation.
 
@@ -64,7 +80,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"allow_abbrev": False} | options)
+        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter} | options)
         self._given: Sequence[str] = ()
         self.add_argument("--version", action="version", version=f"megalite {megalite.__version__}")
 

@@ -99,10 +99,10 @@ def file_size(path: Path) -> int:
             raise DataError(f"{folder}: is a folder; give the prefix of a .bin and .idx{example}") from None
         if prefix.suffix in (".bin", ".idx"):
             raise FileNotFoundError(f"{path}: missing; give the prefix {prefix.with_suffix('')} alone") from None
-        raise FileNotFoundError(f"{path}: missing; make it with megalite preprocess") from None
+        raise FileNotFoundError(f"{path}: missing; make it with megalite preprocess-data") from None
     if not stat.S_ISREG(status.st_mode):
         raise DataError(
-            f"{path}: is not a regular file; give the prefix of a .bin and .idx that megalite preprocess made"
+            f"{path}: is not a regular file; give the prefix of a .bin and .idx that megalite preprocess-data made"
         )
     return status.st_size
 

@@ -155,7 +155,7 @@ def missing_manifest(prefix: str | Path) -> str:
             f"{path}: missing, though {prefix}.bin and .idx are there; if another program made them, check them and "
             f"write it with megalite adopt {prefix} --tokenizer DIR"
         )
-    return f"{path}: missing; preprocess the data with megalite preprocess, which writes it when all is done"
+    return f"{path}: missing; preprocess the data with megalite preprocess-data, which writes it when all is done"
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:

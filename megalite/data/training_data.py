@@ -98,7 +98,7 @@ def _how_to_make(path: Path) -> str:
     """The message for a missing file of ``needed_files``."""
     if path.name.endswith(".manifest.json"):
         return missing_manifest(str(path).removesuffix(".manifest.json"))
-    return f"{path}: missing{searched(path)}; make it with megalite preprocess, or name a recipe in data.prepare"
+    return f"{path}: missing{searched(path)}; make it with megalite preprocess-data, or name a recipe in data.prepare"
 
 
 def needed_files(config: RunConfig) -> list[Path]:

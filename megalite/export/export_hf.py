@@ -23,15 +23,20 @@ DEFAULT_SHARD = "2GB"
 def main() -> None:
     """Parse, export, and say what came out."""
     parser = CommandParser(
-        description="Export a checkpoint as a Hugging Face folder. One process, on the CPU, one tensor in memory."
+        description="Export a checkpoint as a Hugging Face folder. Runs in one process on the CPU and streams the tensors."
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="runs/NAME/step-NNNNNN")
-    parser.add_argument("output", type=Path, metavar="OUT", help="the folder to write; must not exist")
-    parser.add_argument("--dtype", default="bf16", help="of the weights: fp32, bf16 (default) or fp16")
-    parser.add_argument("--max_shard_size", default=DEFAULT_SHARD, help=f"of one file (default {DEFAULT_SHARD})")
-    parser.add_argument("--license", help="for the model card, by the hub's name: apache-2.0, mit, ...")
-    parser.add_argument("--no_measure", action="store_true", help="do not measure the logit error")
-    parser.add_argument("--no_verify", action="store_true", help="do not compare the checkpoint with its checksums")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint folder, runs/NAME/step-NNNNNN")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
+    parser.add_argument("--dtype", default="bf16", help="precision of the weights: fp32, bf16 or fp16 (default: bf16)")
+    parser.add_argument(
+        "--max_shard_size",
+        default=DEFAULT_SHARD,
+        metavar="SIZE",
+        help=f"maximum size of one weight file, such as 500MB or 4GiB (default: {DEFAULT_SHARD})",
+    )
+    parser.add_argument("--license", metavar="NAME", help="license for the model card: apache-2.0, mit, ...")
+    parser.add_argument("--no_measure", action="store_true", help="skip measuring the logit error")
+    parser.add_argument("--no_verify", action="store_true", help="skip comparing the checkpoint with its checksums")
     arguments = parser.parse_args()
     max_shard_bytes = size_in_bytes(arguments.max_shard_size)
 

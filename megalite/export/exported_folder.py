@@ -87,7 +87,7 @@ def export_checkpoint(
 
 def _check_output(folder: Path, output: Path) -> None:
     if os.path.lexists(output):
-        raise ConfigError(f"{output}: exists; choose another OUT, or remove it")
+        raise ConfigError(f"{output}: exists; choose another --output, or remove it")
     check_place(output, [folder])
 
 

@@ -42,16 +42,24 @@ class Measured:
 @one_line_errors
 def main() -> None:
     """Check, measure, write, measure again, and say both."""
-    parser = CommandParser(description="Write a smaller form of a Hugging Face folder, and measure the loss.")
-    parser.add_argument("model", type=lambda path: Path(model_folder_of(path)), help="a Hugging Face folder, or a run")
+    parser = CommandParser(description="Quantize a model and measure its bits per byte before and after.")
     parser.add_argument(
-        "output", type=Path, metavar="OUT", help="a folder for int8, FILE.gguf for GGUF; must not exist"
+        "model", type=lambda path: Path(model_folder_of(path)), help="Hugging Face folder or run folder"
     )
-    parser.add_argument("--format", required=True, metavar="|".join(FORMATS), help="of the matrices")
-    parser.add_argument("--text", nargs="+", metavar="GLOB", help="documents to measure bits per byte on")
-    parser.add_argument("--text_key", default="text")
-    parser.add_argument("--max_documents", type=whole_number(), default=20, help="of --text")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the table as JSON")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="OUT", help="folder (int8) or FILE.gguf to write; must not exist"
+    )
+    parser.add_argument("--format", required=True, metavar="|".join(FORMATS), help="format of the weight matrices")
+    parser.add_argument("--text", nargs="+", metavar="GLOB", help="measure bits per byte on these documents")
+    parser.add_argument("--text_key", default="text", metavar="KEY", help="JSON key or column of the text")
+    parser.add_argument(
+        "--max_documents",
+        type=whole_number(),
+        default=20,
+        metavar="N",
+        help="documents of --text to use",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     texts = _checked_texts(arguments)
     before = measure(arguments.model, "as it is", texts)
@@ -77,14 +85,14 @@ def _checked_texts(arguments: argparse.Namespace) -> list[str]:
         raise FileNotFoundError(f"{arguments.model}: no such model folder")
     check_model_folder(str(arguments.model))
     if os.path.lexists(output):
-        raise ConfigError(f"{output}: exists; choose another OUT, or remove it")
+        raise ConfigError(f"{output}: exists; choose another --output, or remove it")
     texts = expand_inputs(arguments.text) if arguments.text else []
     check_place(output, [arguments.model, *texts])
     if form.startswith(GGUF_PREFIX):
         if output.suffix != ".gguf":
             raise ConfigError(f"{output}: a GGUF is one file; give a name that ends in .gguf")
         if not output.parent.is_dir():
-            raise ConfigError(f"{output}: its folder does not exist; make it, or choose another OUT")
+            raise ConfigError(f"{output}: its folder does not exist; create it, or choose another --output")
         gguf_file.check_gguf(arguments.model, gguf_kind(form))
     else:
         int8_weights.check_int8(arguments.model)

@@ -72,7 +72,7 @@ def output_cases(command: Command, world: Path) -> Iterator[Case]:
         words = command.words({command.output: instead})
         # A prefix may be a folder's name: its files stand beside the folder. So may be what is foreign and not ours.
         free = kind.startswith("foreign .") or kind in ("parent", "folder of inputs")
-        refuses = not free and not (command.verb in ("preprocess", "merge") and kind == "foreign folder")
+        refuses = not free and not (command.verb in ("preprocess-data", "merge-datasets") and kind == "foreign folder")
         yield Case(f"{case_id(command)}: output, {kind}", words, spoil, refuses)
         if not kind.startswith("foreign .") and "--overwrite" in _options(command.verb):
             yield Case(f"{case_id(command)}: output, {kind}, --overwrite", [*words, "--overwrite"], spoil, refuses)

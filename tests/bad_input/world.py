@@ -140,7 +140,7 @@ def make_world(world: Path) -> Path:
     with contextlib.chdir(world):
         for name in ("train", "train2", "valid"):
             words = ["--input", "docs.jsonl", "--tokenizer", "model", "--output_prefix", name, "--workers", "1"]
-            run("preprocess", *words)
+            run("preprocess-data", *words)
         for suffix in (".bin", ".idx"):
             shutil.copy(f"train{suffix}", f"raw{suffix}")
         run("prepare-corpus", "--recipe", "recipe.yaml", "--output", "dry", "--dry_run")

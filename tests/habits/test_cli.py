@@ -37,8 +37,36 @@ def test_every_main_with_a_parser_is_guarded() -> None:
 def test_a_tool_imports_nothing_before_the_guard(shim: Path) -> None:
     text = shim.read_text()
     assert IMPORTS.findall(text) == ["from megalite.cli import run"]
-    verb = re.search(r'^    run\("([\w-]+)"\)$', text, re.MULTILINE)
-    assert verb and verb[1] in cli.VERBS
+    verb = shim.stem.replace("_", "-")
+    assert f'run("{verb}")' in text
+    assert shim.parent.name != "tools" or text.startswith(f'"""{cli.VERBS[verb][1]}. See ``--help``."""')
+
+
+def test_every_verb_is_the_name_of_its_tool() -> None:
+    assert {shim.stem.replace("_", "-") for shim in SHIMS} == set(cli.VERBS)
+
+
+def test_the_listing_groups_all_verbs_and_fits_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["megalite"])
+    cli.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("   ")] == list(cli.VERBS)
+    assert set(cli.ROAD) <= set(lines)
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("verb", ["export-hf", "quantize"])
+def test_an_output_without_its_option_is_refused(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["megalite", verb, "model", "out"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (2, 1)
+    assert "required: --output" in error
 
 
 def test_the_guard_itself_imports_nothing_heavy() -> None:
@@ -78,7 +106,9 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(way: str) -> None:
     [
         (["prepair-corpus"], "unknown verb 'prepair-corpus'; did you mean 'prepare-corpus'?"),
         (["export_hf"], "did you mean 'export-hf'?"),
-        (["--versoin"], "unknown verb '--versoin'; megalite alone lists them"),
+        (["merge"], "unknown verb 'merge'; it is now 'merge-datasets'"),
+        (["preprocess"], "unknown verb 'preprocess'; it is now 'preprocess-data'"),
+        (["--versoin"], "unknown verb '--versoin'; run megalite without arguments to list the verbs"),
     ],
 )
 def test_a_wrong_verb_is_one_line(

@@ -182,7 +182,7 @@ def test_a_prefix_that_is_none_is_told_apart(tmp_path: Path) -> None:
         ("", "is a folder; give the prefix of a .bin and .idx, such as "),
         ("x.bin", "give the prefix .*x alone"),
         ("x.idx", "give the prefix .*x alone"),
-        ("none", r"none\.idx: missing; make it with megalite preprocess"),
+        ("none", r"none\.idx: missing; make it with megalite preprocess-data"),
         ("y", r"y\.idx: is not a regular file"),
         ("z", r"z\.bin: is not a regular file"),
         ("a", r"a\.idx: Too many levels of symbolic links"),

@@ -14,8 +14,8 @@ from megalite.export.export_hf import main, size_in_bytes
 from megalite.export.exported_folder import export_checkpoint
 
 
-def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["export_hf.py", *map(str, arguments)])
+def run_command(monkeypatch: pytest.MonkeyPatch, checkpoint: object, output: object, *options: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["export_hf.py", str(checkpoint), "--output", str(output), *map(str, options)])
     main()
 
 
@@ -58,7 +58,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
         ((checkpoint / "hf", out), f"did you mean {checkpoint}?"),
         ((damaged, out), "hf/model.safetensors: differs from its checksum"),
         ((damaged, out, "--no_verify"), "damaged: its tensor files are damaged"),
-        ((checkpoint, taken), "taken: exists; choose another OUT"),
+        ((checkpoint, taken), "taken: exists; choose another --output"),
         ((checkpoint, checkpoint / "bf16"), "lies in the input"),
         ((checkpoint, out, "--dtype", "fp8"), "--dtype fp8: unknown; choose one of fp32, bf16, fp16"),
         ((checkpoint, out, "--max_shard_size", "2 boxes"), "--max_shard_size 2 boxes: not a size"),

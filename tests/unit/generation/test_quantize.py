@@ -29,8 +29,8 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["quantize", *map(str, words)])
+def run(monkeypatch: pytest.MonkeyPatch, model: object, output: object, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["quantize", str(model), "--output", str(output), *map(str, words)])
     quantize.main()
 
 
@@ -100,14 +100,14 @@ def test_what_cannot_be_costs_one_line_before_any_work(
     model = write_model(tmp_path / "model" / "hf")
     (tmp_path / "there").mkdir()
     (tmp_path / "none").mkdir()
-    cases: list[tuple[tuple[object, ...], str]] = [
+    cases: list[tuple[tuple[Any, ...], str]] = [
         (
             (model, tmp_path / "o", "--format", "int4"),
             "--format int4: unknown; choose one of int8, int8-dynamic, gguf-f32",
         ),
         ((tmp_path / "nowhere", tmp_path / "o", "--format", "int8"), "no such model folder"),
         ((tmp_path / "none", tmp_path / "o", "--format", "int8"), "is no model folder"),
-        ((model, tmp_path / "there", "--format", "int8"), "exists; choose another OUT"),
+        ((model, tmp_path / "there", "--format", "int8"), "exists; choose another --output"),
         ((model, tmp_path / "o", "--format", "gguf-f32"), "give a name that ends in .gguf"),
         ((model, tmp_path / "no" / "o.gguf", "--format", "gguf-f32"), "its folder does not exist"),
         ((model, tmp_path / "o", "--format", "int8", "--max_documents", 0), "--max_documents 0: give at least 1"),

@@ -81,8 +81,8 @@ def _commands(folder: Path, place: Path) -> dict[str, tuple[Callable[[], object]
         "chat": (chat.main, [str(folder), "--port", "0"]),
         "evaluate": (evaluate.main, [str(folder), "--tasks", "copa", "--data", str(place / "data")]),
         "bits_per_byte": (bits_per_byte.main, [str(folder), "--input", text]),
-        "int8": (quantize.main, [str(folder), str(place / "out"), "--format", "int8"]),
-        "gguf": (quantize.main, [str(folder), str(place / "out.gguf"), "--format", "gguf-f16"]),
+        "int8": (quantize.main, [str(folder), "--output", str(place / "out"), "--format", "int8"]),
+        "gguf": (quantize.main, [str(folder), "--output", str(place / "out.gguf"), "--format", "gguf-f16"]),
         "sft": (sft.main, ["--config", str(place / "sft.yaml")]),
         "preferences": (preferences.main, ["--config", str(place / "dpo.yaml")]),
     }
