@@ -80,7 +80,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter} | options)
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **options)
         self._given: Sequence[str] = ()
         self.add_argument("--version", action="version", version=f"megalite {megalite.__version__}")
 
