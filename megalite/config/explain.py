@@ -60,6 +60,8 @@ def _written_keys(values: Any, problem: Any) -> tuple[str, ...]:
     return tuple(keys)
 
 
+RENAMED = {"data.stages": "data.phases"}
+"""Keys of earlier versions -> their present names."""
 REASONS = {
     "invalid_key": "a key is a word; write it as text",
     "too_short": "needs at least {min_length} item(s)",
@@ -90,6 +92,8 @@ def _explain(schema: type[BaseModel], keys: tuple[str, ...], problem: Any) -> st
     reason = reason_of(problem)
     if problem["type"] == "missing" and keys[-1].isdecimal():  # an item of a list of fixed length
         return f"{dotted.rpartition('.')[0]}={shown(given)}: item {int(keys[-1]) + 1} is missing"
+    if problem["type"] == "extra_forbidden" and dotted in RENAMED:
+        return f"unknown key '{dotted}'; it is now called '{RENAMED[dotted]}'"
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{dotted}'{did_you_mean(dotted, all_keys(schema))}"
     if problem["type"] == "invalid_key":

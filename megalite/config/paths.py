@@ -45,9 +45,9 @@ def find_data(config: RunConfig, config_file: Path) -> RunConfig:
         prepare = prepare.model_copy(update={"recipe": recipe, "corpus_dir": corpus})
     changes = {
         "train": tuple(source.model_copy(update={"prefix": dataset(source.prefix)}) for source in data.train),
-        "stages": tuple(
-            stage.model_copy(update={"weights": {dataset(prefix): weight for prefix, weight in stage.weights.items()}})
-            for stage in data.stages
+        "phases": tuple(
+            phase.model_copy(update={"weights": {dataset(prefix): weight for prefix, weight in phase.weights.items()}})
+            for phase in data.phases
         ),
         "valid": None if data.valid is None else dataset(data.valid),
         "tokenizer": find_input(data.tokenizer, config_file),

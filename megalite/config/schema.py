@@ -75,7 +75,7 @@ def _fraction_or_steps(begin: float) -> float:
     return begin
 
 
-class DataStage(Section):
+class DataPhase(Section):
     """A period of the run with its own weights; every source continues where it stopped."""
 
     begin: Annotated[float, Field(gt=0.0), AfterValidator(_fraction_or_steps)]
@@ -104,7 +104,7 @@ class DataSection(Section):
 
     train: Sources
     """Training datasets: a prefix, a list of prefixes, or a list of ``{prefix, weight}``."""
-    stages: Annotated[tuple[DataStage, ...], Field(max_length=MOST_SOURCES)] = ()
+    phases: Annotated[tuple[DataPhase, ...], Field(max_length=MOST_SOURCES)] = ()
     """Changes of the weights during the run, in order, for example a mix of cleaner data for the final annealing."""
     max_epochs: PositiveFloat = 4.0
     """Maximum number of epochs over any source; a run that needs more is refused. Up to 4 epochs are nearly as good as new

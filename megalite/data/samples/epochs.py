@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.config.mix import mix_stages
+from megalite.config.mix import mix_phases
 from megalite.config.schema import RunConfig
 from megalite.data.samples.blend import MixOrder
 
@@ -38,7 +38,7 @@ def source_use(config: RunConfig, tokens: Mapping[str, int]) -> list[SourceUse]:
         tokens: prefix -> tokens in it.
     """
     data, batch, steps = config.data, config.batch, config.training.steps
-    samples = MixOrder(mix_stages(data, batch, steps)).counts(steps * batch.global_batch_size)
+    samples = MixOrder(mix_phases(data, batch, steps)).counts(steps * batch.global_batch_size)
     return [
         SourceUse(
             prefix=source.prefix,

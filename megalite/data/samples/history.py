@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from megalite.config.errors import ConfigError
-from megalite.config.mix import mix_stages
+from megalite.config.mix import mix_phases
 from megalite.config.schema import RunConfig
 
 Mix = list[dict[str, Any]]
 
 
 def mix_record(config: RunConfig) -> Mix:
-    """The stages of the run's mix, the sources by their prefixes; those that a stage does not read are left out."""
+    """The phases of the run's mix, the sources by their prefixes; those that a phase does not read are left out."""
     data = config.data
     return [
         {
-            "first_sample": stage.first_sample,
+            "first_sample": phase.first_sample,
             "weights": {
-                source.prefix: weight for source, weight in zip(data.train, stage.weights, strict=True) if weight
+                source.prefix: weight for source, weight in zip(data.train, phase.weights, strict=True) if weight
             },
         }
-        for stage in mix_stages(data, config.batch, config.training.steps)
+        for phase in mix_phases(data, config.batch, config.training.steps)
     ]
 
 
@@ -48,29 +48,29 @@ def refuse_other_history(
         )
         raise ConfigError(
             f"{where}: its {consumed_samples:,} samples so far were {told[0]}; {other}. Keep what was read as it was, and "
-            f"give new weights in a stage of data.stages that begins later; or start a new run"
+            f"give new weights in a phase of data.phases that begins later; or start a new run"
         )
 
 
 def _read_so_far(mix: Mix, consumed: int) -> Mix:
-    return [stage for stage in mix if stage["first_sample"] < consumed]
+    return [phase for phase in mix if phase["first_sample"] < consumed]
 
 
 def _contents(mix: Mix, checksums: Mapping[str, str]) -> list[tuple[int, list[tuple[str, int]]]]:
     return [
-        (stage["first_sample"], [(checksums[prefix], weight) for prefix, weight in stage["weights"].items()])
-        for stage in mix
+        (phase["first_sample"], [(checksums[prefix], weight) for prefix, weight in phase["weights"].items()])
+        for phase in mix
     ]
 
 
 def _names(mix: Mix) -> list[str]:
-    return list(dict.fromkeys(prefix for stage in mix for prefix in stage["weights"]))
+    return list(dict.fromkeys(prefix for phase in mix for prefix in phase["weights"]))
 
 
 def _told(mix: Mix) -> str:
     """``2 web : 1 math, from sample 4,000 on 1 math``."""
     parts = []
-    for stage in mix:
-        weights = " : ".join(f"{weight} {prefix}" for prefix, weight in stage["weights"].items())
-        parts.append(f"from sample {stage['first_sample']:,} on {weights}" if stage["first_sample"] else weights)
+    for phase in mix:
+        weights = " : ".join(f"{weight} {prefix}" for prefix, weight in phase["weights"].items())
+        parts.append(f"from sample {phase['first_sample']:,} on {weights}" if phase["first_sample"] else weights)
     return ", ".join(parts)

@@ -64,10 +64,10 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
     _must_equal(folder, "run.seed", state.seed, config.run.seed)
     _must_equal(folder, "data.sequence_length", state.sequence_length, config.data.sequence_length)
     refuse_other_history(folder, state.consumed_samples, (state.mix, state.data), (mix_record(config), data))
-    if config.data.stages and state.consumed_samples != state.step * config.batch.global_batch_size:
+    if config.data.phases and state.consumed_samples != state.step * config.batch.global_batch_size:
         raise ConfigError(
             f"{folder}: has read {state.consumed_samples:,} samples in {state.step:,} steps, and batch.global_batch_size="
-            f"{config.batch.global_batch_size} would move the beginnings of data.stages; keep the batch size to resume"
+            f"{config.batch.global_batch_size} would move the beginnings of data.phases; keep the batch size to resume"
         )
     if state.step >= config.training.steps:
         raise ConfigError(

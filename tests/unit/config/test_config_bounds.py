@@ -55,7 +55,7 @@ def test_the_floats_are_found() -> None:
     assert names >= {
         "OptimizerSection.lr",
         "OptimizerSection.betas",
-        "DataStage.weights",
+        "DataPhase.weights",
         "LoraSection.alpha",
         "Recipe.valid_fraction",
     }

@@ -7,6 +7,8 @@ import yaml
 
 from megalite.config.errors import ConfigError
 from megalite.config.load import load_run_config
+from megalite.config.schema import RunConfig
+from megalite.config.section import Section
 
 REPOSITORY = Path(__file__).parents[3]
 VALUES: dict[str, Any] = {
@@ -68,6 +70,26 @@ def test_unknown_key_names_file_and_nearest_key(path: Path) -> None:
 def test_unknown_key_of_another_section_is_found_there(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"command line: unknown key 'training.lr'; did you mean 'optimizer.lr'\?"):
         load_run_config(path, ["training.lr=3"])
+
+
+def test_a_key_that_was_renamed_names_its_new_name(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'data.stages'; it is now called 'data.phases'"):
+        load_run_config(path, ["data.stages=[{begin: 0.5, weights: {a: 1}}]"])
+
+
+def undescribed(schema: type[Section]) -> list[str]:
+    keys = []
+    for name, field in schema.model_fields.items():
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+        keys += [key for section in sections for key in undescribed(section)]
+        if not (field.description or (sections and sections[0].__doc__)):
+            keys.append(f"{schema.__name__}.{name}")
+    return keys
+
+
+def test_every_key_has_a_description() -> None:
+    assert undescribed(RunConfig) == []
 
 
 def test_a_misspelt_key_is_not_also_told_as_missing(path: Path) -> None:

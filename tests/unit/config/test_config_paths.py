@@ -49,7 +49,7 @@ def test_the_current_folder_comes_first_then_the_configs_then_the_repository(pla
 
 def test_a_run_finds_what_it_reads_and_writes_here(places: tuple[Path, Path, Path]) -> None:
     _, beside, repository = places
-    override = "data.stages=[{begin: 0.5, weights: {data/tiny/corpus/train: 1}}]"
+    override = "data.phases=[{begin: 0.5, weights: {data/tiny/corpus/train: 1}}]"
     config = load_run_config(beside / "my.yaml", [override])
     assert config.data.train[0].prefix == "data/tiny/corpus/train"
     for name in (
@@ -61,7 +61,7 @@ def test_a_run_finds_what_it_reads_and_writes_here(places: tuple[Path, Path, Pat
     config = load_run_config(beside / "my.yaml", [override])
     data = config.data
     assert data.train[0].prefix == str(repository / "data/tiny/corpus/train")
-    assert dict(data.stages[0].weights) == {data.train[0].prefix: 1.0}
+    assert dict(data.phases[0].weights) == {data.train[0].prefix: 1.0}
     assert data.tokenizer == str(repository / "data/tiny/corpus/tokenizer")
     assert data.valid == "data/tiny/corpus/valid", "not there yet: will be made here"
     assert data.prepare is not None and data.prepare.recipe == str(repository / "examples/tiny/corpus.yaml")

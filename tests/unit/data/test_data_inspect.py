@@ -202,7 +202,7 @@ def run_yaml(sources: list[Path], word_tokenizer: Path, tmp_path: Path) -> Path:
         },
         "data": {
             "train": [{"prefix": str(tmp_path / "ab"), "weight": 3}, str(tmp_path / "b")],
-            "stages": [{"begin": 0.5, "weights": {str(tmp_path / "b"): 1}}],
+            "phases": [{"begin": 0.5, "weights": {str(tmp_path / "b"): 1}}],
             "tokenizer": str(word_tokenizer),
             "sequence_length": 50,
         },

@@ -15,7 +15,7 @@ from megalite.config.checks import check_run
 from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
 from megalite.config.grid import grid_shape
-from megalite.config.mix import MixStage, mix_stages
+from megalite.config.mix import MixPhase, mix_phases
 from megalite.config.schema import RunConfig
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.preprocess.command import preprocess
@@ -83,28 +83,28 @@ def test_the_deal_keeps_to_its_weights_after_any_number_of_samples(weights: list
 def test_stages_equal_a_simulation_sample_by_sample(data: st.DataObject, sources: int, count: int) -> None:
     weights = st.lists(st.integers(0, 50), min_size=sources, max_size=sources).filter(any)
     lengths = data.draw(st.lists(st.integers(1, 90), min_size=count, max_size=count))
-    stages = [MixStage(sum(lengths[:n]), tuple(data.draw(weights))) for n in range(count)]
-    order = MixOrder(stages)
+    phases = [MixPhase(sum(lengths[:n]), tuple(data.draw(weights))) for n in range(count)]
+    order = MixOrder(phases)
     given_so_far = [0] * sources
     for sample in range(sum(lengths) + 60):
         assert order.counts(sample) == given_so_far
         source, own = order.locate(sample)
-        current = max((stage for stage in stages if stage.first_sample <= sample), key=lambda s: s.first_sample)
+        current = max((phase for phase in phases if phase.first_sample <= sample), key=lambda s: s.first_sample)
         assert current.weights[source] > 0
         assert own == given_so_far[source]  # goes on where it stopped: nothing twice, nothing left out
         given_so_far[source] += 1
-    ends = [stage.first_sample for stage in stages[1:]] + [sum(lengths)]
-    for stage, end in zip(stages, ends, strict=True):
-        realised = np.subtract(order.counts(end), order.counts(stage.first_sample))
-        asked = np.array(stage.weights) / sum(stage.weights) * (end - stage.first_sample)
-        assert np.abs(realised - asked).max() < (1.0 if np.count_nonzero(stage.weights) <= 3 else 1.3)
+    ends = [phase.first_sample for phase in phases[1:]] + [sum(lengths)]
+    for phase, end in zip(phases, ends, strict=True):
+        realised = np.subtract(order.counts(end), order.counts(phase.first_sample))
+        asked = np.array(phase.weights) / sum(phase.weights) * (end - phase.first_sample)
+        assert np.abs(realised - asked).max() < (1.0 if np.count_nonzero(phase.weights) <= 3 else 1.3)
     numbers = data.draw(st.permutations(range(20)))
-    assert [MixOrder(stages).locate(n) for n in numbers] == [order.locate(n) for n in numbers]
+    assert [MixOrder(phases).locate(n) for n in numbers] == [order.locate(n) for n in numbers]
 
 
 def test_what_lies_before_a_stage_does_not_depend_on_it() -> None:
-    short = MixOrder([MixStage(0, (3, 1))])
-    long = MixOrder([MixStage(0, (3, 1)), MixStage(500, (0, 1))])
+    short = MixOrder([MixPhase(0, (3, 1))])
+    long = MixOrder([MixPhase(0, (3, 1)), MixPhase(500, (0, 1))])
     assert [short.locate(n) for n in range(500)] == [long.locate(n) for n in range(500)]
     assert {long.locate(n)[0] for n in range(500, 600)} == {1}
     assert long.locate(500) == (1, short.counts(500)[1])
@@ -112,7 +112,7 @@ def test_what_lies_before_a_stage_does_not_depend_on_it() -> None:
 
 def test_a_blended_sample_is_the_sources_own(tmp_path: Path) -> None:
     datasets = [dataset_of(tmp_path / str(n), 100) for n in range(2)]
-    blend = BlendedDataset(datasets, [MixStage(0, (3, 1)), MixStage(1000, (1, 9))])
+    blend = BlendedDataset(datasets, [MixPhase(0, (3, 1)), MixPhase(1000, (1, 9))])
     for sample in (0, 1, 2, 999, 1000, 70_000, 10**9):
         source, own = blend.order.locate(sample)
         assert np.array_equal(blend[sample], datasets[source][own])
@@ -121,12 +121,12 @@ def test_a_blended_sample_is_the_sources_own(tmp_path: Path) -> None:
 
 def test_weights_become_whole_numbers_and_beginnings_steps() -> None:
     train = [{"prefix": "web", "weight": 0.7}, {"prefix": "code", "weight": "2e-1"}, {"prefix": "math", "weight": 0}]
-    stages = [{"begin": 0.5, "weights": {"web": 2, "math": 4}}, {"begin": 90, "weights": {"math": 1}}]
-    config = config_of(train=train, stages=stages)
-    assert mix_stages(config.data, config.batch, 100) == (
-        MixStage(0, (7, 2, 0)),
-        MixStage(400, (1, 0, 2)),
-        MixStage(720, (0, 0, 1)),
+    phases = [{"begin": 0.5, "weights": {"web": 2, "math": 4}}, {"begin": 90, "weights": {"math": 1}}]
+    config = config_of(train=train, phases=phases)
+    assert mix_phases(config.data, config.batch, 100) == (
+        MixPhase(0, (7, 2, 0)),
+        MixPhase(400, (1, 0, 2)),
+        MixPhase(720, (0, 0, 1)),
     )
 
 
@@ -136,20 +136,23 @@ SOURCES = [{"prefix": "web", "weight": 1}, {"prefix": "math", "weight": 0}]
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"train": ["web", "web"]}, "data.train names web twice"),
-        ({"train": [{"prefix": "web", "weight": 0}]}, "every source the weight 0"),
+        ({"train": ["web", "web"]}, "data.train lists web twice"),
+        ({"train": [{"prefix": "web", "weight": 0}]}, "every source weight 0"),
         ({"train": [{"prefix": "web", "weight": float("inf")}]}, "data.train.0.weight=inf"),
-        ({"train": SOURCES}, "math has weight 0 in every stage; remove it"),
-        ({"train": SOURCES, "stages": [{"begin": 0.5, "weights": {"mth": 1}}]}, "did you mean 'math'"),
-        ({"train": SOURCES, "stages": [{"begin": 0.5, "weights": {"zzz": 1}}]}, "add it there, with weight 0"),
-        ({"train": SOURCES, "stages": [{"begin": 0.5, "weights": {"math": 0}}]}, "no source has a weight above 0"),
+        ({"train": SOURCES}, "math has weight 0 in every phase; remove it"),
+        ({"train": SOURCES, "phases": [{"begin": 0.5, "weights": {"mth": 1}}]}, "did you mean 'math'"),
+        ({"train": SOURCES, "phases": [{"begin": 0.5, "weights": {"zzz": 1}}]}, "add it there, with weight 0"),
+        ({"train": SOURCES, "phases": [{"begin": 0.5, "weights": {"math": 0}}]}, "no source has a weight above 0"),
         (
-            {"train": SOURCES, "stages": [{"begin": 1.5, "weights": {"math": 1}}]},
+            {"train": SOURCES, "phases": [{"begin": 1.5, "weights": {"math": 1}}]},
             "give a fraction of the run below 1, or a whole number of steps",
         ),
-        ({"train": SOURCES, "stages": [{"begin": 100, "weights": {"math": 1}}]}, "begin=100 is step 100 of 100"),
-        ({"train": SOURCES, "stages": [{"begin": 0.001, "weights": {"math": 1}}]}, "is step 0 of 100"),
-        ({"train": SOURCES, "stages": [{"begin": b, "weights": {"math": 1}} for b in (0.5, 40)]}, "before .step 50."),
+        ({"train": SOURCES, "phases": [{"begin": 100, "weights": {"math": 1}}]}, "begin=100 is step 100 of 100"),
+        ({"train": SOURCES, "phases": [{"begin": 0.001, "weights": {"math": 1}}]}, "is step 0 of 100"),
+        (
+            {"train": SOURCES, "phases": [{"begin": b, "weights": {"math": 1}} for b in (0.5, 40)]},
+            "previous one .step 50.",
+        ),
     ],
 )
 def test_mixes_that_cannot_be_are_refused_in_one_line(data: dict[str, Any], message: str) -> None:
@@ -159,8 +162,8 @@ def test_mixes_that_cannot_be_are_refused_in_one_line(data: dict[str, Any], mess
 
 
 def test_epochs_are_those_of_the_samples_that_the_run_reads() -> None:
-    stages = [{"begin": 0.9, "weights": {"math": 1}}]
-    config = config_of(train=SOURCES, stages=stages)  # 100 steps of 8 samples of 16 tokens
+    phases = [{"begin": 0.9, "weights": {"math": 1}}]
+    config = config_of(train=SOURCES, phases=phases)  # 100 steps of 8 samples of 16 tokens
     web, math = source_use(config, {"web": 11_520, "math": 320})
     assert (web.taken, math.taken) == (90 * 8 * 16, 10 * 8 * 16)
     assert (web.epochs, math.epochs) == (1.0, 4.0)
@@ -168,10 +171,10 @@ def test_epochs_are_those_of_the_samples_that_the_run_reads() -> None:
     with pytest.raises(ConfigError, match=r"math: the run takes 1,280 tokens of its 310, 4\.13 epochs.*max_epochs: 5"):
         refuse_repetition(source_use(config, {"web": 11_520, "math": 310}))
     allowed = [SOURCES[0], SOURCES[1] | {"max_epochs": 5}]
-    refuse_repetition(source_use(config_of(train=allowed, stages=stages), {"web": 11_520, "math": 310}))
+    refuse_repetition(source_use(config_of(train=allowed, phases=phases), {"web": 11_520, "math": 310}))
     with pytest.raises(ConfigError, match=r"web: the run takes 11,520 tokens of its 11,520, 1 epochs.*max_epochs=0\.5"):
         refuse_repetition(
-            source_use(config_of(train=allowed, stages=stages, max_epochs=0.5), {"web": 11_520, "math": 310})
+            source_use(config_of(train=allowed, phases=phases, max_epochs=0.5), {"web": 11_520, "math": 310})
         )
 
 
@@ -194,14 +197,14 @@ def test_a_resumed_run_may_change_what_it_has_not_read_yet_and_nothing_else() ->
     other = refuses(400, train=["web", "math"])
     assert other is not None
     assert "400 samples so far were 3 web : 1 math; this config would have read 1 web : 1 math" in other
-    # A stage that begins with the next sample, or later, is free; one that has begun is not.
-    stage = {"weights": {"math": 1}}
-    assert refuses(400, train=train, stages=[{"begin": 50, **stage}]) is None
-    assert refuses(401, train=train, stages=[{"begin": 50, **stage}]) is not None
-    # New sources may come in later stages, under any place in the list; the old ones must have their old contents.
+    # A phase that begins with the next sample, or later, is free; one that has begun is not.
+    phase = {"weights": {"math": 1}}
+    assert refuses(400, train=train, phases=[{"begin": 50, **phase}]) is None
+    assert refuses(401, train=train, phases=[{"begin": 50, **phase}]) is not None
+    # New sources may come in later phases, under any place in the list; the old ones must have their old contents.
     more = [{"prefix": "new", "weight": 0}, *train]
     sums = SUMS | {"new": "cc"}
-    assert refuses(400, sums, train=more, stages=[{"begin": 60, "weights": {"new": 1}}]) is None
+    assert refuses(400, sums, train=more, phases=[{"begin": 60, "weights": {"new": 1}}]) is None
     changed = refuses(400, SUMS | {"web": "dd"}, train=train)
     assert changed is not None
     assert "the contents of web, math differ now" in changed
@@ -211,8 +214,8 @@ def test_a_resumed_run_may_change_what_it_has_not_read_yet_and_nothing_else() ->
 
 def test_a_new_source_does_not_move_the_samples_of_the_old_ones() -> None:
     before, after = (
-        MixOrder([MixStage(0, (2, 2, 1))]),
-        MixOrder([MixStage(0, (0, 2, 2, 1)), MixStage(80, (1, 0, 0, 0))]),
+        MixOrder([MixPhase(0, (2, 2, 1))]),
+        MixOrder([MixPhase(0, (0, 2, 2, 1)), MixPhase(80, (1, 0, 0, 0))]),
     )
     for sample in range(80):
         source, own = before.locate(sample)
@@ -221,7 +224,7 @@ def test_a_new_source_does_not_move_the_samples_of_the_old_ones() -> None:
 
 def test_a_run_stopped_anywhere_reads_the_same_samples_on_any_layout(tmp_path: Path) -> None:
     datasets = [dataset_of(tmp_path / str(n), 500) for n in range(3)]
-    blend = BlendedDataset(datasets, [MixStage(0, (3, 1, 0)), MixStage(30, (1, 2, 2)), MixStage(72, (0, 0, 1))])
+    blend = BlendedDataset(datasets, [MixPhase(0, (3, 1, 0)), MixPhase(30, (1, 2, 2)), MixPhase(72, (0, 0, 1))])
     whole = samples_fingerprint(blend, 0, 96)
     for ranks, micro, stop in ((1, 12, 96), (2, 3, 36), (4, 3, 60), (6, 2, 12)):
         total = 0

@@ -79,8 +79,8 @@ def test_another_rope_is_refused_by_the_single_value(tmp_path: Path) -> None:
     assert str(refused.value) == f"{checkpoint}: {words}"
 
 
-def test_another_global_batch_is_refused_where_stages_begin_at_steps(tmp_path: Path) -> None:
-    data = {"stages": [{"begin": 4, "weights": {str(tmp_path / "train"): 1.0}}]}
+def test_another_global_batch_is_refused_if_the_mix_has_phases(tmp_path: Path) -> None:
+    data = {"phases": [{"begin": 4, "weights": {str(tmp_path / "train"): 1.0}}]}
     config = run_config(tmp_path, data=data)
     checkpoint = write_checkpoint(tmp_path / "step-000003", config)
     with pytest.raises(
