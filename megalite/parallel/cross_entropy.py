@@ -7,10 +7,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from megalite.config.labels import IGNORE
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import padded_slice_size
-
-IGNORE = -100
 
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor, vocab_size: int, mesh: Mesh) -> Tensor:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from megalite.config.errors import ConfigError
 from megalite.config.grid import GridShape, grid_shape
+from megalite.config.labels import IGNORE
 from megalite.config.layout import check_layout
 from megalite.config.parameters import layer_parameters
 from megalite.config.schema import RunConfig
-from megalite.parallel.cross_entropy import IGNORE
 
 FEATURES = ("sp", "documents", "selective", "full", "untied", "vocabulary", "bf16")
 """``vocabulary`` is a large one: its head weighs LARGE_HEAD decoder layers."""

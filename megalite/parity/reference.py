@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.causal_lm import CausalLM
 from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.cross_entropy import IGNORE
 from megalite.parallel.mesh import Mesh
 from megalite.parity.case import DECAYED_STEPS, MIN_LR_RATIO, PEAK_LR, WARMUP_STEPS, step_data
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from megalite.config.ds_config import zero_stage
+from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.cross_entropy import IGNORE, cross_entropy_sum
+from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.distributed import quiet_deepspeed
 from megalite.training.gradient_norm import GradientClipping

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
 from megalite.model.stages import Stages, build_stages
-from megalite.parallel.cross_entropy import IGNORE, cross_entropy_sum
+from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import Batch, Engine
 from megalite.training.supervision.heartbeat import Heartbeat

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from megalite.data.samples.gpt_dataset import IGNORE, SequentialDataset
+from megalite.config.labels import IGNORE
+from megalite.data.samples.gpt_dataset import SequentialDataset
 from megalite.training.engine import Batch, Engine
 
 PIPELINED = 4

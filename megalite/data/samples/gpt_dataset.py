@@ -3,10 +3,10 @@
 import numpy as np
 
 from megalite.config.errors import DataError
+from megalite.config.labels import IGNORE
 from megalite.data.indexed import IndexedDataset
 from megalite.data.samples.permutation import KeyedPermutation
 
-IGNORE = -100
 LONGEST_SEQUENCE = 1 << 24
 MOST_REPEATS = 1000
 """Of the whole corpus in one sample."""

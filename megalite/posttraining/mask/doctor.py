@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from megalite.config.errors import DataError
-from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder, EncodedChat
+from megalite.config.labels import IGNORE
+from megalite.posttraining.mask.encoder import ChatEncoder, EncodedChat
 from megalite.posttraining.rows.chat import Conversation
 
 EXAMINED = 256
@@ -45,7 +46,7 @@ def examine(encoder: ChatEncoder, samples: list[tuple[str, Conversation]], skip_
             _check(encoder, turns, chat)
         except ValueError as error:
             raise DataError(f"{place}: mask doctor: {error}") from None
-        findings.append(Finding(place, chat, sum(label != IGNORED for label in chat.labels)))
+        findings.append(Finding(place, chat, sum(label != IGNORE for label in chat.labels)))
     if not findings:
         raise DataError(f"no sample can be rendered; the first: {broken}")
     return findings
@@ -61,9 +62,9 @@ def _check(encoder: ChatEncoder, turns: Conversation, chat: EncodedChat) -> None
     lost = lost_turn(chat.text, turns)
     if lost is not None:
         raise ValueError(f"the chat template loses turn {lost} ({turns[lost]['role']}): its content is not in the text")
-    if all(label != IGNORED for label in chat.labels):
+    if all(label != IGNORE for label in chat.labels):
         raise ValueError("the mask is all ones: the loss would also be taken on the user's words and the template's")
-    if all(label == IGNORED for label in chat.labels):
+    if all(label == IGNORE for label in chat.labels):
         raise ValueError("the mask is all zeros: no token carries loss")
     starts = {start: number for number, (start, end) in enumerate(chat.offsets) if end > start}
     for number, turn in enumerate(turns):
@@ -73,18 +74,18 @@ def _check(encoder: ChatEncoder, turns: Conversation, chat: EncodedChat) -> None
         stop = starts.get(end - len(encoder.stop_token))
         if stop is None or chat.ids[stop] != encoder.stop_id:
             raise ValueError(f"the stop token {encoder.stop_token} after turn {number} is not one token of the sample")
-        if chat.labels[stop] == IGNORED:
+        if chat.labels[stop] == IGNORE:
             raise ValueError(
                 f"the stop token {encoder.stop_token} after turn {number} carries no loss, so the model would never "
                 f"learn to stop; write it inside the template's generation marks"
             )
         words = chat.text.rstrip().rfind(turn["content"].strip(), begin, end)
         inside = [n for n, (start, _) in enumerate(chat.offsets) if words <= start < end - len(encoder.stop_token)]
-        if any(chat.labels[n] == IGNORED for n in inside):
+        if any(chat.labels[n] == IGNORE for n in inside):
             raise ValueError(f"a part of turn {number} carries no loss though it is the assistant's")
     own = [encoder.assistant_span(chat.text, turns, n) for n, turn in enumerate(turns) if turn["role"] == "assistant"]
     for (start, end), label in zip(chat.offsets, chat.labels, strict=True):
-        if label != IGNORED and chat.text[start:end].strip() and not any(b <= start < e for b, e in own):
+        if label != IGNORE and chat.text[start:end].strip() and not any(b <= start < e for b, e in own):
             raise ValueError(
                 f"the loss falls on {chat.text[start:end]!r} at character {start}, which is not the assistant's"
             )
@@ -123,7 +124,7 @@ def pieces(chat: EncodedChat, stop_id: int) -> list[tuple[str, str]]:
     for number, (token, label) in enumerate(zip(chat.ids, chat.labels, strict=True)):
         last = number + 1 == len(chat.ids)
         end = len(chat.text) if last else max(cursor, chat.offsets[number + 1][0])
-        kind = "none" if label == IGNORED else "stop" if token == stop_id else "loss"
+        kind = "none" if label == IGNORE else "stop" if token == stop_id else "loss"
         if result and result[-1][1] == kind and kind != "stop":
             result[-1] = (result[-1][0] + chat.text[cursor:end], kind)
         elif end > cursor:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.config.labels import IGNORE
 from megalite.posttraining.rows.chat import Conversation
 from megalite.tokenizer.chat_text import ChatText
 
-IGNORED = -100
-"""The label that transformers' losses leave out."""
 _PROBE = ("Xq1zjk", "Xq2zjk")
 
 
@@ -24,7 +23,7 @@ class EncodedChat:
 
     ids: list[int]
     labels: list[int]
-    """``ids`` where loss is taken, ``IGNORED`` elsewhere."""
+    """``ids`` where loss is taken, ``IGNORE`` elsewhere."""
     text: str
     offsets: list[tuple[int, int]]
     """Characters of ``text`` that each token stands for."""
@@ -76,7 +75,7 @@ class ChatEncoder:
                 for number, turn in enumerate(turns)
                 if turn["role"] == "assistant"
             ]
-        labels = [token if flag else IGNORED for token, flag in zip(ids, _inside(offsets, spans), strict=True)]
+        labels = [token if flag else IGNORE for token, flag in zip(ids, _inside(offsets, spans), strict=True)]
         return EncodedChat(ids, labels, rendered.text, offsets, rendered.spelled)
 
     def assistant_span(self, text: str, turns: Conversation, number: int) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import track
 
 from megalite.config.errors import DataError
+from megalite.config.labels import IGNORE
 from megalite.files.readers.malformed import ReadReport, refuse_malformed
-from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.rows.chat import Conversation
 from megalite.posttraining.rows.read import add_broken, parse_rows
 from megalite.posttraining.schema import RowsSection
@@ -70,7 +71,7 @@ def encode_samples(
         if not fits(place, len(chat.ids), data, counts):
             continue
         counts.spelled += chat.spelled
-        if any(label != IGNORED for label in chat.labels):
+        if any(label != IGNORE for label in chat.labels):
             fitting.append((chat.ids, chat.labels))
     if not fitting:
         raise DataError(_nothing_left(data, counts))
@@ -132,7 +133,7 @@ def pad_to_ranks(samples: Tokens, multiple: int) -> Tokens:
     """
     missing = -len(samples) % multiple
     ids = samples[0][0][:2]
-    return samples + [(ids, [IGNORED] * len(ids))] * missing
+    return samples + [(ids, [IGNORE] * len(ids))] * missing
 
 
 def _share(seed: int, number: int) -> float:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, SFTTrainer
 
+from megalite.config.labels import IGNORE
 from megalite.config.schema import ScheduleSection
-from megalite.posttraining.mask.encoder import IGNORED
 from megalite.training.schedule import learning_rate
 
 
@@ -45,7 +45,7 @@ class ScheduledSFTTrainer(_ScheduledTrainer, SFTTrainer):
     def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
         """TRL's step, its mean counted back into a sum."""
         result = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        tokens = (inputs["labels"][:, 1:] != IGNORED).sum().to(self._held_out)
+        tokens = (inputs["labels"][:, 1:] != IGNORE).sum().to(self._held_out)
         self._held_out += torch.stack([result[0].to(self._held_out) * tokens, tokens])
         return result
 
@@ -96,8 +96,8 @@ class ScheduledGRPOTrainer(_ScheduledTrainer, GRPOTrainer):
 def _answer_log_probabilities(model: Any, batch: Any) -> torch.Tensor:
     """``(B,)``: log p(answer | prompt) of each row."""
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-    targets = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED)[:, 1:]
+    targets = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORE)[:, 1:]
     nats = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        logits[:, :-1].flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="none"
     )
     return -nats.view(targets.shape).sum(-1)

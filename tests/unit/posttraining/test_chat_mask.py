@@ -6,8 +6,9 @@ import pytest
 from chats import TEMPLATES, conversation
 
 from megalite.config.errors import DataError
+from megalite.config.labels import IGNORE
 from megalite.posttraining.mask.doctor import examine
-from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.rows.chat import Conversation
 
 REAL_TEMPLATES = ("llama3", "qwen2_5", "qwen3", "gemma", "phi3", "llama3_training", "qwen3_training")
@@ -23,7 +24,7 @@ def labels_by_prefix(encoder: ChatEncoder, turns: Conversation) -> list[int]:
         return encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     ids = ids_of(turns)
-    labels = [IGNORED] * len(ids)
+    labels = [IGNORE] * len(ids)
     for number, turn in enumerate(turns):
         if turn["role"] == "assistant":
             head = ids_of(turns[:number], prompt=True)

@@ -9,8 +9,9 @@ from chats import TEMPLATES, conversation
 from rich.console import Console
 
 from megalite.config.errors import DataError
+from megalite.config.labels import IGNORE
 from megalite.posttraining.mask.doctor import examine, lost_turn, pieces, show, spread
-from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.mask.page import write_page
 
 HEAD = "{{ '<|im_start|>' + m['role'] + '\n' }}"
@@ -102,7 +103,7 @@ def test_the_pieces_are_the_text_and_the_loss_is_the_labels(chat_tokenizer) -> N
             told = pieces(chat, chats.stop_id)
             assert "".join(text for text, _ in told) == chat.text
             words = "".join(text for text, kind in told if kind != "none")
-            own = [token for token, label in zip(chat.ids, chat.labels, strict=True) if label != IGNORED]
+            own = [token for token, label in zip(chat.ids, chat.labels, strict=True) if label != IGNORE]
             assert words.strip() == chats.tokenizer.decode(own).strip()
 
 

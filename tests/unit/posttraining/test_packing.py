@@ -8,7 +8,8 @@ from chats import conversation, run_values, write_rows
 from rich.console import Console
 
 from megalite.config.errors import ConfigError
-from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.config.labels import IGNORE
+from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.model.packing import TOLERANCE, check_packing, packing_leak
 from megalite.posttraining.run.samples import pad_to_ranks, token_dataset
 from megalite.posttraining.schema import SftRun
@@ -77,7 +78,7 @@ def test_the_loss_of_every_packed_token_equals_its_loss_alone(chat_model: Path, 
         alone = token_losses(model, {"input_ids": ids, "labels": labels})
         torch.testing.assert_close(together[:, position : position + length - 1], alone, atol=1e-5, rtol=1e-5)
         position += length
-    counted = sum(label != IGNORED for row in (packed[0], packed[1]) for label in row["labels"])
+    counted = sum(label != IGNORE for row in (packed[0], packed[1]) for label in row["labels"])
     assert int((together > 0).sum()) == counted  # no label is lost, none is taken across documents
 
 
@@ -109,13 +110,13 @@ def token_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torc
     with torch.no_grad():
         logits = model(**inputs, use_cache=False).logits[:, :-1]
     labels = batch["labels"][:, 1:]
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
     return losses
 
 
 def test_validation_is_filled_up_with_samples_that_carry_no_loss() -> None:
-    samples = [([1, 2, 3], [IGNORED, 2, 3])] * 5
+    samples = [([1, 2, 3], [IGNORE, 2, 3])] * 5
     filled = pad_to_ranks(samples, 4)
     assert len(filled) == 8 and filled[:5] == samples
-    assert all(label == IGNORED for _, labels in filled[5:] for label in labels)
+    assert all(label == IGNORE for _, labels in filled[5:] for label in labels)
     assert pad_to_ranks(samples[:4], 4) == samples[:4]

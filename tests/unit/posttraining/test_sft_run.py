@@ -11,8 +11,9 @@ from chats import conversation, run_values, write_rows
 from safetensors.torch import load_file
 
 from megalite.config.errors import ConfigError
+from megalite.config.labels import IGNORE
 from megalite.config.schema import ScheduleSection
-from megalite.posttraining.mask.encoder import IGNORED, ChatEncoder
+from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.schema import SftRun
 from megalite.posttraining.settings import Settings
 from megalite.posttraining.sft import fine_tune
@@ -58,7 +59,7 @@ def test_the_first_loss_is_the_mean_over_the_assistants_tokens(finished: tuple[P
         labels = torch.tensor([chat.labels])
         with torch.no_grad():
             mean = model(torch.tensor([chat.ids]), labels=labels).loss
-        count = int((labels[:, 1:] != IGNORED).sum())
+        count = int((labels[:, 1:] != IGNORE).sum())
         nats, tokens = nats + float(mean) * count, tokens + count
     assert reporter.first["loss"] == pytest.approx(nats / tokens, rel=1e-5)
     assert reporter.first["tokens"] == tokens
