@@ -50,7 +50,7 @@ def measure(base: RunConfig, rounds: int, threads: int) -> list[tuple[str, list[
             torch.distributed.barrier()
             seconds[text].append(time.perf_counter() - began)
     return [
-        (text, seconds[text], counted[text], wire_bytes(config, engine.mesh.shape, engine.stage).total)
+        (text, seconds[text], counted[text], wire_bytes(config, engine.mesh.shape, engine.zero_stage).total)
         for text, engine, config in engines
     ]
 

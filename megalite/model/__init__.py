@@ -1,7 +1,7 @@
 """The decoder, in transformers' names, as one list of layers; a pipeline stage is a slice of the list.
 
-In: a ``ModelConfig`` and a ``Mesh``. Out: a ``CausalLM``, or this rank's ``Stages`` of it, with initial weights. Read
+In: a ``ModelConfig`` and a ``Mesh``. Out: a ``CausalLM``, or this rank's ``PipelineStage`` of it, with initial weights. Read
 ``layer_list`` and ``causal_lm``, then the parts (``decoder_layer``, ``attention``, ``mlp``, ``norm``, ``rope``,
-``documents``), then ``init`` and ``build``, then ``stages``: the same list under DeepSpeed's pipeline. ``hf_names``,
+``documents``), then ``init`` and ``build``, then ``pipeline_stage``: the same list under DeepSpeed's pipeline. ``hf_names``,
 ``hf_shapes`` and ``hf_config`` say how parameters and config are called in a Hugging Face folder.
 """

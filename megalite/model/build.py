@@ -35,7 +35,7 @@ def build_model(
     # The dtype comes from the config's bf16 section: zero.Init(dtype=torch.float32) gives bf16 on CPU (DeepSpeed 0.19.8).
     with zero.Init(
         config_dict_or_path=zero3_config,
-        data_parallel_group=mesh.replica_group,
+        data_parallel_group=mesh.data_parallel_group,
         mpu=mesh,
     ):
         model = CausalLM(config, mesh, recompute)

@@ -33,7 +33,7 @@ class Mesh:
     sequence_parallel: bool = False
     """Whether activations between the split layers are split along the sequence over the tensor axis."""
     pipe_group: Group | None = None
-    replica_group: Group | None = None
+    data_parallel_group: Group | None = None
     """The d * c ranks with this rank's weights."""
     context_group: Group | None = None
     tensor_group: Group | None = None
@@ -65,7 +65,7 @@ class Mesh:
             tensor_size=t,
             sequence_parallel=parallel.sequence_parallel,
             pipe_group=_group(rank - pipe * d * c * t, d * c * t, p),
-            replica_group=_group(rank - replica * t, t, d * c),
+            data_parallel_group=_group(rank - replica * t, t, d * c),
             context_group=_group(rank - (replica % c) * t, t, c),
             tensor_group=_group(rank - tensor, 1, t),
         )
@@ -129,7 +129,7 @@ class Mesh:
 
     def get_data_parallel_group(self) -> Group | None:
         """``mpu``: the ranks that hold the same slices."""
-        return self.replica_group
+        return self.data_parallel_group
 
 
 def _group(first: int, stride: int, size: int) -> Group:

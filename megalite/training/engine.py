@@ -64,7 +64,7 @@ class Engine:
         """Build model, optimizer and DeepSpeed engine. ``ds_config`` is the merged one. Collective."""
         deepspeed = quiet_deepspeed()
         self.config, self.mesh, self.device = config, mesh, device
-        self.stage = zero_stage(ds_config)
+        self.zero_stage = zero_stage(ds_config)
         self.heartbeat = heartbeat or Heartbeat()
         # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
@@ -77,11 +77,11 @@ class Engine:
                 model=model, optimizer=optimizer, config=ds_config, mpu=self.mpu()
             )
         self.clipping: GradientClipping | None = None
-        if self.stage == 0:
+        if self.zero_stage == 0:
             parameters = [parameter for _, parameter in self.named_parameters]
             self.clipping = GradientClipping(parameters, mesh, config.optimizer.gradient_clipping)
             optimizer.register_step_pre_hook(self.clipping)
-        elif self.stage in (1, 2):
+        elif self.zero_stage in (1, 2):
             create_state(self.deepspeed.optimizer.optimizer)
 
     def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> nn.Module:
@@ -89,7 +89,7 @@ class Engine:
         return build_model(
             self.config.model,
             self.mesh,
-            zero3_config=ds_config if self.stage == 3 else None,
+            zero3_config=ds_config if self.zero_stage == 3 else None,
             seed=self.config.run.seed,
             dtype=dtype,
             recompute=self.config.training.activation_checkpointing,
@@ -154,7 +154,7 @@ class Engine:
     def total(self, value: Tensor) -> Tensor:
         """``value``, which only ranks with a loss fill, summed over all tokens of the global batch. Collective, in place."""
         if self.mesh.replicas > 1:
-            torch.distributed.all_reduce(value, group=self.mesh.replica_group)
+            torch.distributed.all_reduce(value, group=self.mesh.data_parallel_group)
         if self.mesh.pipe_size > 1:
             torch.distributed.all_reduce(value, group=self.mesh.pipe_group)
         return value

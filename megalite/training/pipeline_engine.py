@@ -8,7 +8,7 @@ from torch import Tensor
 
 from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
-from megalite.model.stages import Stages, build_stages
+from megalite.model.pipeline_stage import PipelineStage, build_pipeline_stage
 from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import Batch, Engine
@@ -26,10 +26,10 @@ def build_engine(
 class PipelineEngine(Engine):
     """DeepSpeed's 1F1B schedule; the loss is computed on the last stage, with the same scale as without a pipeline."""
 
-    def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> Stages:
+    def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> PipelineStage:
         """This rank's stage."""
         self._loss = StageLoss(self.config.model.vocab_size, self.mesh)
-        stages = build_stages(
+        stage = build_pipeline_stage(
             self.config.model,
             self.mesh,
             self.config.parallel,
@@ -39,8 +39,8 @@ class PipelineEngine(Engine):
             recompute=self.config.training.activation_checkpointing,
             autocast=torch.bfloat16 if self.autocast else None,
         )
-        stages.register_forward_pre_hook(self._next_micro_batch)
-        return stages
+        stage.register_forward_pre_hook(self._next_micro_batch)
+        return stage
 
     def mpu(self) -> None:
         """The pipeline module brings its own topology, the same as the mesh's."""

@@ -82,7 +82,7 @@ def run_session(
             named = "measured" if config.hardware.peak_tflops is None else "named"
             console.print(
                 f"{mesh.shape.world_size} ranks on {device.type} ({mesh.shape}), {config.training.precision}, ZeRO stage "
-                f"{engine.stage}, peak {peak / 1e12:.3g} TFLOP/s ({named})",
+                f"{engine.zero_stage}, peak {peak / 1e12:.3g} TFLOP/s ({named})",
                 highlight=False,
             )
             if device.type == "cpu" and mesh.shape.world_size == 1 and "CROSS_SIZE" in os.environ:

@@ -141,7 +141,7 @@ def test_every_rank_is_in_the_groups_of_its_place(
         pipe, data, context, tensor = mesh.pipe_rank, mesh.data_rank, mesh.context_rank, mesh.tensor_rank
         assert ranks[pipe, data, context, tensor] == rank
         assert list(mesh.pipe_group) == ranks[:, data, context, tensor].tolist()
-        assert list(mesh.replica_group) == ranks[pipe, :, :, tensor].flatten().tolist()
+        assert list(mesh.data_parallel_group) == ranks[pipe, :, :, tensor].flatten().tolist()
         assert list(mesh.context_group) == ranks[pipe, data, :, tensor].tolist()
         assert list(mesh.tensor_group) == ranks[pipe, data, context].tolist()
         assert mesh.split_group == (mesh.tensor_group if t > 1 else None)
@@ -150,9 +150,9 @@ def test_every_rank_is_in_the_groups_of_its_place(
         assert mesh.get_model_parallel_rank() == mesh.get_tensor_model_parallel_rank() == tensor
         assert mesh.get_model_parallel_world_size() == mesh.get_tensor_model_parallel_world_size() == t
         assert mesh.get_model_parallel_group() == mesh.tensor_group
-        assert mesh.get_data_parallel_group() == mesh.replica_group
+        assert mesh.get_data_parallel_group() == mesh.data_parallel_group
         assert mesh.get_data_parallel_world_size() == d * c
-        assert mesh.replica_group[mesh.get_data_parallel_rank()] == rank
+        assert mesh.data_parallel_group[mesh.get_data_parallel_rank()] == rank
 
 
 def test_one_process_is_a_mesh_of_one() -> None:

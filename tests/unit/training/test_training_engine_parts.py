@@ -58,7 +58,7 @@ def test_weights_norm_and_optimizer_state_by_stage(stage: int, precision: str, m
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(engine.named_parameters)
     assert handed["mpu"] is engine.mesh
-    assert handed["config"]["zero_optimization"]["stage"] == engine.stage == stage
+    assert handed["config"]["zero_optimization"]["stage"] == engine.zero_stage == stage
 
 
 def test_stage_0_clips_all_gradients_just_before_the_update(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,13 @@ def test_what_deepspeed_divides_by_the_replicas_is_given_back(monkeypatch: pytes
     deepspeed = PlainDeepSpeed(4)
     gradient, _, count = by_hand(deepspeed.table)
     mesh = SimpleNamespace(
-        tensor_size=1, replicas=3, pipe_size=1, pipe_rank=0, replica_group="replicas", context_size=1, context_rank=0
+        tensor_size=1,
+        replicas=3,
+        pipe_size=1,
+        pipe_rank=0,
+        data_parallel_group="replicas",
+        context_size=1,
+        context_rank=0,
     )
     mesh.split_group = None
     asked = []
@@ -152,7 +158,7 @@ def test_the_loss_is_on_the_last_stage() -> None:
 
 
 def test_a_total_is_over_replicas_and_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    groups = {"replica_group": 5.0, "pipe_group": 7.0}
+    groups = {"data_parallel_group": 5.0, "pipe_group": 7.0}
     monkeypatch.setattr(engine_module.torch.distributed, "all_reduce", lambda value, group: value.mul_(group))
     for replicas, pipe, expected in ((1, 1, 2.0), (2, 1, 10.0), (1, 2, 14.0), (2, 2, 70.0)):
         mesh = SimpleNamespace(replicas=replicas, pipe_size=pipe, **groups)

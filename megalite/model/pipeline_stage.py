@@ -23,7 +23,7 @@ from megalite.parallel.mesh import Mesh
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Stages(PipelineModule):
+class PipelineStage(PipelineModule):
     """This rank's stage of the list; the others' layers are never allocated.
 
     A stage maps hidden states, or a pair of them and the positions where documents are masked, so that the positions travel
@@ -67,7 +67,7 @@ class Stages(PipelineModule):
         self._set_bounds(self.parts[self.stage_id], self.parts[self.stage_id + 1])
 
 
-def build_stages(
+def build_pipeline_stage(
     config: ModelConfig,
     mesh: Mesh,
     parallel: ParallelSection,
@@ -75,9 +75,9 @@ def build_stages(
     seed: int,
     dtype: torch.dtype,
     **options: Any,
-) -> Stages:
+) -> PipelineStage:
     """Allocate and fill this rank's stage. Collective."""
-    model = Stages(config, mesh, parallel, loss, **options).to(dtype)
+    model = PipelineStage(config, mesh, parallel, loss, **options).to(dtype)
     initialise(model, config, mesh, seed)
     return model
 
