@@ -1,11 +1,18 @@
-"""Small evaluation files in the public data sets' forms, of words drawn for the tests."""
+"""Small evaluation files in the formats of the public datasets, and a task file measured on a model."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from megalite.evaluation.benchmarks import BENCHMARKS
+from megalite.evaluation.measure.data_parallel import DataParallelGroup
+from megalite.evaluation.measure.journal import Journal
+from megalite.evaluation.measure.lm_eval_run import LmEvalOptions, load_lm, measure_task
+from megalite.evaluation.tasks.benchmarks import BENCHMARKS
+from megalite.evaluation.tasks.data_files import LocalData
+from megalite.evaluation.tasks.load import task_facts
+from megalite.evaluation.tasks.request import choose_network, request_tasks
+from megalite.huggingface.check_folder import check_model_folder
 
 WORDS = "river stone lamp violin harbour cedar engine pepper window glacier".split()
 
@@ -66,3 +73,14 @@ def write_jsonl(path: Path, records: Sequence[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
+
+
+def evaluate(model: Path, task_file: Path) -> dict[str, dict[str, Any]]:
+    """Task -> metric -> value, as ``megalite evaluate`` measures a task file."""
+    check_model_folder(str(model))
+    choose_network([str(model)], [str(task_file)], LocalData())
+    (task,), manager = request_tasks([str(task_file)])
+    task_facts(task, manager)
+    return measure_task(load_lm(str(model), 8, DataParallelGroup()), task, manager, LmEvalOptions(), Journal())[0][
+        "results"
+    ]

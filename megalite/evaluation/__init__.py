@@ -1,6 +1,7 @@
-"""How good a model is. Works on any Hugging Face folder, ours or anybody's.
+"""Measures how good a model is. Works on any Hugging Face folder.
 
-Read ``bits_per_byte`` (any text), ``evaluate`` (the command: benchmarks and texts, several models), ``lm_eval_tasks`` (what
-lm-eval does of it), ``local_tasks`` (benchmarks from data files), ``journaled_lm`` (resumed, and shared over ranks),
-``comparison`` (differences with paired errors), ``cloze`` (a benchmark made of held-out documents).
+Three commands: ``evaluate`` (benchmarks and texts, one or several models), ``bits_per_byte`` (one model on texts) and
+``cloze`` (makes a benchmark from held-out documents). ``evaluate`` works in this order: ``tasks`` (what to measure),
+``measure`` (lm-eval, resumable and data-parallel), ``evaluation_folder`` (what stays on disk), ``compare`` (differences
+between models, as a table and a page).
 """

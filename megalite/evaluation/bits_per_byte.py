@@ -1,4 +1,4 @@
-"""Bits per byte: how well a model predicts a text, comparable between tokenizers."""
+"""Bits per byte: how well a model predicts a text, comparable across tokenizers."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from rich.table import Table
 from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
-from megalite.evaluation.json_output import check_json_output, write_json
+from megalite.files.json_file import check_json_output, write_json
 from megalite.files.model_folder import model_folder_of
 from megalite.files.readers.documents import Document, ReadReport, expand_inputs, read_documents
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model, start_of_text
-from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.chat_text import text_ids
 
 
@@ -34,16 +34,15 @@ class BitsPerByte:
 
 @one_line_errors
 def main() -> None:
-    """``tools/bits_per_byte.py``."""
     parser = CommandParser(description="Bits per byte of a Hugging Face model on documents.")
-    parser.add_argument("model", type=model_folder_of, help="a Hugging Face folder, or a run")
+    parser.add_argument("model", type=model_folder_of, help="a Hugging Face folder or a run folder")
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
     parser.add_argument("--text_key", default="text")
     parser.add_argument("--max_documents", type=whole_number())
     parser.add_argument(
-        "--window", type=whole_number(-MOST), help="tokens the model sees at once; by default all it can"
+        "--window", type=whole_number(-MOST), help="context length in tokens; default: the model's maximum"
     )
-    parser.add_argument("--stride", type=whole_number(-MOST), help="new tokens a window; by default half of it")
+    parser.add_argument("--stride", type=whole_number(-MOST), help="new tokens per window; default: half the window")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     arguments = parser.parse_args()
     check_model_folder(arguments.model)
@@ -57,7 +56,7 @@ def main() -> None:
     table.add_column(style="bold")
     table.add_column()
     table.add_row("bits per byte", f"{result.bits_per_byte:.4f}")
-    table.add_row("loss", f"{result.nats_per_token:.4f} nats a token")
+    table.add_row("loss", f"{result.nats_per_token:.4f} nats per token")
     table.add_row("over", f"{result.documents:,} documents, {result.tokens:,} tokens, {result.bytes:,} bytes")
     screen().print(table)
     if arguments.output:
@@ -65,19 +64,19 @@ def main() -> None:
 
 
 def whole_documents(paths: Sequence[Path], text_key: str) -> Iterator[Document]:
-    """Every document; none is left out of a measurement in silence. Raises: DataError at a malformed place."""
-    return read_documents(paths, text_key, "fatal", ReadReport(remedy="mend the line, or leave it out"))
+    """All documents. Raises: DataError for a malformed record: a measurement must not skip any silently."""
+    return read_documents(paths, text_key, "fatal", ReadReport(remedy="fix the line, or remove it"))
 
 
 def bits_per_byte(
     model: Any, tokenizer: Any, texts: Sequence[str], window: int | None = None, stride: int | None = None
 ) -> BitsPerByte:
-    """Negative log-likelihood of every token, summed, over ``ln 2`` and the UTF-8 bytes.
+    """Summed negative log-likelihood of all tokens, divided by ``ln 2`` and the number of UTF-8 bytes.
 
-    Each token is predicted once. A document begins after the end-of-text (or bos) token, as in pretraining; where it is
-    longer than the window, the window moves by ``stride`` and predicts only what it has not predicted yet.
+    Each token is predicted once. A document is preceded by the bos (or eos) token, as in pretraining. If it is longer
+    than the window, the window moves by ``stride`` and predicts only tokens that it has not predicted yet.
 
-    Raises: ConfigError where window or stride cannot be; DataError where there is no text, or no token to begin with.
+    Raises: ConfigError if window or stride is out of range; DataError if there is no text, or no bos and eos token.
     """
     window, stride = window_and_stride(model, window, stride)
     start = start_of_text(tokenizer)
@@ -89,13 +88,13 @@ def bits_per_byte(
 
 
 def window_and_stride(model: Any, window: int | None = None, stride: int | None = None) -> tuple[int, int]:
-    """Tokens seen at once and new ones a window: by default all the model sees, and half of it. Raises: ConfigError."""
+    """Window and stride in tokens; the defaults are the model's context length and half the window. Raises: ConfigError."""
     longest = getattr(model.config, "max_position_embeddings", None)
     window = window if window is not None else longest
     if window is None:
-        raise ConfigError("--window: the model does not say how much it can see at once; give it")
+        raise ConfigError("--window: the config has no max_position_embeddings; give a window")
     if window < 1 or (longest is not None and window > longest):
-        raise ConfigError(f"--window {window}: the model sees 1 to {longest or 'any number of'} tokens")
+        raise ConfigError(f"--window {window}: give 1 to {longest or 'any number of'} tokens")
     stride = stride if stride is not None else max(1, window // 2)
     if not 0 < stride <= window:
         raise ConfigError(f"--stride {stride} with a window of {window}: give at least 1 and at most the window")
@@ -103,13 +102,13 @@ def window_and_stride(model: Any, window: int | None = None, stride: int | None 
 
 
 def total(scores: Sequence[Sequence[float]]) -> BitsPerByte:
-    """The sums over ``(nats, tokens, bytes)`` of each document. Raises: DataError where there is no token."""
+    """Sums ``(nats, tokens, bytes)`` over documents. Raises: DataError if there is no token or the loss is not finite."""
     nats = sum(score[0] for score in scores)
     tokens, size = (int(sum(score[place] for score in scores)) for place in (1, 2))
     if tokens == 0:
-        raise DataError("no text to score: the input holds no document with a token")
+        raise DataError("no text to score: the input contains no document with a token")
     if not math.isfinite(nats):
-        raise DataError(f"the loss of the text is {nats}: the model's outputs are no numbers; it is damaged")
+        raise DataError(f"the loss of the text is {nats}: the model's outputs are not finite; it is damaged")
     if size == 0:
         raise DataError("no text to score: the documents are empty")
     return BitsPerByte(nats / math.log(2) / size, nats / tokens, len(scores), tokens, size)

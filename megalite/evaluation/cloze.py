@@ -1,4 +1,4 @@
-"""A multiple-choice task made of held-out documents: which of four texts continues this one? Chance is 25 %."""
+"""Makes a multiple-choice task from held-out documents: which of four texts continues this one? Chance is 25 %."""
 
 import json
 from pathlib import Path
@@ -18,10 +18,11 @@ CONTEXT_WORDS, CONTINUATION_WORDS = 60, 20
 
 @one_line_errors
 def main() -> None:
-    """``tools/make_cloze_task.py``."""
-    parser = CommandParser(description="Make an lm-eval task from held-out documents.")
+    parser = CommandParser(description="Make a multiple-choice task for lm-eval from held-out documents.")
     parser.add_argument("--input", nargs="+", required=True, metavar="GLOB")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets cloze.yaml and cloze.jsonl")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="where to write cloze.yaml and cloze.jsonl"
+    )
     parser.add_argument("--text_key", default="text")
     add_max_malformed(parser)
     parser.add_argument("--max_items", type=whole_number(), default=200)
@@ -33,7 +34,7 @@ def main() -> None:
     files = task_files(items)
     console = screen()
     if all((a.output / name).is_file() and (a.output / name).read_text() == text for name, text in files.items()):
-        console.print(f"{a.output}: is finished already, nothing to do", highlight=False)
+        console.print(f"{a.output}: already finished, nothing to do", highlight=False)
         return
     check_output(a.output, tuple(files), a.overwrite, paths)
     with whole_folder(a.output) as partial:
@@ -43,11 +44,11 @@ def main() -> None:
 
 
 def make_items(texts: list[str], max_items: int) -> list[dict[str, object]]:
-    """Context, choices and the number of the true one, the same for the same texts.
+    """Items of context, choices and the index of the true choice. Deterministic.
 
     The wrong choices are the continuations of the next three documents.
 
-    Raises: DataError where fewer than four documents are long enough.
+    Raises: DataError if fewer than four documents are long enough.
     """
     cuts = []
     for text in texts:
@@ -69,7 +70,7 @@ def make_items(texts: list[str], max_items: int) -> list[dict[str, object]]:
 
 
 def task_files(items: list[dict[str, object]]) -> dict[str, str]:
-    """File name -> content: the items as jsonl, and the lm-eval task that reads them from the same folder."""
+    """File name -> content: the items as JSON lines, and the lm-eval task file that reads them."""
     task = {
         "task": "cloze",
         "dataset_path": "json",

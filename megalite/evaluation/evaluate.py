@@ -1,4 +1,4 @@
-"""Models on benchmarks and texts: measured item by item, resumable, on any number of ranks, and compared."""
+"""Measures models on benchmarks and texts, and compares them. Resumable, on any number of ranks."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,87 +14,130 @@ from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.launch import read_launch
 from megalite.config.screen import screen
-from megalite.evaluation.comparison import Comparison
+from megalite.evaluation.compare.comparison import Comparison
+from megalite.evaluation.compare.page import results_page
+from megalite.evaluation.compare.table import print_comparison
 from megalite.evaluation.evaluation_folder import STATE, EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
-from megalite.evaluation.json_output import check_json_output, write_json
-from megalite.evaluation.lm_eval_tasks import (
-    LmEvalOptions,
-    ask_tasks,
-    load_lm,
-    measure,
-    settle_network,
-    task_facts,
-)
-from megalite.evaluation.local_tasks import AskedTask, given_files
-from megalite.evaluation.progress import item_progress
-from megalite.evaluation.ranks import Ranks
-from megalite.evaluation.results_page import results_page
-from megalite.evaluation.results_table import print_comparison
-from megalite.evaluation.text_task import TextTask, measure_text, text_tasks
+from megalite.evaluation.measure.data_parallel import DataParallelGroup
+from megalite.evaluation.measure.lm_eval_run import LmEvalOptions, load_lm, measure_task
+from megalite.evaluation.measure.progress_bar import progress_bar
+from megalite.evaluation.measure.text_task import TextTask, measure_text, text_tasks
+from megalite.evaluation.tasks.data_files import LocalData
+from megalite.evaluation.tasks.load import task_facts
+from megalite.evaluation.tasks.request import choose_network, request_tasks
+from megalite.evaluation.tasks.requested_task import RequestedTask
+from megalite.files.json_file import check_json_output, write_json
 from megalite.files.model_folder import model_folder_of
 from megalite.files.place import check_place
 from megalite.files.whole_file import whole_file
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_config, load_tokenizer
-from megalite.huggingface.model_folder import check_model_folder
 from megalite.training.supervision.stop import Stop
 
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """The models and tasks of one command, and the folder that holds the results."""
+
+    models: list[str]
+    tasks: list[RequestedTask | TextTask]
+    manager: Any
+    """lm-eval's task manager, None without benchmarks."""
+    options: LmEvalOptions
+    batch_size: int | str
+    folder: EvaluationFolder
+    group: DataParallelGroup
+
+    def run(self) -> Comparison:
+        """Measure the missing pairs of model and task. Returns all pairs of the folder, on every rank."""
+        for model in dict.fromkeys(self.models):
+            names = self.group.broadcast([t.name for t in self.tasks if not self.folder.finished(model, t.name)])
+            if not names:
+                continue
+            try:
+                self._measure(model, [task for task in self.tasks if task.name in names])
+            except Exception:
+                if self.group.is_first:
+                    self.folder.discard_if_empty()
+                raise
+        return Comparison.of(self.folder)
+
+    def _measure(self, model: str, tasks: list[RequestedTask | TextTask]) -> None:
+        lm = load_lm(model, self.batch_size, self.group)
+        for task in tasks:
+            journal = self.folder.journal(model, task.name, self.group.rank)
+            with progress_bar(f"{model}: {task.name}", self.group.is_first) as lm.on_progress:
+                if isinstance(task, TextTask):
+                    result, items = measure_text(lm, task, journal)
+                else:
+                    result, items = measure_task(lm, task, self.manager, self.options, journal)
+            if self.group.is_first:
+                self.folder.finish(model, task.name, result, items)
+            self.group.barrier()
+            if self.group.is_first:
+                journal.remove()
+
+
 @one_line_errors
 def main() -> None:
-    """``tools/evaluate.py``."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # our bar counts all questions of a task; read when tqdm is imported
+    os.environ.setdefault("TQDM_DISABLE", "1")  # our own bar counts a task's questions; read when tqdm is imported
     arguments = _arguments()
-    if arguments.output is not None and arguments.output.suffix != ".json":
-        check_place(arguments.output / STATE, arguments.models)
-    elif arguments.output is not None:
+    data = LocalData.of(arguments.data, arguments.data_file)
+    as_file = arguments.output is not None and arguments.output.suffix == ".json"
+    if as_file:
         check_json_output(arguments.output, arguments.models)
         if len(arguments.models) > 1:
-            raise ConfigError(
-                f"--output {arguments.output}: one file is for one model; give a folder to compare several"
-            )
+            raise ConfigError(f"--output {arguments.output}: a file holds one model; give a folder to compare several")
+    elif arguments.output is not None:
+        check_place(arguments.output / STATE, arguments.models)
     if os.environ.get("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         print(
-            "accelerate starts one process on CPU; for N: torchrun --nproc-per-node N tools/evaluate.py",
+            "accelerate starts a single process on CPU; for N: torchrun --nproc-per-node N tools/evaluate.py",
             file=sys.stderr,
         )
-    settle_network(arguments.models, arguments.tasks, arguments.data, given_files(arguments.data_file))
+    choose_network(arguments.models, arguments.tasks, data)
     with ExitStack() as stack:
-        several = read_launch().world_size > 1
-        if several:
+        group = DataParallelGroup()
+        if read_launch().world_size > 1:
             stack.enter_context(Stop()())  # the ranks end with their launcher
-        ranks = Ranks.launched() if several else Ranks()
+            group = DataParallelGroup.launched()
         folder = arguments.output
-        if folder is None or folder.suffix == ".json":
-            made = stack.enter_context(tempfile.TemporaryDirectory()) if ranks.first else ""
-            folder = Path(ranks.from_first(made))
-        comparison = _evaluate(arguments, folder, ranks)
-        ranks.wait()
-        if not ranks.first:
+        if folder is None or as_file:
+            created = stack.enter_context(tempfile.TemporaryDirectory()) if group.is_first else ""
+            folder = Path(group.broadcast(created))
+        if group.is_first:
+            evaluation = _prepare(arguments, data, folder, group)
+        group.barrier()
+        if not group.is_first:  # reads what rank 0 has written, and the datasets that it has cached
+            evaluation = _prepare(arguments, data, folder, group)
+        comparison = evaluation.run()
+        group.barrier()
+        if not group.is_first:
             return
         print_comparison(comparison, screen())
         if arguments.output is None:
             return
-        if arguments.output.suffix == ".json":
+        if as_file:
             write_json(arguments.output, comparison.figures(arguments.models[0]))
             return
         write_json(folder / "results.json", comparison.to_json())
         with whole_file(folder / "results.html") as file:
             file.write(results_page(comparison).encode())
-        screen().print(f"{folder / 'results.html'}, results.json; one line an item in */*.jsonl", highlight=False)
+        screen().print(f"{folder / 'results.html'}, results.json; one line per item in */*.jsonl", highlight=False)
 
 
 def _arguments() -> argparse.Namespace:
     parser = CommandParser(description="Measure Hugging Face models on benchmarks and texts, and compare them.")
     parser.add_argument(
-        "models", nargs="+", type=model_folder_of, metavar="MODEL", help="a Hugging Face folder, or a name of the hub"
+        "models", nargs="+", type=model_folder_of, metavar="MODEL", help="a Hugging Face folder or a name on the hub"
     )
     parser.add_argument(
-        "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's names, or task files"
+        "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's task names, or task files"
     )
-    parser.add_argument("--text", nargs="+", default=[], metavar="GLOB", help="bits per byte on these documents")
+    parser.add_argument("--text", nargs="+", default=[], metavar="GLOB", help="documents to measure bits per byte on")
     parser.add_argument("--text_key", default="text")
     parser.add_argument(
         "--data",
@@ -101,23 +145,21 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         default=[Path(part) for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part],
         metavar="DIR",
-        help=f"folders with the public data files of benchmarks, instead of the hub; by default ${DATA_VARIABLE}",
+        help=f"folders with the benchmarks' public data files, used instead of the hub; default: ${DATA_VARIABLE}",
     )
     parser.add_argument(
-        "--data_file", action="append", default=[], metavar="NAME=FILE", help="the data of one benchmark"
+        "--data_file", action="append", default=[], metavar="NAME=FILE", help="the data file of one benchmark"
     )
     parser.add_argument(
-        "--include_path", metavar="DIR", help="lm-eval's: a folder of your task files and their functions"
+        "--include_path", metavar="DIR", help="as in lm-eval: a folder of your task files and their functions"
     )
     parser.add_argument("--num_fewshot", type=whole_number(0))
-    parser.add_argument("--limit", type=whole_number(), help="items of each task, documents of each text")
+    parser.add_argument("--limit", type=whole_number(), help="items per task, documents per text")
     parser.add_argument("--apply_chat_template", action="store_true")
     parser.add_argument(
-        "--batch_size", default=None, help="a number, or auto; by default auto on an accelerator, else 8"
+        "--batch_size", default=None, help="a number, or auto; default: auto on an accelerator, 8 on CPU"
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="keep everything there, and go on from what is there"
-    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="store all results there, and resume from them")
     arguments = parser.parse_args()
     if not arguments.tasks and not arguments.text:
         raise ConfigError("nothing to measure: give --tasks, --text or both")
@@ -129,89 +171,31 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _evaluate(a: argparse.Namespace, path: Path, ranks: Ranks) -> Comparison:
-    """Measure what is not measured yet; every pair of the folder, on every rank."""
+def _prepare(a: argparse.Namespace, data: LocalData, path: Path, group: DataParallelGroup) -> Evaluation:
+    """Check everything in the request, and write it to the folder on rank 0."""
     texts = text_tasks(a.text, a.text_key, a.limit)
-    given = given_files(a.data_file)
-    options = {"num_fewshot": a.num_fewshot, "limit": a.limit, "apply_chat_template": a.apply_chat_template}
-    if ranks.first:
-        folder, asked, manager = _ask(a, path, texts, given, options)
-    ranks.wait()
-    if not ranks.first:  # reads what rank 0 has written, and the datasets that it has cached
-        folder, asked, manager = _ask(a, path, texts, given, options, save=False)
-    size = a.batch_size if a.batch_size is not None else _default_batch_size()
-    for model in dict.fromkeys(a.models):
-        tasks: list[AskedTask | TextTask] = [*asked, *texts]
-        missing = [task for task in tasks if not folder.finished(model, task.name)]
-        missing = ranks.from_first([task.name for task in missing])
-        if not missing:
-            continue
-        try:
-            _measure_model(
-                model, [task for task in tasks if task.name in missing], folder, manager, size, options, ranks
-            )
-        except Exception:
-            if ranks.first:
-                folder.forget_unmeasured()
-            raise
-    return Comparison.of(folder)
-
-
-def _ask(
-    a: argparse.Namespace,
-    path: Path,
-    texts: list[TextTask],
-    given: dict[str, list[str]],
-    options: dict[str, Any],
-    save: bool = True,
-) -> tuple[EvaluationFolder, list[AskedTask], Any]:
-    """Check everything that is asked for against what is there, and write down what will be measured."""
     text_facts = {text.name: text.facts() for text in texts}
-    written = path / "tasks"
-    EvaluationFolder(path, {})  # refused before anything is written
+    EvaluationFolder(path, {})  # refuse the folder before anything is written
     for model in a.models:
-        load_tokenizer(model, load_config(model))  # as a model that is not whole
-    asked: list[AskedTask] = []
+        load_tokenizer(model, load_config(model))  # refuse an incomplete model
+    requested: list[RequestedTask] = []
     manager = None
     if a.tasks:
-        asked, manager = ask_tasks(a.tasks, a.data, given, written, a.include_path, a.num_fewshot)
+        requested, manager = request_tasks(a.tasks, data, path / "tasks", a.include_path, a.num_fewshot)
     from importlib.metadata import version
 
-    folder = EvaluationFolder(path, options | {"lm_eval": version("lm_eval")})
-    for task in asked:
-        folder.ask("tasks", task.name, task_facts(task, manager, a.limit))
+    options = LmEvalOptions(a.num_fewshot, a.limit, a.apply_chat_template)
+    folder = EvaluationFolder(path, asdict(options) | {"lm_eval": version("lm_eval")})
+    for task in requested:
+        folder.add("tasks", task.name, task_facts(task, manager, a.limit))
     for name, facts in text_facts.items():
-        folder.ask("tasks", name, facts)
+        folder.add("tasks", name, facts)
     for model in a.models:
-        folder.ask("models", model, {"fingerprint": model_fingerprint(model)})
-    if save:
+        folder.add("models", model, {"fingerprint": model_fingerprint(model)})
+    if group.is_first:
         folder.save()
-    return folder, asked, manager
-
-
-def _measure_model(
-    model: str,
-    tasks: list[Any],
-    folder: EvaluationFolder,
-    manager: Any,
-    batch_size: int | str,
-    options: dict[str, Any],
-    ranks: Ranks,
-) -> None:
-    loaded = load_lm(model, batch_size, ranks)
-    for task in tasks:
-        journal = folder.journal(model, task.name, ranks.rank)
-        with item_progress(f"{model}: {task.name}", ranks.first) as progress:
-            if isinstance(task, TextTask):
-                result, items = measure_text(loaded.model, loaded.tokenizer, task, journal, ranks, progress)
-            else:
-                loaded.on_progress = progress
-                result, items = measure(loaded, task, manager, LmEvalOptions(**options), journal)
-        if ranks.first:
-            folder.finish(model, task.name, result, items)
-        ranks.wait()
-        if ranks.first:
-            journal.remove()
+    size = a.batch_size if a.batch_size is not None else _default_batch_size()
+    return Evaluation(a.models, [*requested, *texts], manager, options, size, folder, group)
 
 
 def _default_batch_size() -> int | str:

@@ -14,8 +14,8 @@ from megalite.config.errors import ConfigError, ErrorLines, one_line_errors
 from megalite.files.model_folder import model_folder_of
 from megalite.generation.continuation import conversation_tokens, stream_reply
 from megalite.generation.settings import add_generation_options, settings_from
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model, load_tokenizer
-from megalite.huggingface.model_folder import check_model_folder
 
 
 @one_line_errors

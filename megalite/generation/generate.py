@@ -7,7 +7,7 @@ from typing import Any
 
 from megalite.config.command_line import MOST, CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
-from megalite.evaluation.json_output import check_json_output
+from megalite.files.json_file import check_json_output
 from megalite.files.model_folder import model_folder_of
 from megalite.generation.batch_generation import answer_file, plan_of, tokenized
 from megalite.generation.continuation import prompt_tokens, stream_continuation
@@ -17,8 +17,8 @@ from megalite.generation.prompt_file import read_prompts
 from megalite.generation.settings import GenerationSettings, add_generation_options, settings_from
 from megalite.generation.speculation import DRAFT_TOKENS, compare, comparison_line, load_draft, summary
 from megalite.generation.terminal_chat import chat, say
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model
-from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.chat_text import require_template
 
 

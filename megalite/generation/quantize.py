@@ -15,14 +15,14 @@ from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, one_line_errors
 from megalite.config.screen import screen
 from megalite.evaluation.bits_per_byte import BitsPerByte, bits_per_byte, whole_documents
-from megalite.evaluation.json_output import check_json_output, write_json
 from megalite.export import gguf_file
+from megalite.files.json_file import check_json_output, write_json
 from megalite.files.model_folder import model_folder_of
 from megalite.files.place import check_place
 from megalite.files.readers.documents import expand_inputs
 from megalite.generation import int8_weights
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model
-from megalite.huggingface.model_folder import check_model_folder
 
 GGUF_PREFIX = "gguf-"
 FORMATS = (*int8_weights.FORMATS, *(GGUF_PREFIX + kind.replace("_", "-") for kind in gguf_file.KINDS))

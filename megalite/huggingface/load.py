@@ -13,8 +13,8 @@ from typing import Any
 
 from megalite.config.errors import DataError, in_one_line
 from megalite.huggingface.architecture import check_architecture, refuse_differences
+from megalite.huggingface.check_folder import CONFIG, check_model_folder, is_gguf, read_config
 from megalite.huggingface.config_bounds import check_bounds
-from megalite.huggingface.model_folder import CONFIG, check_model_folder, is_gguf, read_config
 from megalite.huggingface.quiet_libraries import quiet_libraries
 from megalite.huggingface.tensor_headers import TensorHeader, tensor_headers
 from megalite.templates.render import guard_chat_templates

@@ -7,8 +7,8 @@ from typing import Any
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_weights
-from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining.mask.doctor import examine, show, spread
 from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.model.folder import (

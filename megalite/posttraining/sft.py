@@ -6,8 +6,8 @@ from rich.console import Console
 
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_weights
-from megalite.huggingface.model_folder import check_model_folder
 from megalite.posttraining.mask.doctor import examine, show, spread
 from megalite.posttraining.mask.page import write_page
 from megalite.posttraining.model.folder import (

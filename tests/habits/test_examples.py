@@ -19,8 +19,8 @@ from megalite.config.layout import check_layout
 from megalite.config.load import load_run_config, read_yaml
 from megalite.config.schema import RunConfig
 from megalite.corpus.prepare.recipe import Recipe
-from megalite.evaluation.benchmarks import BENCHMARKS, TASK_FILES, split_of
-from megalite.evaluation.local_tasks import _shipped
+from megalite.evaluation.tasks.benchmarks import BENCHMARKS, TASK_FILES, split_of
+from megalite.evaluation.tasks.local_benchmark import shipped_task
 from megalite.planning.plan import make_plan, print_plan, reckoned
 from megalite.posttraining.schema import PreferenceRun, SftRun
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
@@ -69,7 +69,7 @@ def test_the_examples_are_whole() -> None:
 @pytest.mark.parametrize("path", sorted(TASK_FILES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_task_file_is_read(path: Path) -> None:
     assert path.stem in BENCHMARKS
-    assert _shipped(path.stem)["output_type"] in ("multiple_choice", "loglikelihood", "generate_until")
+    assert shipped_task(path.stem)["output_type"] in ("multiple_choice", "loglikelihood", "generate_until")
     lm_eval = importlib.util.find_spec("lm_eval")
     assert lm_eval is not None and lm_eval.origin is not None
     for name in re.findall(r"!function ([\w.]+)", path.read_text()):
@@ -141,7 +141,7 @@ def test_the_evaluation_sets_are_found_under_the_names_they_are_fetched_by() -> 
     sets: dict[str, Any] = {}
     exec((EXAMPLES / "fetch_eval_sets.py").read_text(), sets)
     for file, (source, _) in sets["SETS"].items():
-        named = [name for name, benchmark in BENCHMARKS.items() if benchmark.names(f"data/eval/{file}.jsonl")]
+        named = [name for name, benchmark in BENCHMARKS.items() if benchmark.matches(f"data/eval/{file}.jsonl")]
         assert len(named) == 1 and BENCHMARKS[named[0]].source == source, file
         assert split_of(f"{file}.jsonl") == BENCHMARKS[named[0]].splits[0], file
 

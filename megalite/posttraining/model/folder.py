@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.huggingface.check_folder import is_gguf
 from megalite.huggingface.load import load_config, load_tokenizer
-from megalite.huggingface.model_folder import is_gguf
 from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 

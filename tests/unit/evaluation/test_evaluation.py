@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from eval_records import evaluate
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -13,13 +14,12 @@ from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.evaluation import cloze
 from megalite.evaluation.bits_per_byte import bits_per_byte, document_nats
 from megalite.evaluation.cloze import make_items, task_files
-from megalite.evaluation.json_output import check_json_output, write_json
-from megalite.evaluation.lm_eval_tasks import evaluate
-from megalite.evaluation.local_tasks import check_task_names
-from megalite.evaluation.task_file import read_task
+from megalite.evaluation.tasks.request import check_task_names
+from megalite.evaluation.tasks.task_file import read_task
+from megalite.files.json_file import check_json_output, write_json
 from megalite.generation import generate
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model, start_of_text
-from megalite.huggingface.model_folder import check_model_folder
 from megalite.tokenizer.train import train_tokenizer
 
 
@@ -108,7 +108,7 @@ def test_results_equal_a_count_by_hand_and_lm_evals_own_command(folder: Path, te
     items = make_items(texts, 6)
     for name, text in task_files(items).items():
         (tmp_path / name).write_text(text)
-    results = evaluate(str(folder), [str(tmp_path / "cloze.yaml")])
+    results = evaluate(folder, tmp_path / "cloze.yaml")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     right = 0
     for item in items:
@@ -222,7 +222,7 @@ def test_data_files_are_found_beside_the_task_in_every_form(tmp_path: Path) -> N
     ):
         (tmp_path / "t.yaml").write_text(yaml.safe_dump({"task": "t", "dataset_kwargs": {"data_files": given}}))
         assert read_task(tmp_path / "t.yaml")["dataset_kwargs"]["data_files"] == expected
-    for given, message in ((5, "data_files: 5 is not the name"), ("empty.jsonl", "is empty; there is nothing")):
+    for given, message in ((5, "data_files: 5 is not a file name"), ("empty.jsonl", "is empty; there is nothing")):
         (tmp_path / "empty.jsonl").touch()
         (tmp_path / "t.yaml").write_text(yaml.safe_dump({"task": "t", "dataset_kwargs": {"data_files": given}}))
         with pytest.raises(DataError, match=message):
@@ -252,10 +252,10 @@ def test_what_is_no_model_or_no_task_is_refused(folder: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match=f"did you mean {folder}"):
         check_model_folder(str(folder.parent))
     with pytest.raises(FileNotFoundError, match="no such task file"):
-        evaluate(str(folder), [str(tmp_path / "x.yaml")])
+        evaluate(folder, tmp_path / "x.yaml")
     (tmp_path / "x.yaml").write_text("a: 1")
-    with pytest.raises(DataError, match="is no lm-eval task"):
+    with pytest.raises(DataError, match="is not an lm-eval task"):
         read_task(tmp_path / "x.yaml")
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({"task": "x", "dataset_kwargs": {"data_files": {"test": "y"}}}))
-    with pytest.raises(FileNotFoundError, match=r"data_files\.test: .*y is missing"):
+    with pytest.raises(FileNotFoundError, match=r"data_files\.test: .*y does not exist"):
         read_task(tmp_path / "x.yaml")

@@ -14,11 +14,11 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.evaluation.benchmarks import BENCHMARKS, split_of
-from megalite.evaluation.data_files import find_split_files, read_benchmark
-from megalite.evaluation.json_output import content_hash
-from megalite.evaluation.lm_eval_tasks import ask_tasks
-from megalite.evaluation.local_tasks import given_files, write_local_task
+from megalite.evaluation.fingerprint import content_hash
+from megalite.evaluation.tasks.benchmarks import BENCHMARKS, split_of
+from megalite.evaluation.tasks.data_files import LocalData, find_split_files, read_benchmark
+from megalite.evaluation.tasks.local_benchmark import write_local_benchmark
+from megalite.evaluation.tasks.request import request_tasks
 
 OFFICIAL = {
     "arc_easy": "arc/arc_easy.yaml",
@@ -94,7 +94,7 @@ def test_a_local_benchmark_scores_as_lm_evals_own_definition(name: str, shots: i
     }
     written = tmp_path / "tasks"
     written.mkdir()
-    write_local_task(name, [tmp_path / "data"], {}, written)
+    write_local_benchmark(name, LocalData([tmp_path / "data"]), written)
     manager = TaskManager(include_path=str(written), include_defaults=False)
     ours = scores(name, manager, shots)
     assert ours == scores(config, manager, shots)
@@ -107,7 +107,7 @@ def test_blimp_scores_as_lm_evals_own_paradigms_and_their_mean(tmp_path: Path) -
         pairs = [(f"{WORDS[n]} is {WORDS[place]}", f"is {WORDS[n]} {place}") for n in range(9 + place)]
         records = [{"sentence_good": good, "sentence_bad": bad, "UID": uid} for good, bad in pairs]
         write_jsonl(tmp_path / f"data/blimp/{uid}.jsonl", records)
-    asked, manager = ask_tasks(["blimp"], [tmp_path / "data"], written=tmp_path / "tasks")
+    asked, manager = request_tasks(["blimp"], LocalData([tmp_path / "data"]), written=tmp_path / "tasks")
     found = lm_eval.simple_evaluate(model=Guesser(), tasks=["blimp"], bootstrap_iters=0, task_manager=manager)
     theirs = []
     for uid in names:
@@ -118,9 +118,9 @@ def test_blimp_scores_as_lm_evals_own_paradigms_and_their_mean(tmp_path: Path) -
         assert found["results"][f"blimp_{uid}"]["acc,none"] == theirs[-1]
     assert theirs[0] != theirs[1]
     assert found["results"]["blimp"]["acc,none"] == pytest.approx(sum(theirs) / 2)
-    assert asked[0].notes == ("the mean of 2 paradigms; all of BLiMP has 67",)
+    assert asked[0].notes == ("mean of 2 paradigms; BLiMP has 67",)
     with pytest.raises(DataError, match="no such paradigm; did you mean 'blimp_wh_island'"):
-        ask_tasks(["blimp_wh_islands"], [tmp_path / "data"], written=tmp_path / "tasks")
+        request_tasks(["blimp_wh_islands"], LocalData([tmp_path / "data"]), written=tmp_path / "tasks")
 
 
 @pytest.mark.parametrize(
@@ -180,16 +180,17 @@ def test_files_are_found_by_what_their_paths_and_records_say(tmp_path: Path) -> 
     rest = write_jsonl(tmp_path / "ai2_arc/ARC-Easy/test-00001-of-00002.jsonl", hub_records("arc_easy", 2))
     train = write_jsonl(tmp_path / "ai2_arc/ARC-Easy/train.jsonl", hub_records("arc_easy", 2))
     write_jsonl(tmp_path / "ai2_arc/ARC-Challenge/test.jsonl", hub_records("arc_easy", 2))
-    found = find_split_files("arc_easy", [tmp_path])
+    found = find_split_files("arc_easy", LocalData([tmp_path]))
     assert (found.evaluated, found.files) == ("test", {"test": [hub, rest], "train": [train]})
     mc = write_jsonl(tmp_path / "truthful_qa/multiple_choice.jsonl", hub_records("truthfulqa_mc1", 2))
     gen = write_jsonl(tmp_path / "truthful_qa/generation.jsonl", hub_records("truthfulqa_gen", 2))
-    assert find_split_files("truthfulqa_mc1", [tmp_path]).files == {"validation": [mc]}
-    assert find_split_files("truthfulqa_gen", [tmp_path]).files == {"validation": [gen]}
+    assert find_split_files("truthfulqa_mc1", LocalData([tmp_path])).files == {"validation": [mc]}
+    assert find_split_files("truthfulqa_gen", LocalData([tmp_path])).files == {"validation": [gen]}
     valid = write_jsonl(tmp_path / "piqa/valid.jsonl", [{"goal": "g", "sol1": "x", "sol2": "y"}] * 2)
     (tmp_path / "piqa/valid-labels.lst").write_text("1\n0\n")
     assert [
-        record["label"] for record in read_benchmark("piqa", find_split_files("piqa", [tmp_path]).files["validation"])
+        record["label"]
+        for record in read_benchmark("piqa", find_split_files("piqa", LocalData([tmp_path])).files["validation"])
     ] == [
         1,
         0,
@@ -206,37 +207,37 @@ def test_files_are_found_by_what_their_paths_and_records_say(tmp_path: Path) -> 
 
 def test_wrong_data_files_are_refused_with_file_and_field(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no data file of 'piqa' .*\{goal, sol1, sol2, label\}.*baber/piqa"):
-        find_split_files("piqa", [tmp_path])
+        find_split_files("piqa", LocalData([tmp_path]))
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        find_split_files("piqa", [tmp_path / "none"])
+        find_split_files("piqa", LocalData([tmp_path / "none"]))
     write_jsonl(tmp_path / "piqa.jsonl", [{"goal": "g", "sol1": "x", "label": 0}])
     with pytest.raises(DataError, match=r"piqa.jsonl:1: no field 'sol2'; a record has \{goal, sol1, sol2, label\}"):
-        find_split_files("piqa", [tmp_path])
+        find_split_files("piqa", LocalData([tmp_path]))
     write_jsonl(tmp_path / "piqa.jsonl", [*hub_records("piqa", 2), {"goal": "g", "sol1": "x", "label": 0}])
     with pytest.raises(DataError, match=r"piqa.jsonl:3: no field 'sol2'"):
         list(read_benchmark("piqa", [tmp_path / "piqa.jsonl"]))
     write_jsonl(tmp_path / "piqa.jsonl", [{"goal": "g", "sol1": "x", "sol2": "y", "label": -1}])
-    with pytest.raises(DataError, match=r"piqa.jsonl:1: label -1 is none of 2 choices"):
+    with pytest.raises(DataError, match=r"piqa.jsonl:1: label -1 is not one of 2 choices"):
         list(read_benchmark("piqa", [tmp_path / "piqa.jsonl"]))
     write_jsonl(tmp_path / "arc_easy.jsonl", [hub_records("arc_easy", 1)[0] | {"answerKey": "E"}])
-    with pytest.raises(DataError, match="answerKey 'E' is none of the labels"):
+    with pytest.raises(DataError, match="answerKey 'E' is not one of the labels"):
         list(read_benchmark("arc_easy", [tmp_path / "arc_easy.jsonl"]))
     write_jsonl(tmp_path / "copa.jsonl", hub_records("copa", 1))
     write_jsonl(tmp_path / "copa2.jsonl", hub_records("copa", 1))
     with pytest.raises(DataError, match=r"both look like the \w+ split of 'copa'"):
-        find_split_files("copa", [tmp_path])
-    assert find_split_files("copa", [], [str(tmp_path / "copa2.jsonl")]).files == {
+        find_split_files("copa", LocalData([tmp_path]))
+    assert find_split_files("copa", LocalData(files={"copa": [str(tmp_path / "copa2.jsonl")]})).files == {
         "validation": [tmp_path / "copa2.jsonl"]
     }
     with pytest.raises(ConfigError, match="give NAME=FILE with NAME one of arc_easy"):
-        given_files(["cop=x"])
+        LocalData.of([], ["cop=x"])
 
 
 def test_the_shared_evaluation_files_are_all_read(shared_data: Path) -> None:
     counts = {}
     for name in BENCHMARKS:
         if name != "arc_challenge":
-            found = find_split_files(name, [shared_data / "eval"])
+            found = find_split_files(name, LocalData([shared_data / "eval"]))
             counts[name] = sum(1 for _ in read_benchmark(name, found.files[found.evaluated]))
     assert counts == {
         "arc_easy": 570,

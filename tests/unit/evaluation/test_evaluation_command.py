@@ -13,8 +13,10 @@ from eval_records import hub_records, write_jsonl
 from small_models import write_small_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from megalite.evaluation import evaluate, journaled_lm, network
+from megalite.evaluation import evaluate
 from megalite.evaluation.bits_per_byte import bits_per_byte
+from megalite.evaluation.measure import journaled_lm
+from megalite.evaluation.tasks import hub
 
 TEXTS = ["A river of stone.", "Ein Café, zwei Cafés; 猫", "lamp " * 300]
 
@@ -148,7 +150,7 @@ def test_one_file_holds_lm_evals_metrics(
     assert 0 <= json.loads((tmp_path / "x.json").read_text())["copa"]["acc,none"] <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
     code, _, err = command(place / "b/hf", *words, "--output", tmp_path / "y.json")
-    assert (code, "one file is for one model" in err) == (2, True)
+    assert (code, "a file holds one model" in err) == (2, True)
 
 
 def test_questions_longer_than_the_model_sees_are_counted(
@@ -166,7 +168,7 @@ def test_questions_longer_than_the_model_sees_are_counted(
     assert code == 0
     cut = sum(length > sees + 1 for length in lengths)  # the last token is predicted, not seen
     assert 0 < cut < 22
-    assert f"{cut} of 22 questions lost their beginning: the model sees {sees} tokens" in out
+    assert f"{cut} of 22 questions lost their beginning: the model's context is {sees} tokens" in out
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_questions_longer_than_the_model_sees_are_counted(
         ),
         (
             ["{a}", "--tasks", "copa", "--data", "{data}", "--apply_chat_template"],
-            "its tokenizer has no chat template; leave --apply_chat_template out",
+            "its tokenizer has no chat template; remove --apply_chat_template",
         ),
         (["{a}"], "nothing to measure: give --tasks, --text or both"),
         (["{data}", "--tasks", "copa", "--data", "{data}"], "is no model folder (no config.json in it)"),
@@ -206,15 +208,18 @@ def test_a_generating_task_needs_a_model_with_room(
     write_jsonl(tmp_path / "gsm8k_test.jsonl", hub_records("gsm8k", 6))
     model = write_small_model(tmp_path / "short", 0, sees=200)
     code, _, err = command(model, "--tasks", "gsm8k", "--data", tmp_path)
-    assert (code, "--tasks gsm8k: writes up to 256 tokens and the model sees 200; leave it out" in err) == (2, True)
+    assert (code, "--tasks gsm8k: generates up to 256 tokens, but the model's context is 200; leave it out" in err) == (
+        2,
+        True,
+    )
 
 
 def test_the_hub_is_known_to_be_away_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(network, "SECONDS", 0.5)
-    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: time.sleep(2) or io.BytesIO())
+    monkeypatch.setattr(hub, "SECONDS", 0.5)
+    monkeypatch.setattr(hub.urllib.request, "urlopen", lambda *_, **__: time.sleep(2) or io.BytesIO())
     start = time.monotonic()
-    assert not network.hub_answers()
+    assert not hub.hub_answers()
     assert time.monotonic() - start < 3
-    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
-    assert network.hub_answers()
+    monkeypatch.setattr(hub.urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
+    assert hub.hub_answers()

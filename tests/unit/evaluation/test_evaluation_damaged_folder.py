@@ -8,7 +8,7 @@ import pytest
 
 from megalite.config.errors import DataError
 from megalite.evaluation.evaluation_folder import EvaluationFolder
-from megalite.evaluation.journal import Journal
+from megalite.evaluation.measure.journal import Journal
 
 FACTS: dict[str, Any] = {"fingerprint": "0123456789", "source": "hub", "files": {}, "notes": []}
 RESULT: dict[str, Any] = {key: {} for key in ("results", "group_subtasks", "higher_is_better", "n-shot", "chance")}
@@ -18,8 +18,8 @@ BROKEN = [b"[]", b"null", b"", b"3", b'{"options": {}', b"\xff\xfe", b'{"a": NaN
 @pytest.fixture
 def folder(tmp_path: Path) -> EvaluationFolder:
     found = EvaluationFolder(tmp_path / "out", {"limit": None})
-    found.ask("models", "a", dict(FACTS))
-    found.ask("tasks", "t", dict(FACTS))
+    found.add("models", "a", dict(FACTS))
+    found.add("tasks", "t", dict(FACTS))
     found.save()
     found.finish("a", "t", RESULT | {"notes": []}, [{"task": "t", "filter": "none", "acc": 1.0}])
     return found
@@ -71,10 +71,10 @@ def test_a_damaged_journal_is_refused_and_a_line_that_was_cut_is_asked_again(tmp
 
 def test_a_folder_without_an_answer_is_forgotten_and_one_with_answers_kept(folder: EvaluationFolder) -> None:
     before = sorted(folder.path.rglob("*"))
-    folder.forget_unmeasured()
+    folder.discard_if_empty()
     assert sorted(folder.path.rglob("*")) == before
     new = EvaluationFolder(folder.path.with_name("new"), {})
-    new.ask("models", "a", dict(FACTS))
+    new.add("models", "a", dict(FACTS))
     new.save()
-    new.forget_unmeasured()
+    new.discard_if_empty()
     assert not new.path.exists()

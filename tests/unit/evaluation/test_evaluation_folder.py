@@ -7,8 +7,8 @@ import pytest
 from megalite.config.errors import ConfigError, DataError
 from megalite.evaluation.evaluation_folder import EvaluationFolder
 from megalite.evaluation.fingerprint import model_fingerprint
-from megalite.evaluation.journal import Journal
-from megalite.evaluation.text_task import text_tasks
+from megalite.evaluation.measure.journal import Journal
+from megalite.evaluation.measure.text_task import text_tasks
 
 FACTS = {"fingerprint": "0123456789abcdef"}
 
@@ -39,27 +39,27 @@ def test_a_half_line_alone_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_takes_more_models_and_tasks_but_no_other_options_or_contents(tmp_path: Path) -> None:
     path = tmp_path / "out"
     folder = EvaluationFolder(path, {"limit": None})
-    folder.ask("models", "runs/a/hf", FACTS)
-    folder.ask("tasks", "copa", FACTS)
+    folder.add("models", "runs/a/hf", FACTS)
+    folder.add("tasks", "copa", FACTS)
     folder.save()
     assert not folder.finished("runs/a/hf", "copa")
     item = {"task": "copa", "filter": "none", "doc_id": 0}
     folder.finish("runs/a/hf", "copa", {"results": {}}, [item])
     again = EvaluationFolder(path, {"limit": None})
-    again.ask("models", "runs/a/hf", FACTS)
-    again.ask("models", "runs/b/hf", {"fingerprint": "f" * 64})
+    again.add("models", "runs/a/hf", FACTS)
+    again.add("models", "runs/b/hf", {"fingerprint": "f" * 64})
     assert again.finished("runs/a/hf", "copa")
     assert not again.finished("runs/b/hf", "copa")
     assert again.items("runs/a/hf", "copa") == [item]
     with pytest.raises(ConfigError, match=r"was measured with limit=None, not 5; choose another --output"):
         EvaluationFolder(path, {"limit": 5})
     with pytest.raises(ConfigError, match="copa: has changed since it was measured"):
-        again.ask("tasks", "copa", {"fingerprint": "other"})
+        again.add("tasks", "copa", {"fingerprint": "other"})
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(DataError, match="exists and is no evaluation"):
+    with pytest.raises(DataError, match="exists and is not an evaluation"):
         EvaluationFolder(tmp_path, {})
     with pytest.raises(DataError, match="is a file"):
         EvaluationFolder(tmp_path / "mine.txt", {})

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from lm_eval.api.metrics import mean_stderr
 
-from megalite.evaluation.paired import BITS, MEAN, PERPLEXITY, aggregation_of, influence, paired_error, standard_error
+from megalite.evaluation.compare.paired import (
+    BITS,
+    MEAN,
+    PERPLEXITY,
+    aggregation_of,
+    influence,
+    paired_error,
+    standard_error,
+)
 
 RANDOM = np.random.default_rng(0)
 RIGHT = [RANDOM.integers(0, 2, 400).tolist() for _ in range(2)]

@@ -10,8 +10,8 @@ from rich.console import Console
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from megalite.evaluation.bits_per_byte import bits_per_byte
-from megalite.evaluation.journaled_lm import JournaledLM
-from megalite.evaluation.ranks import Ranks
+from megalite.evaluation.measure.data_parallel import DataParallelGroup
+from megalite.evaluation.measure.journaled_lm import JournaledLM
 from megalite.generation.continuation import conversation_tokens, prompt_tokens
 from megalite.huggingface.load import load_model
 from megalite.tokenizer.load import load_tokenizer
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lm(folder: Path) -> JournaledLM:
-    return JournaledLM("m", *load_model(str(folder)), Ranks(), batch_size=2)
+    return JournaledLM("m", *load_model(str(folder)), DataParallelGroup(), batch_size=2)
 
 
 def test_bits_per_byte_count_the_tokens_of_the_text(folder: Path) -> None:

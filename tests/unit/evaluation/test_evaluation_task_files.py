@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from damage import change_tensors, copied
+from eval_records import evaluate, hub_records, write_jsonl
 from small_models import write_small_model
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.evaluation.lm_eval_tasks import evaluate
+from megalite.evaluation.tasks.data_files import LocalData
+from megalite.evaluation.tasks.load import load_tasks
+from megalite.evaluation.tasks.request import request_tasks
 from megalite.templates import render
 
 ITEMS: list[dict[str, Any]] = [{"q": "The river", "choices": ["stone", "lamp"], "gold": n % 2} for n in range(4)]
@@ -44,7 +47,7 @@ def measured(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
         values = {key: value for key, value in (TASK | keys).items() if value is not ...}
         (tmp_path / "mine.yaml").write_text(text or yaml.safe_dump(values))
-        return evaluate(str(model), [str(tmp_path / "mine.yaml")])
+        return evaluate(model, tmp_path / "mine.yaml")
 
     return run
 
@@ -75,8 +78,6 @@ def test_a_template_without_end_is_ended(measured: Callable[..., Any], monkeypat
 
 
 def test_functions_run_only_from_a_folder_that_was_named(model: Path, tmp_path: Path) -> None:
-    from megalite.evaluation.lm_eval_tasks import ask_tasks, load_tasks
-
     folder, mark = tmp_path / "tasks", tmp_path / "mark"
     folder.mkdir()
     (folder / "own.py").write_text(f"open({str(mark)!r}, 'a').close()\n\ndef text(doc):\n    return doc['q']\n")
@@ -84,29 +85,25 @@ def test_functions_run_only_from_a_folder_that_was_named(model: Path, tmp_path: 
     files = {"data_files": {"test": str(folder / "items.jsonl")}}
     spelt = yaml.safe_dump(TASK | {"doc_to_text": "FUNCTION", "dataset_kwargs": files})
     (folder / "mine.yaml").write_text(spelt.replace("FUNCTION", "!function own.text"))
-    with pytest.raises(DataError, match=r"'!function .*asks for Python code.*--include_path"):
-        evaluate(str(model), [str(folder / "mine.yaml")])
+    with pytest.raises(DataError, match=r"'!function .*runs Python code.*--include_path"):
+        evaluate(model, folder / "mine.yaml")
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "mine.yaml").write_text(f"include: {folder / 'mine.yaml'}\n")
-    asked, manager = ask_tasks(["mine"], include_path=str(outside))
-    with pytest.raises(DataError, match=r"'!function own.text' asks for Python code"):
+    asked, manager = request_tasks(["mine"], include_path=str(outside))
+    with pytest.raises(DataError, match=r"'!function own.text' runs Python code"):
         load_tasks(asked[0], manager)
     assert not mark.exists()
-    asked, manager = ask_tasks(["mine"], include_path=str(folder))
+    asked, manager = request_tasks(["mine"], include_path=str(folder))
     assert list(load_tasks(asked[0], manager)["tasks"]) == ["mine"] and mark.exists()
 
 
 def test_a_foreign_file_among_the_written_tasks_is_refused(tmp_path: Path) -> None:
-    from eval_records import hub_records, write_jsonl
-
-    from megalite.evaluation.lm_eval_tasks import ask_tasks
-
     write_jsonl(tmp_path / "data/copa_val.jsonl", hub_records("copa", 3))
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a.yaml").write_text("task: copa\ndoc_to_text: !function os.getcwd\n")
-    with pytest.raises(DataError, match=r"a\.yaml: also calls itself 'copa'"):
-        ask_tasks(["copa"], [tmp_path / "data"], written=tmp_path / "out")
+    with pytest.raises(DataError, match=r"a\.yaml: also defines 'copa'"):
+        request_tasks(["copa"], LocalData([tmp_path / "data"]), written=tmp_path / "out")
 
 
 METRIC = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
@@ -131,7 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no split": ({"test_split": ...}, "cannot be loaded as a task"),
     "data set in a list": ({"dataset_path": ["json"]}, "dataset_path is a list"),
     "data in words": ({"dataset_kwargs": "items.jsonl"}, "dataset_kwargs is text"),
-    "data in numbers": ({"dataset_kwargs": {"data_files": 3}}, "3 is not the name of a file"),
+    "data in numbers": ({"dataset_kwargs": {"data_files": 3}}, "3 is not a file name"),
     "a template that is none": ({"doc_to_text": "{{q"}, "cannot be loaded as a task"),
     "choices that are none": ({"doc_to_choice": "[1, 2"}, "cannot be loaded as a task"),
     "choices in numbers": ({"doc_to_choice": "{{[1, 2]}}"}, "mine"),
@@ -155,13 +152,13 @@ ANSWERS: dict[str, Any] = {"too large": 2, "negative": -1, "a word": "cup", "not
 @pytest.mark.parametrize("gold", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_that_is_no_choice_is_refused(measured: Callable[..., Any], gold: Any) -> None:
     items = [*ITEMS, ITEMS[0] | {"gold": gold}] if gold != "cup" else [i | {"gold": "cup"} for i in ITEMS]
-    with pytest.raises(DataError, match=r"is none of its 2 choices|cannot be loaded"):
+    with pytest.raises(DataError, match=r"is not one of its 2 choices|cannot be loaded"):
         measured(items)
 
 
 @pytest.mark.parametrize("choices", [[], ["", "lamp"]])
 def test_empty_choices_are_refused(measured: Callable[..., Any], choices: list[str]) -> None:
-    with pytest.raises(DataError, match=r"give a list of texts that are not empty|cannot be loaded"):
+    with pytest.raises(DataError, match=r"give a list of non-empty strings|cannot be loaded"):
         measured([*ITEMS, ITEMS[0] | {"choices": choices}])
 
 
@@ -175,12 +172,10 @@ def test_a_damaged_task_file_is_one_line(measured: Callable[..., Any], text: str
 
 
 def test_an_include_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    from megalite.evaluation.lm_eval_tasks import ask_tasks
-
     with pytest.raises(FileNotFoundError, match=r"--include_path .*none: no such folder"):
-        ask_tasks(["x"], include_path=str(tmp_path / "none"))
-    with pytest.raises(DataError, match=r"holds no task"):
-        ask_tasks(["x"], include_path=str(tmp_path))
+        request_tasks(["x"], include_path=str(tmp_path / "none"))
+    with pytest.raises(DataError, match=r"contains no task file"):
+        request_tasks(["x"], include_path=str(tmp_path))
 
 
 def test_errors_are_resampled_without_a_fork(measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +190,10 @@ def test_figures_that_are_no_numbers_are_refused(model: Path, tmp_path: Path, me
 
     measured(output_type="loglikelihood", doc_to_choice=..., doc_to_target=" {{choices[0]}}", metric_list=...)
     huge = copied(model, tmp_path / "huge", change_tensors(lambda t: t["model.norm.weight"].fill_(3e38)))
-    with pytest.raises(DataError, match=r"nan|inf|no numbers"):
+    with pytest.raises(DataError, match=r"nan|inf|not finite"):
         bits_per_byte(*load_model(str(huge)), ["The river"])
     task = TASK | {"output_type": "loglikelihood", "doc_to_target": " {{choices[0]}}"}
     del task["doc_to_choice"], task["metric_list"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task))
-    with pytest.raises(DataError, match=r"nan|inf|no numbers"):
-        evaluate(str(huge), [str(tmp_path / "mine.yaml")])
+    with pytest.raises(DataError, match=r"nan|inf|not finite"):
+        evaluate(huge, tmp_path / "mine.yaml")

@@ -11,7 +11,7 @@ from chats import conversation, run_values, write_rows
 from safetensors.torch import save_file
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.huggingface.model_folder import check_model_folder
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.posttraining import preferences, sft
 from megalite.posttraining.model.folder import load_config_and_tokenizer
 from megalite.posttraining.model.lora import check_architecture

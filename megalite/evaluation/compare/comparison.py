@@ -1,19 +1,19 @@
-"""All pairs of an evaluation folder as rows: one metric of one task, a figure for each model, and the differences."""
+"""An evaluation folder as rows: one metric of one task, a figure per model, and the differences between models."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from megalite.evaluation.compare.paired import paired_error
 from megalite.evaluation.evaluation_folder import EvaluationFolder
-from megalite.evaluation.paired import paired_error
 
 Z95 = 1.959963984540054
-"""Standard errors to either side of a 95 % interval."""
+"""Half-width of a 95 % interval in standard errors."""
 
 
 class Figure(NamedTuple):
-    """A value and its standard error, where there is one."""
+    """A value and its standard error, None if unknown."""
 
     value: float
     error: float | None
@@ -25,21 +25,21 @@ class Row:
 
     task: str
     metric: str
-    inside: bool
-    """Whether the task is a member of a group that has rows of its own."""
+    in_group: bool
+    """Whether the task is a member of a group, which has its own rows."""
     higher_is_better: bool | None
     items: int | None
     examples: int | None
     chance: float | None
     figures: tuple[Figure | None, ...]
-    """One a model; None where it is not measured."""
+    """One per model; None if not measured."""
     differences: tuple[Figure | None, ...]
-    """Of each model from the first, with the error that remains when both answer the same items."""
+    """Each model minus the first, with the standard error of the paired difference over the same items."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a page and a table show."""
+    """All figures of an evaluation folder."""
 
     options: dict[str, Any]
     models: dict[str, str]
@@ -48,11 +48,10 @@ class Comparison:
     """Name -> source, data files with their hashes, notes."""
     rows: tuple[Row, ...]
     results: dict[str, dict[str, dict[str, Any]]]
-    """Model -> asked task -> what was written of the pair."""
+    """Model -> requested task -> the stored result of the pair."""
 
     @staticmethod
     def of(folder: EvaluationFolder) -> "Comparison":
-        """Everything that a folder holds."""
         models, tasks = folder.state["models"], folder.state["tasks"]
         results = {m: {t: folder.result(m, t) for t in tasks if folder.finished(m, t)} for m in models}
         rows = [row for task in tasks for row in _rows(folder, task, list(models), results)]
@@ -60,7 +59,7 @@ class Comparison:
         return Comparison(folder.state["options"], fingerprints, tasks, tuple(rows), results)
 
     def notes(self) -> list[str]:
-        """What a reader must know to compare the figures, with the tasks and models that it concerns."""
+        """What a reader must know to compare the figures, prefixed with the tasks and models concerned."""
         of_tasks = [f"{name}: {note}" for name, facts in self.tasks.items() for note in facts["notes"]]
         short = dict(zip(self.models, self.short_names(), strict=True))
         of_pairs = [
@@ -76,7 +75,7 @@ class Comparison:
         return {name: dict(found) for pair in self.results[model].values() for name, found in pair["results"].items()}
 
     def short_names(self) -> list[str]:
-        """The models' names without the parts of their paths that all have in common, at the front and at the end."""
+        """The models' names without the leading and trailing path parts that all of them share."""
         parts = [name.rstrip("/").split("/") for name in self.models]
         if len(parts) == 1:
             return list(self.models)
@@ -87,7 +86,7 @@ class Comparison:
         return ["/".join(one) for one in parts]
 
     def to_json(self) -> dict[str, Any]:
-        """Rows with figures and differences by model, and all that lm-eval said."""
+        """Rows with figures and differences by model, and lm-eval's results."""
         rows = [
             asdict(row)
             | {
@@ -122,7 +121,7 @@ def _rows(
             yield Row(
                 task=name,
                 metric=metric if chosen == "none" else f"{metric} ({chosen})",
-                inside=name in members,
+                in_group=name in members,
                 higher_is_better=first["higher_is_better"].get(leaves[0], {}).get(metric),
                 items=sum(first["results"].get(leaf, {}).get("sample_len", 0) for leaf in leaves) or None,
                 examples=first["n-shot"].get(leaves[0]),
@@ -133,7 +132,7 @@ def _rows(
 
 
 def _leaves(name: str, groups: dict[str, list[str]]) -> list[str]:
-    """The tasks of a group, of its groups too; of a task itself."""
+    """The tasks of a group and its subgroups; a task itself otherwise."""
     return [leaf for member in groups[name] for leaf in _leaves(member, groups)] if name in groups else [name]
 
 
@@ -164,7 +163,7 @@ def _difference(
     items: Sequence[dict[tuple[str, str], list[dict[str, Any]]]],
     number: int,
 ) -> Figure | None:
-    """Of a model from the first. A group's is the mean over its members, whose items are independent."""
+    """Model ``number`` minus the first. A group's difference is the mean over its members, whose items are independent."""
     if number == 0 or pairs[0] is None or pairs[number] is None:
         return None
     deltas, errors = [], []

@@ -1,6 +1,5 @@
-"""Results as a JSON file: refused before the work where it cannot be written, and whole or not there after it."""
+"""Results as a JSON file: checked before the work, written as a whole after it."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,21 +19,10 @@ def check_json_output(path: Path | None, inputs: Iterable[str | Path] = ()) -> N
         return
     check_output_file(path, inputs)
     if not path.parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist; make it, or choose another --output")
+        raise ConfigError(f"{path}: its folder does not exist; create it, or choose another --output")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write the file; it has its name only when it is whole."""
+    """Write the file. It appears under its name only when it is complete."""
     with whole_file(path) as file:
         file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def content_hash(value: Any) -> str:
-    """sha256 over a value as JSON, the same for the same content."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def sha256_of_file(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

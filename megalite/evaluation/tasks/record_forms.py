@@ -1,4 +1,4 @@
-"""The forms in which public evaluation records are found, and how each becomes the record that the task file reads."""
+"""The formats of public evaluation records, and how to convert each to what the task file expects."""
 
 import re
 from collections.abc import Callable
@@ -10,15 +10,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class RecordForm:
-    """One way in which a data set's records are written."""
+    """One format of a dataset's records."""
 
     fields: tuple[str, ...]
-    """All of them are in every record; ``question.stem`` is the field ``stem`` inside ``question``."""
+    """Required fields; ``question.stem`` is the field ``stem`` inside ``question``."""
     convert: Callable[[Record], Record]
-    """The record that the task file reads. Raises: KeyError, ValueError, TypeError, IndexError."""
+    """Returns the record for the task file. Raises: KeyError, ValueError, TypeError, IndexError."""
 
     def missing(self, record: Any) -> list[str]:
-        """The fields that a record lacks."""
         return [field for field in self.fields if _inside(record, field) is None]
 
 
@@ -31,7 +30,7 @@ def _inside(record: Any, field: str) -> Any:
 
 
 def kept(*fields: str) -> RecordForm:
-    """A form whose fields are taken as they are."""
+    """A form whose fields are copied unchanged."""
     return RecordForm(fields, lambda record: {field: record[field] for field in fields})
 
 
@@ -48,7 +47,7 @@ def _lettered(stem: str) -> RecordForm:
 
 def _with_answer(record: Record) -> Record:
     if record["answerKey"].strip() not in record["choices"]["label"]:
-        raise ValueError(f"answerKey {record['answerKey']!r} is none of the labels {record['choices']['label']}")
+        raise ValueError(f"answerKey {record['answerKey']!r} is not one of the labels {record['choices']['label']}")
     return record
 
 
@@ -62,22 +61,22 @@ def _listed(stem: str) -> RecordForm:
 
 
 def _numbered(record: Record, label: str, choices: int, target: str | None = None) -> Record:
-    """The record with its label as an int. Raises: ValueError where it is none of the choices."""
+    """The record with its label as an int. Raises: ValueError if it is not one of the choices."""
     number = int(record[label])
     if not 0 <= number < choices:
-        raise ValueError(f"{label} {record[label]!r} is none of {choices} choices")
+        raise ValueError(f"{label} {record[label]!r} is not one of {choices} choices")
     return {key: value for key, value in record.items() if key != label} | {target or label: number}
 
 
 def _hellaswag(record: Record) -> Record:
-    """The context of an item and its endings, without WikiHow's marks, as lm-eval cleans them."""
+    """The context of an item and its endings without WikiHow's markup, cleaned as lm-eval does."""
     context = f"{record['ctx_a']} {record['ctx_b'].capitalize()}"
-    query = _without_marks(f"{record['activity_label']}: {context}")
-    choices = [_without_marks(ending) for ending in record["endings"]]
+    query = _without_markup(f"{record['activity_label']}: {context}")
+    choices = [_without_markup(ending) for ending in record["endings"]]
     return _numbered({"query": query, "choices": choices, "label": record["label"]}, "label", len(choices))
 
 
-def _without_marks(text: str) -> str:
+def _without_markup(text: str) -> str:
     return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
 
 
@@ -85,7 +84,7 @@ def _copa_query(record: Record) -> Record:
     """MosaicML's ``{"query": "The man fell, because", "choices", "gold"}`` as SuperGLUE has it."""
     premise, _, connector = record["query"].rstrip().rpartition(" ")
     if connector not in ("because", "therefore") or len(record["choices"]) != 2:
-        raise ValueError("a query ends with 'because' or 'therefore' and has two choices")
+        raise ValueError("a query must end with 'because' or 'therefore' and have two choices")
     first, second = record["choices"]
     question = "cause" if connector == "because" else "effect"
     converted = {"premise": premise.rstrip(",") + ".", "question": question, "choice1": first, "choice2": second}
@@ -100,7 +99,7 @@ def _targets(name: str) -> tuple[RecordForm, RecordForm]:
         if "choices" not in targets:
             targets = {"choices": list(targets), "labels": list(targets.values())}
         if name == "mc1_targets" and (targets["labels"][0] != 1 or sum(targets["labels"]) != 1):
-            raise ValueError("the first choice of mc1_targets, and no other, is the true one")
+            raise ValueError("exactly one choice of mc1_targets must be true: the first")
         return {"question": record["question"], name: {key: targets[key] for key in ("choices", "labels")}}
 
     return RecordForm(("question", f"{name}.choices", f"{name}.labels"), convert), RecordForm(
@@ -109,7 +108,7 @@ def _targets(name: str) -> tuple[RecordForm, RecordForm]:
 
 
 def _semicolons(record: Record) -> Record:
-    """TruthfulQA's CSV: answers in one cell, a semicolon between them."""
+    """TruthfulQA's CSV: one cell with answers separated by semicolons."""
     cells = {"correct_answers": record["Correct Answers"], "incorrect_answers": record["Incorrect Answers"]}
     lists = {key: [part.strip() for part in cell.split(";") if part.strip()] for key, cell in cells.items()}
     return {"question": record["Question"], **lists}
@@ -125,7 +124,7 @@ _BLANKED = ("sentence", "option1", "option2", "answer")
 def _winogrande(record: Record) -> Record:
     converted = {field: str(record[field]) for field in _BLANKED}
     if "_" not in converted["sentence"] or converted["answer"] not in ("1", "2"):
-        raise ValueError("a sentence has a _ in it and the answer is 1 or 2 (the test file has no answers)")
+        raise ValueError("a sentence must contain a _ and the answer must be 1 or 2 (the test file has no answers)")
     return converted
 
 

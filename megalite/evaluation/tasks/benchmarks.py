@@ -1,28 +1,27 @@
-"""The benchmarks that run from local data files: how their files are named, what is in them, where they come from."""
+"""Benchmarks that can run from local data files: file names, record format, splits and source."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-TASK_FILES = Path(__file__).parent / "tasks"
-"""One lm-eval task file a benchmark."""
+TASK_FILES = Path(__file__).parent / "shipped"
+"""One lm-eval task file per benchmark."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is known of a benchmark's data files."""
+    """The data files of one benchmark."""
 
     form: str
-    """Key into :data:`megalite.evaluation.record_forms.FORMS`."""
+    """Key of :data:`megalite.evaluation.tasks.record_forms.FORMS`."""
     pattern: str
-    """Found in the lower-case path of each of its files."""
+    """Regular expression that matches the lower-case path of each file."""
     splits: tuple[str, ...]
-    """Splits with answers to evaluate on; the first is the one that lm-eval takes."""
+    """Splits that have answers; lm-eval uses the first."""
     source: str
-    """The data set's name on the hub."""
+    """Dataset name on the hub."""
 
-    def names(self, path: str) -> bool:
-        """Whether a path looks like one of this benchmark's files."""
+    def matches(self, path: str) -> bool:
         return re.search(self.pattern, path.lower()) is not None
 
 
@@ -47,13 +46,13 @@ TAGS = {
     "lambada": ("lambada_openai",),
     "truthfulqa": ("truthfulqa_gen", "truthfulqa_mc1", "truthfulqa_mc2"),
 }
-"""Names for several tasks, as lm-eval has them."""
+"""lm-eval's names for sets of tasks."""
 PARADIGM = "blimp_"
-"""``blimp_adjunct_island`` is one paradigm of BLiMP; ``blimp`` all that the files hold."""
+"""Prefix of a single BLiMP paradigm (``blimp_adjunct_island``); ``blimp`` is all paradigms in the files."""
 
 
 def split_of(path: str) -> str | None:
-    """``train``, ``validation`` or ``test`` as a file's path says it last, or None."""
+    """``train``, ``validation`` or ``test``, by the last such word in the path; None if there is none."""
     words = re.findall(r"train|valid|dev(?![a-z])|val(?![a-z])|test", path.lower())
     if not words:
         return None

@@ -1,10 +1,10 @@
-"""What lm-eval passes over with a warning, or drops, is refused: unknown keys, metrics and filters, answers out of range."""
+"""Refuses what lm-eval ignores or only warns about: unknown keys, metrics and filters, answers out of range."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from megalite.config.errors import DataError
+from megalite.config.suggest import did_you_mean
 from megalite.config.text_files import kind_of
 
 REPORTED = {
@@ -12,9 +12,9 @@ REPORTED = {
     "loglikelihood": ("perplexity", "acc"),
     "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
 }
-"""The metrics that lm-eval computes for an output type; any other in a task's list never appears in the results."""
+"""The metrics that lm-eval computes for an output type; it silently drops all others from the results."""
 NOT_READ = ("custom_dataset", "use_prompt", "unsafe_code", "doc_to_image", "doc_to_audio")
-"""Keys of a task file that load code or other data."""
+"""Refused keys of a task file: they load code or other data."""
 
 
 def check_task_keys(task: dict[str, Any], source: str) -> None:
@@ -27,24 +27,22 @@ def check_task_keys(task: dict[str, Any], source: str) -> None:
 
     known = [field.name for field in fields(TaskConfig) if field.name not in NOT_READ]
     for key in task:
-        _known(source, "key", key, known)
+        _check_known(source, "key", key, known)
     kind = task.get("output_type", "generate_until")
-    _known(source, "output_type", kind, ALL_OUTPUT_TYPES)
+    _check_known(source, "output_type", kind, ALL_OUTPUT_TYPES)
     for entry in _entries(source, task, "metric_list"):
         if entry.get("hf_evaluate"):
-            raise DataError(
-                f"{source}: metric_list: hf_evaluate loads code from the hub; take one of lm-eval's metrics"
-            )
+            raise DataError(f"{source}: metric_list: hf_evaluate loads code from the hub; use one of lm-eval's metrics")
         metric = entry.get("metric")
-        _known(source, "metric", metric, list(registry.metric_registry.keys()))
-        _known(source, f"metric for {kind}", metric, REPORTED.get(kind, (metric,)))
+        _check_known(source, "metric", metric, list(registry.metric_registry.keys()))
+        _check_known(source, f"metric for {kind}", metric, REPORTED.get(kind, (metric,)))
         if "aggregation" in entry:
-            _known(source, "aggregation", entry["aggregation"], list(registry.aggregation_registry.keys()))
+            _check_known(source, "aggregation", entry["aggregation"], list(registry.aggregation_registry.keys()))
     for pipeline in _entries(source, task, "filter_list"):
         if not isinstance(pipeline.get("name"), str):
-            raise DataError(f"{source}: filter_list: an entry has no 'name'; give it one")
+            raise DataError(f"{source}: filter_list: an entry has no 'name'; add one")
         for step in _entries(source, pipeline, "filter"):
-            _known(source, "filter", step.get("function"), list(registry.filter_registry.keys()))
+            _check_known(source, "filter", step.get("function"), list(registry.filter_registry.keys()))
     options = task.get("generation_kwargs")
     if options is not None and not isinstance(options, dict):
         raise DataError(f"{source}: generation_kwargs is {kind_of(options)}, not an object")
@@ -57,15 +55,15 @@ def check_loaded(task: Any, name: str, source: str) -> None:
     functions = getattr(task, "_metric_fn_list", {})
     for metric, function in functions.items():
         if function is None and task.config.process_results is None:
-            raise DataError(f"{source}: '{name}': unknown metric '{metric}'; take one of lm-eval's")
+            raise DataError(f"{source}: '{name}': unknown metric '{metric}'; use one of lm-eval's")
         if getattr(task, "_aggregation_list", {}).get(metric) is None:
-            raise DataError(f"{source}: '{name}': metric '{metric}' has no known aggregation; give one, such as mean")
+            raise DataError(f"{source}: '{name}': metric '{metric}' has no known aggregation; add one, such as mean")
 
 
 def check_answers(task: Any, name: str, source: str, documents: Iterable[Any]) -> None:
-    """Refuse items of a multiple choice without choices, or whose answer is none of them. Raises: DataError.
+    """Refuse multiple-choice items that have no choices, or whose answer is not one of them. Raises: DataError.
 
-    lm-eval warns of such an answer, and counts the item as wrong.
+    lm-eval only warns about such an answer and counts the item as wrong.
     """
     if task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results):
         return
@@ -73,7 +71,7 @@ def check_answers(task: Any, name: str, source: str, documents: Iterable[Any]) -
         choices = task.doc_to_choice(document)
         where = f"{source}: '{name}', item {number}"
         if not isinstance(choices, list) or not choices or not all(isinstance(c, str) and c for c in choices):
-            raise DataError(f"{where}: its choices are {str(choices)[:80]!r}; give a list of texts that are not empty")
+            raise DataError(f"{where}: its choices are {str(choices)[:80]!r}; give a list of non-empty strings")
         given = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
         for answer in given if isinstance(given, list) else [given]:
             inside = (
@@ -81,7 +79,7 @@ def check_answers(task: Any, name: str, source: str, documents: Iterable[Any]) -
             )
             if not inside:
                 raise DataError(
-                    f"{where}: the answer {str(answer)[:80]!r} is none of its {len(choices)} choices; mend the item"
+                    f"{where}: the answer {str(answer)[:80]!r} is not one of its {len(choices)} choices; fix the item"
                 )
 
 
@@ -94,9 +92,8 @@ def _entries(source: str, values: dict[str, Any], key: str) -> list[dict[str, An
     return found
 
 
-def _known(source: str, what: str, value: Any, known: Sequence[Any]) -> None:
-    if value in known:
-        return
-    near = difflib.get_close_matches(str(value), [str(name) for name in known], n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(map(str, known))}"
-    raise DataError(f"{source}: unknown {what} {str(value)[:80]!r}; {hint}")
+def _check_known(source: str, what: str, value: Any, known: Sequence[Any]) -> None:
+    if value not in known:
+        names = list(map(str, known))
+        hint = did_you_mean(str(value), names, f"known are {', '.join(names)}")
+        raise DataError(f"{source}: unknown {what} {str(value)[:80]!r}; {hint}")

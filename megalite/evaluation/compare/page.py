@@ -1,40 +1,31 @@
-"""A comparison as one self-contained HTML page with error bars. No script, no network."""
+"""A comparison as a self-contained HTML page with error bars."""
 
 from collections.abc import Sequence
 from html import escape
 
-from megalite.evaluation.comparison import Z95, Comparison, Figure, Row
-from megalite.evaluation.results_table import is_beyond, rounded, signed
+from megalite.evaluation.compare.comparison import Z95, Comparison, Figure, Row
+from megalite.evaluation.compare.table import is_significant, rounded, signed
+from megalite.files.html_page import html_page
 
 WIDTH, BAR, GAP, TOP = 300, 14, 5, 4
-"""Pixels of a picture's scale and of its bars."""
+"""Pixels of a chart's scale and its bars."""
 STYLE = """
-:root { color-scheme: light dark; --ink: light-dark(#1b1f24, #e6e8eb); --soft: light-dark(#667, #9aa3ad);
-  --line: light-dark(#dde1e6, #343b44); --paper: light-dark(#fff, #15181c); }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
-  margin: 2rem auto; padding: 0 1.5rem; font-variant-numeric: tabular-nums; }
-h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem }
-p.note, th, small { color: var(--soft); font-weight: normal }
-table { border-collapse: collapse } td, th { padding: .25rem .9rem .25rem 0; text-align: right; vertical-align: middle }
-th { border-bottom: 1px solid var(--line); font-size: .85rem } tr + tr td { border-top: 1px solid var(--line) }
-td { white-space: nowrap }
-td:first-child, th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; max-width: 17rem }
-tr.inside td:first-child { padding-left: 1.2rem }
-div.wide { overflow-x: auto } .key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .4rem 0 1rem }
+td, th { padding: .25rem .9rem .25rem 0 } tr + tr td { border-top: 1px solid var(--line) } td { white-space: nowrap }
+td:first-child, th:first-child { white-space: normal; overflow-wrap: anywhere; max-width: 17rem }
+tr.member td:first-child { padding-left: 1.2rem }
+.key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .4rem 0 1rem }
 code { font-size: .85rem; overflow-wrap: anywhere } dd { margin: 0 0 .4rem 1.5rem } svg { display: block }
-svg line.error { stroke: var(--ink); stroke-width: 1.5 } svg line.chance { stroke: var(--ink); stroke-dasharray: 3 3 }
-svg line.axis { stroke: var(--line) } svg text { fill: var(--soft); font-size: 10px } b.beyond { font-weight: 600 }
+svg line.error { stroke-width: 1.5 } svg line.chance { stroke-dasharray: 3 3 } b.significant { font-weight: 600 }
 """
 COLOURS = ("#3b75af", "#e08a3c", "#4f9d69", "#b3565f", "#8a6fae", "#7f6a5d", "#c57bb0", "#7d8791")
 
 
 def results_page(comparison: Comparison) -> str:
-    """The HTML."""
     names = comparison.short_names()
     body = [
         "<h1>Evaluation</h1>",
         f"<p class=note>{_options(comparison)} Error bars are 95 % intervals, ± {Z95:.2f} standard errors over items; the "
-        "dashed line is what guessing gets right.</p>",
+        "dashed line is the score of random guessing.</p>",
         f"<p>{''.join(_key(number, name) for number, name in enumerate(names))}</p>",
         _figures(comparison.rows, names),
         *(f"<p class=note>{escape(note)}</p>" for note in comparison.notes()),
@@ -42,14 +33,11 @@ def results_page(comparison: Comparison) -> str:
     if len(names) > 1:
         body += [
             f"<h2>Differences from {escape(names[0])}</h2>",
-            "<p class=note>± standard error of the difference over the same items; bold beyond its 95 % interval.</p>",
+            "<p class=note>± standard error of the difference over the same items; bold outside the 95 % interval.</p>",
             _differences(comparison.rows, names),
         ]
     body += ["<h2>What was measured</h2>", _provenance(comparison)]
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Evaluation</title><style>{STYLE}</style>{''.join(body)}</html>\n"
-    )
+    return html_page("Evaluation", body, STYLE)
 
 
 def _options(comparison: Comparison) -> str:
@@ -66,35 +54,36 @@ def _colour(number: int) -> str:
 
 
 def _figures(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """A line a metric: its facts, the picture, and the figures in the bars' order."""
-    head = ("task", "metric", "items", "shots", "chance", "value ± standard error", "")
+    """One line per metric: its facts, the values, and a chart with one bar per model."""
     lines = []
     for row in rows:
         arrow = {True: " ↑", False: " ↓", None: ""}[row.higher_is_better]
         chance = "" if row.chance is None else f"{row.chance:.3f}"
-        cells = [
-            escape(row.task),
-            escape(row.metric) + arrow,
-            f"{row.items:,}" if row.items else "",
-            str(row.examples or 0),
-        ]
-        cells += [chance, "<br>".join(_value(figure) for figure in row.figures), _picture(row, names)]
-        inside = ' class="inside"' if row.inside else ""
-        lines.append(f"<tr{inside}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return (
-        f"<div class=wide><table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{''.join(lines)}</table></div>"
-    )
+        cells = [escape(row.metric) + arrow, f"{row.items:,}" if row.items else "", str(row.examples or 0), chance]
+        lines.append(_table_row(row, [*cells, "<br>".join(map(_value, row.figures)), _chart(row, names)]))
+    return _table(("task", "metric", "items", "shots", "chance", "value ± standard error", ""), lines)
+
+
+def _table(head: Sequence[str], lines: Sequence[str]) -> str:
+    cells = "".join(f"<th>{name}</th>" for name in head)
+    return f"<div class=wide><table><tr>{cells}</tr>{''.join(lines)}</table></div>"
+
+
+def _table_row(row: Row, cells: Sequence[str]) -> str:
+    member = ' class="member"' if row.in_group else ""
+    return f"<tr{member}>{''.join(f'<td>{cell}</td>' for cell in (escape(row.task), *cells))}</tr>"
 
 
 def _value(figure: Figure | None) -> str:
-    if figure is None:
-        return "<small>not measured</small>"
-    error = "" if figure.error is None else f" <small>± {rounded(figure.error)}</small>"
-    return f"{rounded(figure.value)}{error}"
+    return "<small>not measured</small>" if figure is None else rounded(figure.value) + _error(figure)
 
 
-def _picture(row: Row, names: Sequence[str]) -> str:
-    """Bars from 0 (or from the lowest value below it) with error bars; shares of 1 have a scale to 1."""
+def _error(figure: Figure) -> str:
+    return "" if figure.error is None else f" <small>± {rounded(figure.error)}</small>"
+
+
+def _chart(row: Row, names: Sequence[str]) -> str:
+    """Bars with error bars. The scale includes 0; it is 0 to 1 for a metric that has a chance level."""
     ends = [0.0] + ([] if row.chance is None else [1.0])
     for shown in row.figures:
         if shown is not None:
@@ -136,23 +125,15 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _differences(rows: Sequence[Row], names: Sequence[str]) -> str:
-    head = ("task", "metric", *map(escape, names[1:]))
-    lines = []
-    for row in rows:
-        cells = [escape(row.task), escape(row.metric), *map(_difference, row.differences[1:])]
-        inside = ' class="inside"' if row.inside else ""
-        lines.append(f"<tr{inside}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return (
-        f"<div class=wide><table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{''.join(lines)}</table></div>"
-    )
+    lines = [_table_row(row, [escape(row.metric), *map(_difference, row.differences[1:])]) for row in rows]
+    return _table(("task", "metric", *map(escape, names[1:])), lines)
 
 
 def _difference(figure: Figure | None) -> str:
     if figure is None:
         return "<small>not measured</small>"
-    error = "" if figure.error is None else f" <small>± {rounded(figure.error)}</small>"
     shown = signed(figure.value)
-    return (f"<b class=beyond>{shown}</b>" if is_beyond(figure) else shown) + error
+    return (f"<b class=significant>{shown}</b>" if is_significant(figure) else shown) + _error(figure)
 
 
 def _provenance(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""A bar over the questions of one task, where somebody looks."""
+"""A progress bar over the questions of one task, on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+OnProgress = Callable[[int, int], None]
+"""Takes ``(done, total)`` of this rank; a total of 0 means unknown."""
+
 
 @contextmanager
-def item_progress(title: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
-    """A function that takes ``(done, total)`` of this rank; a total of 0 is unknown."""
+def progress_bar(title: str, shown: bool) -> Iterator[OnProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as bars:

@@ -1,8 +1,8 @@
-"""Differences of two models on the same items, with the error that the pairing leaves.
+"""Standard error of the difference between two models on the same items.
 
 A metric is a function of a mean over items (accuracy: the mean; perplexity: exp of minus the mean; bits per byte: a ratio
-of two means). Each item's influence is the derivative of that function (the delta method); the difference of two models has
-the influences' differences, whose spread gives its standard error. Items that both models find hard or easy drop out.
+of two means). Each item's influence is the derivative of that function (delta method). The spread of the two models'
+differences in influence gives the standard error, so items that are equally hard for both models cancel out.
 """
 
 import math
@@ -23,7 +23,7 @@ BITS = Aggregation(lambda r: -r / math.log(2), lambda r: -1 / math.log(2))
 
 
 def aggregation_of(values: Sequence[Any], reported: float) -> Aggregation | None:
-    """The aggregation that gives the reported figure again, or None: no error is claimed for a metric not understood."""
+    """The aggregation that reproduces the reported figure; None if there is none, and then no error is reported."""
     pairs = _pairs(values)
     if pairs is None:
         return None
@@ -35,7 +35,7 @@ def aggregation_of(values: Sequence[Any], reported: float) -> Aggregation | None
 
 
 def influence(values: Sequence[Any], way: Aggregation) -> list[float]:
-    """How much each item moves the metric, times the number of items; their mean is 0."""
+    """How much each item changes the metric, times the number of items. The mean is 0."""
     pairs = _pairs(values) or []
     ratio = _ratio(pairs)
     weight = sum(size for _, size in pairs) / len(pairs)
@@ -43,7 +43,7 @@ def influence(values: Sequence[Any], way: Aggregation) -> list[float]:
 
 
 def standard_error(influences: Sequence[float]) -> float | None:
-    """Of the mean over items, with n - 1; None for fewer than two."""
+    """Standard error of the mean, with n - 1; None for fewer than two items."""
     count = len(influences)
     if count < 2:
         return None
@@ -52,7 +52,7 @@ def standard_error(influences: Sequence[float]) -> float | None:
 
 
 def paired_error(ours: Sequence[Any], theirs: Sequence[Any], reported: tuple[float, float]) -> float | None:
-    """Standard error of the difference between two models' figures over the same items."""
+    """Standard error of the difference between two figures over the same items; None if unknown."""
     ways = [aggregation_of(values, figure) for values, figure in zip((ours, theirs), reported, strict=True)]
     if len(ours) != len(theirs) or ways[0] is None or ways[1] is None:
         return None
@@ -61,7 +61,7 @@ def paired_error(ours: Sequence[Any], theirs: Sequence[Any], reported: tuple[flo
 
 
 def _pairs(values: Sequence[Any]) -> list[tuple[float, float]] | None:
-    """``(value, weight)`` of each item, or None where an item is no number."""
+    """``(value, weight)`` of each item; None if an item is not a number."""
     pairs = []
     for value in values:
         if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, int | float) for part in value):

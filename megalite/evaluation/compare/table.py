@@ -1,13 +1,13 @@
-"""A comparison in the terminal."""
+"""A comparison as tables in the terminal."""
 
 from rich.console import Console
 from rich.table import Table
 
-from megalite.evaluation.comparison import Z95, Comparison, Figure, Row
+from megalite.evaluation.compare.comparison import Z95, Comparison, Figure, Row
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """A row a metric with standard errors; for several models also the differences from the first, paired."""
+    """One row per metric with standard errors; with several models also the paired differences from the first."""
     names = comparison.short_names()
     heads = ["value", "standard error"] if len(names) == 1 else names
     table = _table(_title(names), "task", "metric", *heads, "chance", "items", "shots")
@@ -16,7 +16,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table.add_row(_name(row), row.metric, *figures, *_facts(row))
     console.print(table)
     if len(names) > 1:
-        title = f"difference from {names[0]} ± standard error over the same items; * beyond 95 %"
+        title = f"difference from {names[0]} ± standard error over the same items; * outside the 95 % interval"
         table = _table(title, "task", "metric", *names[1:])
         for row in comparison.rows:
             table.add_row(_name(row), row.metric, *map(_signed, row.differences[1:]))
@@ -33,17 +33,16 @@ def _table(title: str, *heads: str) -> Table:
 
 
 def rounded(value: float) -> str:
-    """Four places, and four digits of a large number."""
+    """Four decimals, or four significant digits from 1000 on."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
 def signed(value: float) -> str:
-    """The same with its sign."""
     return f"{'+' if value >= 0 else ''}{rounded(value)}"
 
 
-def is_beyond(difference: Figure) -> bool:
-    """Whether a difference is larger than its 95 % interval."""
+def is_significant(difference: Figure) -> bool:
+    """Whether zero lies outside the 95 % interval of a difference."""
     return difference.error is not None and abs(difference.value) > Z95 * difference.error
 
 
@@ -52,7 +51,7 @@ def _title(names: list[str]) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"  {row.task}" if row.inside else row.task
+    return f"  {row.task}" if row.in_group else row.task
 
 
 def _facts(row: Row) -> list[str]:
@@ -74,4 +73,4 @@ def _signed(figure: Figure | None) -> str:
     if figure is None:
         return ""
     error = "" if figure.error is None else f" ± {rounded(figure.error)}"
-    return f"{signed(figure.value)}{error}{' *' if is_beyond(figure) else ''}"
+    return f"{signed(figure.value)}{error}{' *' if is_significant(figure) else ''}"
