@@ -15,7 +15,18 @@ from pydantic import (
     PositiveInt,
 )
 
-from megalite.config.bounds import MOST_SOURCES, Positions, Processes, Ranks, Samples, Seconds, Seed, Steps
+from megalite.config.bounds import (
+    MOST_SOURCES,
+    EverySteps,
+    Positions,
+    Processes,
+    Ranks,
+    Samples,
+    Seconds,
+    Seed,
+    Steps,
+    unit,
+)
 from megalite.config.model import ModelConfig
 from megalite.config.precision import Precision
 from megalite.config.section import Section
@@ -52,7 +63,7 @@ class DataSource(Section):
     """Path of the indexed dataset without ``.bin`` or ``.idx``: the ``--output`` of ``tools/preprocess_data.py``."""
     weight: Weight = 1.0
     """Share of the training tokens, relative to the other sources; 0 if only a later phase reads it."""
-    max_epochs: PositiveFloat | None = None
+    max_epochs: Annotated[PositiveFloat | None, unit("epochs")] = None
     """Maximum number of epochs over this source; overrides ``data.max_epochs``."""
 
 
@@ -78,7 +89,7 @@ def _fraction_or_steps(begin: float) -> float:
 class DataPhase(Section):
     """A period of the run with its own weights; every source continues where it stopped."""
 
-    begin: Annotated[float, Field(gt=0.0), AfterValidator(_fraction_or_steps)]
+    begin: Annotated[float, Field(gt=0.0), AfterValidator(_fraction_or_steps), unit("share or steps")]
     """Start of the phase: below 1 a fraction of ``training.steps``, rounded to a step; from 1 on a number of steps."""
     weights: dict[str, Weight]
     """Prefix of a source in ``data.train`` -> its share of the tokens, relative to the others; sources not listed are not
@@ -106,7 +117,7 @@ class DataSection(Section):
     """Training datasets: a prefix, a list of prefixes, or a list of ``{prefix, weight}``."""
     phases: Annotated[tuple[DataPhase, ...], Field(max_length=MOST_SOURCES)] = ()
     """Changes of the weights during the run, in order, for example a mix of cleaner data for the final annealing."""
-    max_epochs: PositiveFloat = 4.0
+    max_epochs: Annotated[PositiveFloat, unit("epochs")] = 4.0
     """Maximum number of epochs over any source; a run that needs more is refused. Up to 4 epochs are nearly as good as new
     data; further repetition is worth less and less (Muennighoff et al. 2023, arXiv:2305.16264)."""
     valid: str | None = None
@@ -150,7 +161,7 @@ class OptimizerSection(Section):
 class ScheduleSection(Section):
     """Learning-rate schedule: linear warm-up, then decay to ``min_lr_ratio * lr`` at ``training.steps``."""
 
-    warmup_steps: NonNegativeInt = 0
+    warmup_steps: Annotated[NonNegativeInt, unit("steps")] = 0
     """Optimizer steps of linear warm-up."""
     decay: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     """Shape of the decay. ``wsd``: warm-up, stable, then linear decay (Hu et al. 2024, arXiv:2404.06395)."""
@@ -185,7 +196,7 @@ class ParallelSection(Section):
     """Split the activations between the tensor-parallel layers along the sequence, over the tensor-parallel ranks."""
     pipeline_parallel_size: Ranks = 1
     """p, the number of pipeline stages; each holds consecutive layers."""
-    pipeline_split: Annotated[tuple[NonNegativeInt, ...], Field(max_length=2**12)] | None = None
+    pipeline_split: Annotated[tuple[NonNegativeInt, ...], Field(max_length=2**12), unit("layers")] | None = None
     """Decoder layers of each pipeline stage, at least one; null balances the stages by FLOPs, including the head."""
     context_parallel_size: Ranks = 1
     """c, the ranks over which the sequence of every sample is split (Ulysses: an all-to-all exchanges heads for tokens
@@ -195,25 +206,25 @@ class ParallelSection(Section):
 class ValidationSection(Section):
     """Validation on ``data.valid``: loss and bits per byte."""
 
-    every_steps: PositiveInt = 100
+    every_steps: EverySteps = 100
     """Optimizer steps between validations."""
-    max_samples: PositiveInt | None = None
+    max_samples: Annotated[PositiveInt | None, unit("samples")] = None
     """Maximum number of samples to use, from the beginning of ``data.valid``; null uses all."""
 
 
 class CheckpointSection(Section):
     """How often to write a checkpoint, and how many to keep."""
 
-    every_steps: PositiveInt = 500
+    every_steps: EverySteps = 500
     """Optimizer steps between checkpoints."""
-    keep_last: PositiveInt | None = None
+    keep_last: Annotated[PositiveInt | None, unit("checkpoints")] = None
     """Number of checkpoints to keep; older ones are deleted. Null keeps all."""
 
 
 class LoggingSection(Section):
     """Metrics on the console, in ``metrics.jsonl`` and in TensorBoard."""
 
-    every_steps: PositiveInt = 10
+    every_steps: EverySteps = 10
     """Optimizer steps between logged steps."""
     tensorboard: bool = True
     """Write TensorBoard event files to the run folder."""
@@ -222,10 +233,10 @@ class LoggingSection(Section):
 class HardwareSection(Section):
     """The devices: for model FLOPs utilisation (MFU) during training, and for the plan that ``--check`` prints."""
 
-    peak_tflops: Annotated[float, Field(ge=1e-6, le=1e9)] | None = None
+    peak_tflops: Annotated[float, Field(ge=1e-6, le=1e9), unit("TFLOP/s")] | None = None
     """Peak dense TFLOP/s of one device at the run's precision; null measures it with matrix products when training
     starts."""
-    memory_gib: Annotated[float, Field(ge=0.001, le=1e6)] | None = None
+    memory_gib: Annotated[float, Field(ge=0.001, le=1e6), unit("GiB")] | None = None
     """Memory of one device in GiB; null uses that of this machine. A run whose model state is larger is refused."""
     world_size: Ranks | None = None
     """Number of devices that ``--check`` plans for; null uses the number of ranks it is started with."""

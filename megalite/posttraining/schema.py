@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from megalite.config.bounds import Positions, Steps, Width
+from megalite.config.bounds import EverySteps, Positions, Steps, Width, unit
 from megalite.config.precision import Precision
 from megalite.config.schema import (
     BatchSection,
@@ -19,22 +19,25 @@ from megalite.config.section import Section
 
 
 class StartSection(Section):
-    """The model that is tuned."""
+    """The model to tune."""
 
     path: str
-    """A Hugging Face folder (``runs/NAME/step-000500/hf``), or a name of the hub."""
+    """Hugging Face folder (``runs/NAME/step-000500/hf``), run folder, or name on the hub."""
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
-    """transformers' ``attn_implementation``."""
+    """Attention implementation, transformers' ``attn_implementation``."""
 
 
 class LoraSection(Section):
-    """Low-rank adapters instead of all weights (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
+    """Low-rank adapters, trained instead of all weights (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
 
     rank: Width = 16
+    """r, the rank of an adapter."""
     alpha: PositiveFloat = 32
+    """Scale of an adapter: its output is multiplied by ``alpha / rank``."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Probability of dropout on an adapter's input."""
     target_modules: str | tuple[str, ...] = "all-linear"
-    """Names of linear layers, or PEFT's ``all-linear``: every one but the head."""
+    """Names of the linear layers that get an adapter; ``all-linear`` is every linear layer except the head."""
 
 
 def _as_tuple(value: object) -> object:
@@ -46,27 +49,32 @@ Column = Literal["messages", "system", "prompt", "input", "completion", "chosen"
 
 
 class RowsSection(Section):
-    """Where the rows come from. A relative path is looked for in the current folder, beside the YAML, in the repository."""
+    """Training and validation rows.
+
+    A relative path is searched for in the current folder, then in the folder of the YAML, then in the repository.
+    """
 
     train: Inputs
-    """Files or globs of .jsonl (also .gz, .zst) or .parquet; or ``owner/name:split``, a dataset of the hub."""
+    """Files or globs of .jsonl (also .gz or .zst) or .parquet, or ``owner/name:split`` for a dataset on the hub."""
     valid: Inputs | None = None
+    """Validation rows, given in the same way; null uses ``valid_fraction``."""
     valid_fraction: Fraction = 0.0
-    """Share of ``train`` that is held out, drawn by ``run.seed``; only without ``valid``."""
+    """Share of ``train`` to hold out, drawn with ``run.seed``; only without ``valid``."""
     columns: dict[Column, str] = Field(default_factory=dict)
-    """Our name of a column -> its name in the files, where it is not recognised by itself."""
+    """Column name -> its name in the files, for columns that are not recognised automatically."""
     chat_template: str | None = None
-    """A Jinja file; null takes the tokenizer's own."""
+    """Jinja file with the chat template; null uses the tokenizer's own."""
     parse_special_tokens: bool = False
-    """Whether a special token that a turn spells becomes that token, so that a row can open and end turns."""
+    """Turn text that spells a special token into that token. Rows can then open and close turns."""
     sequence_length: Positions
-    """Tokens in a sample at most."""
+    """Maximum length of a sample."""
     too_long: Literal["drop", "refuse"] = "drop"
-    """Longer samples: left out and counted, or an error. Cutting would teach answers without an end."""
+    """What to do with longer samples: drop and count them, or stop. Truncation would teach answers without an end."""
     on_error: Literal["fatal", "skip"] = "fatal"
-    """Broken rows: an error that names the first, or left out and counted."""
-    max_malformed: NonNegativeFloat | None = None
-    """Of the rows left out: below 1 a share of all, from 1 on a number; null is 1 %, or 3 rows where that is more."""
+    """What to do with malformed rows: stop at the first, or skip and count them."""
+    max_malformed: Annotated[NonNegativeFloat | None, unit("share or rows")] = None
+    """Maximum number of malformed rows with ``on_error: skip``: below 1 a share, from 1 on a count; null is 1 %, or 3
+    rows if that is more."""
 
     @model_validator(mode="after")
     def _one_validation_source(self) -> "RowsSection":
@@ -76,21 +84,27 @@ class RowsSection(Section):
 
 
 class ChatRowsSection(RowsSection):
-    """Conversations or instructions with their answers."""
+    """Conversations, or instructions with their answers.
+
+    A relative path is searched for in the current folder, then in the folder of the YAML, then in the repository.
+    """
 
     packing: bool = False
-    """Several samples in a row of ``sequence_length`` tokens, each attending to itself alone."""
+    """Pack several samples into a row of ``sequence_length`` tokens; each sample attends only to itself."""
 
 
 class TuningSection(Section):
-    """How long, and in which arithmetic."""
+    """Length, precision and memory of a tuning run."""
 
     steps: Steps | None = None
-    """Optimizer steps; or give ``epochs``."""
-    epochs: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    """Number of optimizer steps. Give either this or ``epochs``."""
+    epochs: Annotated[float, Field(gt=0.0, le=1e6), unit("epochs")] | None = None
+    """Number of passes over the training rows. Give either this or ``steps``."""
     precision: Precision = "auto"
-    """As in pretraining: ``auto`` is bf16 where the device computes it in hardware, else fp32."""
+    """Precision of the computation, as in pretraining: ``auto`` is ``bf16`` if the device supports it in hardware,
+    else ``fp32``."""
     checkpoint_activations: bool = False
+    """Recompute the activations of each decoder layer in the backward pass instead of keeping them."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "TuningSection":
@@ -100,43 +114,46 @@ class TuningSection(Section):
 
 
 class HeldOutSection(Section):
-    """The measurement on ``data.valid``, also taken after the last step and, but for dpo and kto, before the first."""
+    """Evaluation on the validation rows, also after the last step and, except for DPO and KTO, before the first."""
 
-    every_steps: PositiveInt = 100
-    max_samples: PositiveInt | None = None
-    """Samples to use, from the beginning; null is all of them."""
+    every_steps: EverySteps = 100
+    """Steps between two evaluations."""
+    max_samples: Annotated[PositiveInt | None, unit("samples")] = None
+    """Maximum number of samples, from the beginning; null uses all."""
 
 
 class PreferenceSection(Section):
     """The objective of ``tools/preferences.py``."""
 
     method: Literal["dpo", "kto", "grpo"] = "dpo"
-    """Rafailov et al. 2023, arXiv:2305.18290; Ethayarajh et al. 2024, arXiv:2402.01306; Shao et al. 2024,
-    arXiv:2402.03300."""
+    """DPO (Rafailov et al. 2023, arXiv:2305.18290), KTO (Ethayarajh et al. 2024, arXiv:2402.01306) or GRPO (Shao et
+    al. 2024, arXiv:2402.03300)."""
     beta: NonNegativeFloat = 0.1
-    """Weight of staying near the starting model; 0 only for grpo, where no reference is then kept."""
+    """Strength of the penalty for moving away from the starting model; 0 is allowed only for GRPO and needs no
+    reference model."""
     loss: Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
-    """dpo: TRL's ``loss_type``."""
+    """DPO only: TRL's ``loss_type``."""
     desirable_weight: PositiveFloat = 1.0
-    """kto."""
+    """KTO only: weight of the loss of desirable answers."""
     undesirable_weight: PositiveFloat = 1.0
-    """kto."""
+    """KTO only: weight of the loss of undesirable answers."""
     reward: Literal["final_number", "exact_match"] = "final_number"
-    """grpo: what an answer is checked by; see ``megalite.posttraining.rewards``."""
-    generations: Annotated[int, Field(ge=2, le=4096)] = 8
-    """grpo: answers drawn for a prompt; the advantage is relative to their mean."""
+    """GRPO only: how an answer is scored; see ``megalite.posttraining.rewards``."""
+    generations: Annotated[int, Field(ge=2, le=4096), unit("answers")] = 8
+    """GRPO only: answers sampled per prompt; the advantage is relative to their mean."""
     max_new_tokens: Positions = 256
-    """grpo."""
+    """GRPO only: maximum length of an answer."""
     temperature: PositiveFloat = 1.0
-    """grpo."""
+    """GRPO only: sampling temperature."""
 
 
 class TuningRun(Section):
-    """What both commands have."""
+    """The sections that fine-tuning and preference tuning share."""
 
     run: RunSection
     model: StartSection
     lora: LoraSection | None = None
+    """Train low-rank adapters; null trains all weights."""
     data: RowsSection
     batch: BatchSection
     optimizer: OptimizerSection
@@ -148,13 +165,13 @@ class TuningRun(Section):
 
 
 class SftRun(TuningRun):
-    """A run of ``tools/sft.py``."""
+    """A fine-tuning run, ``tools/sft.py --config``."""
 
     data: ChatRowsSection
 
 
 class PreferenceRun(TuningRun):
-    """A run of ``tools/preferences.py``."""
+    """A preference-tuning run, ``tools/preferences.py --config``."""
 
     preference: PreferenceSection = PreferenceSection()
 

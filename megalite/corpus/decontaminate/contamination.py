@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from megalite.config.bounds import unit
 from megalite.config.section import Section
 from megalite.corpus.decontaminate.eval_index import EvalIndex
 from megalite.corpus.dedup.minhash import MOST_WORDS
@@ -21,14 +22,15 @@ OVERLAP = 1 << 12
 class Contamination(Section):
     """What counts as contaminated."""
 
-    ngram: int = Field(default=13, ge=1, le=MOST_WORDS)
-    """Words that must stand in a row in both; GPT-3's 13 (Brown et al. 2020, arXiv:2005.14165, appendix C)."""
-    min_words: int = Field(default=8, ge=1, le=MOST_WORDS)
-    """An item with fewer words than an n-gram is looked for as a whole, down to this many."""
+    ngram: Annotated[int, unit("words")] = Field(default=13, ge=1, le=MOST_WORDS)
+    """Number of consecutive words that a document and an item must share; 13 as for GPT-3 (Brown et al. 2020,
+    arXiv:2005.14165, appendix C)."""
+    min_words: Annotated[int, unit("words")] = Field(default=8, ge=1, le=MOST_WORDS)
+    """Minimum length of an item. An item shorter than an n-gram must occur as a whole."""
     min_overlap: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Share of an item's n-grams that a document must hold; any one of them at 0."""
+    """Minimum share of an item's n-grams that a document must contain; at 0 a single one is enough."""
     eval_keys: tuple[str, ...] = ()
-    """Keys of an item that are looked for; all texts where none is given."""
+    """Keys of an item to look for; empty looks for all its texts."""
 
 
 class _Hit(NamedTuple):

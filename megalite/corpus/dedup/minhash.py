@@ -5,11 +5,13 @@ later, so the bands are chosen to miss nothing, not to be sure.
 """
 
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from megalite.config.bounds import unit
 from megalite.config.section import Section
 from megalite.corpus.words.word_hashes import BASE, Hashes, Ngrams, mix
 
@@ -24,12 +26,14 @@ class Bands(Section):
     """What counts as a near-duplicate, and how candidates are found."""
 
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
-    """Exact Jaccard similarity of the sets of n-grams from which on a document is a near-duplicate."""
-    ngram: int = Field(default=5, ge=1, le=MOST_WORDS)
-    """Words of an n-gram."""
-    bands: int = Field(default=20, ge=1, le=MOST_MINIMA)
-    rows: int = Field(default=6, ge=1, le=MOST_MINIMA)
-    """Minima of a band: all of them must be equal for two documents to become candidates."""
+    """Jaccard similarity of the sets of n-grams from which on two documents are near-duplicates."""
+    ngram: Annotated[int, unit("words")] = Field(default=5, ge=1, le=MOST_WORDS)
+    """Length of an n-gram."""
+    bands: Annotated[int, unit("bands")] = Field(default=20, ge=1, le=MOST_MINIMA)
+    """Number of MinHash bands; two documents are candidates if at least one band is equal. More bands find more pairs
+    and take more memory."""
+    rows: Annotated[int, unit("minima")] = Field(default=6, ge=1, le=MOST_MINIMA)
+    """Minima in a band; all of them must be equal. More rows find fewer candidates."""
 
     @model_validator(mode="after")
     def _not_too_many(self) -> "Bands":

@@ -22,19 +22,20 @@ def _classifier(path: str) -> Classifier:
 
 
 class ClassifierFilter(Filter):
-    """A calibrated probability and its bounds; null turns a bound off."""
+    """The calibrated probability of a classifier from ``tools/train_classifier.py``. null turns a bound off."""
 
     kind: Literal["classifier"]
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
-    """What it looks for; the rules are called ``NAME_high`` and ``NAME_low``."""
+    """What the classifier detects; its rules are called ``NAME_high`` and ``NAME_low``."""
     model: OneLine
-    """Path of the safetensors file."""
+    """Path of the classifier's .safetensors file."""
     languages: tuple[str, ...] | None = None
-    """It was trained on; documents in others are not judged. To be given where the recipe keeps more than English."""
+    """Languages that it was trained on; documents in other languages are not judged. Required if the recipe keeps
+    more than English."""
     max_probability: float | None = Field(default=None, ge=0.0, le=1.0)
-    """For what is not wanted (toxicity, spam)."""
+    """Maximum probability, for what is unwanted (toxicity, spam)."""
     min_probability: float | None = Field(default=None, ge=0.0, le=1.0)
-    """For what is wanted (quality)."""
+    """Minimum probability, for what is wanted (quality)."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("high", "max_probability", "above", lambda text, own: own.probability(text)),

@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from megalite.corpus.filters.rule import Count, Filter, Rule
+from megalite.config.bounds import unit
+from megalite.corpus.filters.rule import CharacterCount, Count, Filter, LineCount, Rule, WordCount
 from megalite.corpus.words.languages import ENGLISH, language
 from megalite.corpus.words.punctuation import LINE_END, SENTENCE_END
 from megalite.corpus.words.words import Text
@@ -37,29 +38,31 @@ class Lines:
 
 
 class C4Quality(Filter):
-    """Lines without a final mark, short lines, and lines on scripts and policies go; null turns a rule off.
+    """C4's rules: removes lines without a final mark, short lines and boilerplate, then judges the rest.
 
-    In other languages than English a line may end in any mark that ends a sentence, and words are counted only where there
-    are spaces between them. Policies are looked for in English.
+    null turns a rule off. In languages other than English, any mark that ends a sentence may end a line, and words are
+    counted only if the language separates them with spaces. The phrases of policies are English.
     """
 
     kind: Literal["c4_quality"]
     remove_citations: bool = True
+    """Remove citation marks such as ``[1]`` and ``[citation needed]``."""
     need_line_end: bool = True
-    """Take out lines that do not end in . ? ! or a quotation mark, or end in an ellipsis."""
-    min_words_per_line: Count | None = 3
-    longest_word: Count | None = 1000
-    """Characters; a line with a longer word is taken out."""
+    """Remove lines that do not end in ``.``, ``?``, ``!`` or a quotation mark, and lines that end in an ellipsis."""
+    min_words_per_line: WordCount | None = 3
+    """Remove lines with fewer words."""
+    longest_word: CharacterCount | None = 1000
+    """Remove lines that contain a longer word."""
     remove_javascript: bool = True
-    """Take out lines that name it: mostly they ask to turn it on."""
+    """Remove lines that contain "javascript": most ask the reader to turn it on."""
     remove_policies: bool = True
-    """Take out lines about cookies, privacy and terms of use."""
-    max_lorem_ipsum: Count | None = 0
-    """Lines with placeholder text."""
-    max_curly_brackets: Count | None = 0
-    """Lines with a curly bracket, a sign of code."""
-    min_sentences: Count | None = 5
-    """Sentences in the lines that are left."""
+    """Remove lines about cookies, privacy and terms of use."""
+    max_lorem_ipsum: LineCount | None = 0
+    """Maximum number of lines with placeholder text."""
+    max_curly_brackets: LineCount | None = 0
+    """Maximum number of lines with a curly bracket, a sign of code."""
+    min_sentences: Annotated[Count, unit("sentences")] | None = 5
+    """Minimum number of sentences in the lines that remain."""
 
     PREFIX: ClassVar[str] = "c4_"
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -126,12 +129,13 @@ def _sentences(line: str, text: Text) -> int:
 
 
 class C4Paragraphs(Filter):
-    """mC4's rule: some paragraphs of some length (Xue et al. 2021, arXiv:2010.11934, section 3.1)."""
+    """mC4's rule: a document needs several long lines (Xue et al. 2021, arXiv:2010.11934, section 3.1)."""
 
     kind: Literal["c4_paragraphs"]
-    min_long_lines: Count | None = 3
-    long_line: Count = 200
-    """Characters."""
+    min_long_lines: LineCount | None = 3
+    """Minimum number of long lines; null turns the rule off."""
+    long_line: CharacterCount = 200
+    """Length from which on a line is long."""
 
     PREFIX: ClassVar[str] = "c4_"
     RULES: ClassVar[tuple[Rule, ...]] = (

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from megalite.corpus.filters.gopher import duplicates
-from megalite.corpus.filters.rule import Count, Filter, Rule
+from megalite.corpus.filters.rule import CharacterCount, Filter, LineCount, Rule
 from megalite.corpus.words.punctuation import LINE_END
 from megalite.corpus.words.words import Text
 
@@ -31,19 +31,21 @@ def _duplicate_characters(text: Text, limits: "FineWebQuality") -> float:
 
 
 class FineWebQuality(Filter):
-    """Lines that end without a mark, short lines, repeated lines, lists; null turns a rule off."""
+    """FineWeb's rules on line endings, short lines, repeated lines and lists. null turns a rule off."""
 
     kind: Literal["fineweb_quality"]
-    min_lines: Count | None = 1
-    """Lines with something in them."""
+    min_lines: LineCount | None = 1
+    """Minimum number of lines that are not empty."""
     min_ended_lines: NonNegativeFloat | None = 0.12
-    """Share of lines that end with a full stop, question or exclamation mark."""
+    """Minimum share of lines that end with a full stop, question mark or exclamation mark."""
     max_short_lines: NonNegativeFloat | None = 0.67
-    """Share of lines of at most ``short_line`` characters."""
-    short_line: Count = 30
+    """Maximum share of lines of at most ``short_line`` characters."""
+    short_line: CharacterCount = 30
+    """Length up to which a line is short."""
     max_duplicate_line_characters: NonNegativeFloat | None = 0.01
-    """Share of characters in lines that stood before, of all but the line breaks."""
+    """Maximum share of characters in lines that repeat an earlier line; line breaks are not counted."""
     max_line_breaks_per_word: NonNegativeFloat | None = 0.3
+    """Maximum number of line breaks per word; lists have many."""
 
     PREFIX: ClassVar[str] = "fineweb_"
     RULES: ClassVar[tuple[Rule, ...]] = (

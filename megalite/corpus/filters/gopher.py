@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeFloat
 
-from megalite.corpus.filters.rule import Count, Filter, Rule
+from megalite.config.bounds import unit
+from megalite.corpus.filters.rule import CharacterCount, Filter, Rule, WordCount
 from megalite.corpus.words.ngrams import DUPLICATE, TOP
 from megalite.corpus.words.stop_words import StopWords, check_stop_words, count_stop_words
 from megalite.corpus.words.words import Text
@@ -30,30 +31,36 @@ def _ellipsis_lines(text: Text, limits: "GopherQuality") -> float:
 
 
 class GopherQuality(Filter):
-    """Length, symbols, lists and stop words. Words are spaCy's, marks among them; null turns a rule off.
+    """Gopher's rules on length, symbols, lists and stop words; punctuation marks count as words, as in spaCy.
 
-    Documents are judged by the stop words and the word lengths of their language, where the recipe keeps several.
+    null turns a rule off. Word lengths and stop words are those of the document's language.
     """
 
     kind: Literal["gopher_quality"]
-    min_words: Count | None = 50
-    """Words that are not marks alone."""
-    max_words: Count | None = 100_000
-    min_mean_word_length: NonNegativeFloat | None = 3.0
-    """Characters of an English word; in another language, as many more or fewer as its words have on average."""
-    max_mean_word_length: NonNegativeFloat | None = 10.0
+    min_words: WordCount | None = 50
+    """Minimum number of words that are not punctuation."""
+    max_words: WordCount | None = 100_000
+    """Maximum number of words that are not punctuation."""
+    min_mean_word_length: Annotated[NonNegativeFloat | None, unit("characters")] = 3.0
+    """Minimum mean length of a word in English, shifted for other languages by the difference of their mean word
+    length."""
+    max_mean_word_length: Annotated[NonNegativeFloat | None, unit("characters")] = 10.0
+    """Maximum mean length of a word, shifted in the same way."""
     max_hashes_per_word: NonNegativeFloat | None = 0.1
+    """Maximum number of hash signs per word."""
     max_ellipses_per_word: NonNegativeFloat | None = 0.1
+    """Maximum number of ellipses per word."""
     max_bullet_lines: NonNegativeFloat | None = 0.9
-    """Share of lines that begin with a bullet or a dash."""
+    """Maximum share of lines that begin with a bullet or a dash."""
     max_ellipsis_lines: NonNegativeFloat | None = 0.3
-    """Share of lines that end with an ellipsis."""
+    """Maximum share of lines that end with an ellipsis."""
     min_lettered_words: NonNegativeFloat | None = 0.8
-    """Share of words, marks counted, with a letter in them."""
-    min_stop_words: Count | None = 2
-    """How many of the stop words must occur, written exactly so."""
+    """Minimum share of words that contain a letter, out of all words and punctuation marks."""
+    min_stop_words: WordCount | None = 2
+    """Minimum number of different stop words, case-sensitive."""
     stop_words: StopWords = None
-    """By default those of the document's language, in English Gopher's; a list is for all, a mapping for its languages."""
+    """A list for all languages, or a mapping from language to list; null uses the built-in list of the document's
+    language (Gopher's for English)."""
 
     PREFIX: ClassVar[str] = "gopher_"
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -132,23 +139,37 @@ def _duplicate(n: int) -> Callable[[Text, "GopherRepetition"], float]:
 
 
 class GopherRepetition(Filter):
-    """Repeated paragraphs, lines and n-grams, by number or by share of the text's characters; null turns a rule off."""
+    """Gopher's rules on repeated paragraphs, lines and n-grams. null turns a rule off."""
 
     kind: Literal["gopher_repetition"]
-    min_characters: Count | None = 1
+    min_characters: CharacterCount | None = 1
+    """Minimum length of a document."""
     max_duplicate_paragraphs: NonNegativeFloat | None = 0.30
+    """Maximum share of paragraphs that repeat an earlier one."""
     max_duplicate_paragraph_characters: NonNegativeFloat | None = 0.20
+    """Maximum share of characters in such paragraphs."""
     max_duplicate_lines: NonNegativeFloat | None = 0.30
+    """Maximum share of lines that repeat an earlier one."""
     max_duplicate_line_characters: NonNegativeFloat | None = 0.20
+    """Maximum share of characters in such lines."""
     max_top_2_gram: NonNegativeFloat | None = 0.20
+    """Maximum share of characters in the most frequent 2-gram."""
     max_top_3_gram: NonNegativeFloat | None = 0.18
+    """Maximum share of characters in the most frequent 3-gram."""
     max_top_4_gram: NonNegativeFloat | None = 0.16
+    """Maximum share of characters in the most frequent 4-gram."""
     max_duplicate_5_grams: NonNegativeFloat | None = 0.15
+    """Maximum share of characters in 5-grams that repeat an earlier one."""
     max_duplicate_6_grams: NonNegativeFloat | None = 0.14
+    """Maximum share of characters in 6-grams that repeat an earlier one."""
     max_duplicate_7_grams: NonNegativeFloat | None = 0.13
+    """Maximum share of characters in 7-grams that repeat an earlier one."""
     max_duplicate_8_grams: NonNegativeFloat | None = 0.12
+    """Maximum share of characters in 8-grams that repeat an earlier one."""
     max_duplicate_9_grams: NonNegativeFloat | None = 0.11
+    """Maximum share of characters in 9-grams that repeat an earlier one."""
     max_duplicate_10_grams: NonNegativeFloat | None = 0.10
+    """Maximum share of characters in 10-grams that repeat an earlier one."""
 
     PREFIX: ClassVar[str] = "gopher_"
     RULES: ClassVar[tuple[Rule, ...]] = (

@@ -1,10 +1,11 @@
 """Documents kept by their language."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from megalite.config.bounds import unit
 from megalite.config.errors import ConfigError
 from megalite.corpus.filters.rule import Filter, Rule
 from megalite.corpus.words.language_model import SAMPLE, known_languages
@@ -17,14 +18,15 @@ def _share_of_kept(text: Text, own: "LanguageFilter") -> float:
 
 
 class LanguageFilter(Filter):
-    """Keeps documents that are, most likely, in one of the languages named."""
+    """Keeps documents in the given languages."""
 
     kind: Literal["language"]
     keep: tuple[str, ...] = Field(min_length=1, max_length=200)
-    """ISO 639 codes as the model has them: en, de, zh ..."""
+    """ISO 639 codes of the languages to keep: en, de, zh ..."""
     min_probability: float | None = Field(default=0.65, ge=0.0, le=1.0)
-    """Of all languages to keep together. FineWeb: 0.65."""
-    sample_characters: int = Field(default=SAMPLE, ge=1, le=10**6)
+    """Minimum probability of all ``keep`` languages together. FineWeb: 0.65."""
+    sample_characters: Annotated[int, unit("characters")] = Field(default=SAMPLE, ge=1, le=10**6)
+    """Characters of a document that the language model reads."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (Rule("language", "min_probability", "below", _share_of_kept),)
 

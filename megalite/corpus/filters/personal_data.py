@@ -126,12 +126,13 @@ MASKS: dict[str, Callable[[str], tuple[str, int]]] = {
 
 
 class PersonalDataFilter(Filter):
-    """Masks personal data in what is kept; a document that is mostly such data can be dropped."""
+    """Replaces personal data with placeholders, and can drop documents that consist mostly of such data."""
 
     kind: Literal["personal_data"]
     mask: tuple[Kind, ...] = Field(default=("email", "ip", "iban", "card", "phone"), min_length=1)
+    """Kinds of data to replace: mail and IP addresses, telephone, card and bank account numbers."""
     max_masked_per_word: NonNegativeFloat | None = None
-    """Address lists and directories are above 0.1."""
+    """Maximum number of replacements per word; address lists and directories exceed 0.1. null drops nothing."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from megalite.corpus.filters.rule import Count, Filter, Rule
+from megalite.config.bounds import unit
+from megalite.corpus.filters.rule import Filter, Rule, WordCount
 from megalite.corpus.words.stop_words import StopWords, check_stop_words, count_stop_words
 from megalite.corpus.words.words import Text
 
@@ -38,29 +39,32 @@ def _duplicate_line_characters(text: Text, limits: "ProseFilter") -> float:
 
 
 class ProseFilter(Filter):
-    """Thresholds; null turns a rule off."""
+    """Gopher's rules with wider thresholds, so that documentation and technical text pass. null turns a rule off."""
 
     kind: Literal["prose"] = "prose"
-    min_words: Count | None = 50
-    """Gopher: 50."""
-    max_words: Count | None = 100_000
-    """Gopher: 100,000."""
-    min_mean_word_length: PositiveFloat | None = 3.0
-    """Gopher: 3. In another language, as many more or fewer characters as its words have on average."""
-    max_mean_word_length: PositiveFloat | None = 10.0
-    """Gopher: 10."""
-    min_stop_words: Count | None = 2
-    """Different stop words; Gopher: 2."""
+    min_words: WordCount | None = 50
+    """Minimum number of words. Gopher: 50."""
+    max_words: WordCount | None = 100_000
+    """Maximum number of words. Gopher: 100,000."""
+    min_mean_word_length: Annotated[PositiveFloat | None, unit("characters")] = 3.0
+    """Minimum mean length of a word in English, shifted for other languages by the difference of their mean word
+    length. Gopher: 3."""
+    max_mean_word_length: Annotated[PositiveFloat | None, unit("characters")] = 10.0
+    """Maximum mean length of a word, shifted in the same way. Gopher: 10."""
+    min_stop_words: WordCount | None = 2
+    """Minimum number of different stop words. Gopher: 2."""
     stop_words: StopWords = None
-    """By default those of the document's language; a list is for all languages, a mapping for those that it names."""
+    """A list for all languages, or a mapping from language to list; null uses the built-in list of the document's
+    language."""
     max_token_to_word_ratio: PositiveFloat | None = 4.0
-    """Pieces of text (words, numbers, single marks) for each word: tables, dumps and markup have many marks."""
+    """Maximum number of pieces of text (words, numbers, punctuation marks) per word. Tables, dumps and markup have
+    many marks."""
     min_alphabetic_words: float | None = Field(default=0.6, ge=0.0, le=1.0)
-    """Share of words with a letter in them; Gopher has 0.8 of English web text, technical prose is below it."""
+    """Minimum share of words that contain a letter. Gopher uses 0.8, which technical prose does not reach."""
     max_duplicate_lines: float | None = Field(default=0.3, ge=0.0, le=1.0)
-    """Share of lines that stood before in the document; Gopher: 0.3."""
+    """Maximum share of lines that repeat an earlier line. Gopher: 0.3."""
     max_duplicate_line_characters: float | None = Field(default=0.2, ge=0.0, le=1.0)
-    """Share of characters in such lines; Gopher: 0.2."""
+    """Maximum share of characters in such lines. Gopher: 0.2."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("few_words", "min_words", "below", lambda text, _: text.real_words, "count", "spaces"),

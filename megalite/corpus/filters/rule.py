@@ -6,12 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from megalite.config.bounds import unit
 from megalite.corpus.filters.listed_section import ListedSection
 from megalite.corpus.words.languages import ENGLISH, language
 from megalite.corpus.words.words import Text
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
-"""A threshold that counts."""
+WordCount = Annotated[Count, unit("words")]
+LineCount = Annotated[Count, unit("lines")]
+CharacterCount = Annotated[Count, unit("characters")]
 Basis = Literal["any language", "spaces", "sentence marks", "word lengths", "English"]
 
 

@@ -47,19 +47,21 @@ def _top_word(text: Text, limits: "SpamFilter") -> float:
 
 
 class SpamFilter(Filter):
-    """Thresholds chosen so that almost no ordinary text falls; null turns a rule off. A classifier finds more."""
+    """Signs of spam, with thresholds that almost no ordinary text exceeds; null turns a rule off."""
 
     kind: Literal["spam"]
     max_offers_per_word: NonNegativeFloat | None = 0.02
-    """English phrases of advertisement and fraud: click here, act now, risk-free ..."""
+    """Maximum number of English phrases of advertisement and fraud per word: click here, act now, risk-free ..."""
     max_links_per_word: NonNegativeFloat | None = 0.1
+    """Maximum number of links per word."""
     max_money_per_word: NonNegativeFloat | None = 0.05
-    """Sums of money."""
+    """Maximum number of sums of money per word."""
     max_exclamation_marks_per_word: NonNegativeFloat | None = 0.1
+    """Maximum number of exclamation marks per word."""
     max_capital_words: NonNegativeFloat | None = 0.4
-    """Share of words of four letters and more that are all capitals."""
+    """Maximum share of words in capitals, among words of four letters or more."""
     max_top_word: NonNegativeFloat | None = 0.1
-    """Share of the words that the most frequent word of five letters and more has: stuffed with keywords."""
+    """Maximum share of the most frequent word of five letters or more, a sign of keyword stuffing."""
 
     PREFIX: ClassVar[str] = "spam_"
     RULES: ClassVar[tuple[Rule, ...]] = (

@@ -29,14 +29,15 @@ def _tokens_per_word(text: Text, own: "TokensPerWord") -> float:
 
 
 class TokensPerWord(Filter):
-    """The ratio of a tokenizer's tokens to words; null turns a bound off."""
+    """The number of tokens per word: dumps, keys and other scripts and languages need many. null turns a bound off."""
 
     kind: Literal["tokens_per_word"]
     tokenizer: OneLine
-    """Path of a ``tokenizer.json``; a ruler, it need not be that of the model."""
+    """Path of a ``tokenizer.json``; it need not be the model's tokenizer."""
     min_ratio: PositiveFloat | None = None
+    """Minimum number of tokens per word."""
     max_ratio: PositiveFloat | None = 3.0
-    """English prose is at 1.2 to 1.6 with a vocabulary made of such text."""
+    """Maximum number of tokens per word. English prose has 1.2 to 1.6 with a vocabulary trained on such text."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule("few_tokens_per_word", "min_ratio", "below", lambda t, own: own.ratio(t), "count", "spaces"),

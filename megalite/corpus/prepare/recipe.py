@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from megalite.config.bounds import unit
 from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
 from megalite.config.section import Section
@@ -17,46 +18,53 @@ from megalite.corpus.filters.prose import ProseFilter
 
 
 class InstalledDocs(ListedSection):
-    """Documentation and docstrings of the Python packages on this machine."""
+    """Documentation and docstrings of the Python packages installed on this machine."""
 
     kind: Literal["installed_docs"]
-    max_bytes: int | None = Field(default=None, ge=1, le=10**15)
+    max_bytes: Annotated[int | None, unit("bytes")] = Field(default=None, ge=1, le=10**15)
+    """Maximum amount of text to read; null reads everything."""
 
 
 class Files(ListedSection):
-    """Files of documents."""
+    """Documents in files."""
 
     kind: Literal["files"]
     paths: tuple[OneLine, ...] = Field(min_length=1)
-    """Globs of .jsonl, .txt, .warc, .html (also .gz, .zst) and .parquet."""
+    """Files or globs: .jsonl, .txt, .warc and .html, also compressed as .gz or .zst, and .parquet."""
     text_key: OneLine = "text"
+    """JSON key or parquet column that holds the text."""
 
 
 class HubDataset(ListedSection):
-    """A dataset of the Hugging Face hub, or a folder that ``datasets`` loads; streamed."""
+    """A dataset from the Hugging Face hub, or a folder that ``datasets`` can load. It is streamed."""
 
     kind: Literal["dataset"]
     name: OneLine
+    """Name on the hub (``owner/name``), or path of a folder."""
     subset: OneLine | None = None
+    """Configuration of the dataset, if it has several."""
     split: OneLine = "train"
+    """Split to read."""
     text_key: OneLine = "text"
-    max_documents: int | None = Field(default=None, ge=1, le=10**12)
+    """Column that holds the text."""
+    max_documents: Annotated[int | None, unit("documents")] = Field(default=None, ge=1, le=10**12)
+    """Read only this many documents, from the beginning; null reads all."""
 
 
 Source = Annotated[InstalledDocs | Files | HubDataset, Field(discriminator="kind")]
 
 
 class Dedup(Bands):
-    """Near-duplicates out, by MinHash and exact comparison; see ``tools/dedup.py``."""
+    """Removal of near-duplicates: MinHash finds candidates, an exact comparison decides. See ``tools/dedup.py``."""
 
     keep: Literal["first", "longest", "best"] = "first"
-    """Which copy stays."""
+    """Which copy to keep: the first in reading order, the longest, or the one with the highest ``quality_key``."""
     quality_key: OneLine | None = None
-    """The number in a document's meta by which ``keep: best`` goes."""
+    """Key of the quality score in a document's metadata; required with ``keep: best``."""
     against: tuple[OneLine, ...] = ()
-    """Earlier outputs with an index; what stands in them goes."""
+    """Output folders of earlier runs with ``write_index``; documents that are duplicates of theirs are removed."""
     write_index: bool = False
-    """For a later ``against``; about 1.5 x the text."""
+    """Write an index for a later ``against``. It takes about 1.5 times the size of the text."""
 
     @model_validator(mode="after")
     def _best_by_what(self) -> "Dedup":
@@ -66,34 +74,41 @@ class Dedup(Bands):
 
 
 class Decontaminate(Contamination):
-    """Documents with evaluation items out; see ``tools/decontaminate.py``."""
+    """Removal of documents that contain evaluation items. See ``tools/decontaminate.py``."""
 
     against: tuple[OneLine, ...] = Field(min_length=1)
-    """Evaluation sets: files or globs."""
+    """Files or globs with the evaluation items."""
 
 
 class TrainTokenizer(Section):
-    """A vocabulary from the training shards; ``tools/train_tokenizer.py`` has the same options."""
+    """A tokenizer trained on the training shards. See ``tools/train_tokenizer.py``."""
 
-    vocab_size: int = Field(ge=1, le=10_000_000)
+    vocab_size: Annotated[int, unit("tokens")] = Field(ge=1, le=10_000_000)
+    """Number of tokens, including the special tokens."""
     model: Literal["bpe", "sentencepiece_unigram", "sentencepiece_bpe"] = "bpe"
+    """Byte-level BPE, or a sentencepiece model."""
     digits: Literal["single", "triple", "free"] | None = None
-    reserved: int = Field(default=12, ge=0, le=1_000_000)
-    """Special tokens kept free for later use."""
-    pad_to_multiple: int = Field(default=1, ge=1, le=1_000_000)
-    sample_bytes: int = Field(default=1_000_000_000, ge=1, le=10**15)
-    """Text to learn from, at most."""
+    """How runs of digits are split: one by one, in groups of up to three, or not at all; null is ``triple`` for
+    ``bpe`` and ``single`` for sentencepiece."""
+    reserved: Annotated[int, unit("tokens")] = Field(default=12, ge=0, le=1_000_000)
+    """Special tokens reserved for later use."""
+    pad_to_multiple: Annotated[int, unit("tokens")] = Field(default=1, ge=1, le=1_000_000)
+    """Round the vocabulary size up to a multiple of this number, with reserved tokens."""
+    sample_bytes: Annotated[int, unit("bytes")] = Field(default=1_000_000_000, ge=1, le=10**15)
+    """Maximum amount of text to train on."""
 
 
 class Tokenize(Section):
-    """Token ids in Megatron's ``train.bin`` / ``.idx`` and ``valid.bin`` / ``.idx``, beside the shards."""
+    """Writes ``train.bin``, ``train.idx``, ``valid.bin`` and ``valid.idx`` in Megatron's format, beside the shards."""
 
     tokenizer: OneLine | None = None
-    """A folder that is there already; without it, ``train`` makes one in the output."""
+    """Folder of an existing tokenizer. Give either this or ``train``."""
     train: TrainTokenizer | None = None
+    """Train a tokenizer into the folder ``tokenizer`` of the output."""
     append_eod: bool = True
+    """Append the end-of-document token to every document."""
     eod_token: OneLine | None = None
-    """By default the tokenizer's eos."""
+    """End-of-document token; null is the tokenizer's ``eos_token``."""
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> "Tokenize":
@@ -103,45 +118,58 @@ class Tokenize(Section):
 
 
 class Slurm(Section):
-    """What ``--engine slurm`` asks the cluster for, for every task."""
+    """What each task requests from the cluster, with ``--engine slurm``."""
 
     partition: OneLine | None = None
+    """Partition to submit to; null is the cluster's default."""
     account: OneLine | None = None
+    """Account to charge; null is the user's default."""
     time: str = Field(default="24:00:00", pattern=r"^[0-9]+(-[0-9]+)?(:[0-9]+){0,2}$")
-    """As sbatch takes it: minutes, or ``[DAYS-]HOURS:MINUTES:SECONDS``; in quotes, or YAML reads a number."""
-    cpus: int = Field(default=1, ge=1, le=1024)
-    """Of a task; training a tokenizer and tokenizing spread over them, the other tasks use one."""
-    memory_gb: int = Field(default=8, ge=1, le=1_000_000)
-    max_array_size: int = Field(default=1000, ge=1, le=1_000_000)
-    """Tasks beyond it are shared out among the elements of the array."""
-    running: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Elements at work at the same time, at most."""
+    """Time limit of a task, as sbatch takes it: minutes, or ``[DAYS-]HOURS:MINUTES:SECONDS``. Quote it, or YAML reads
+    a number."""
+    cpus: Annotated[int, unit("CPU cores")] = Field(default=1, ge=1, le=1024)
+    """CPU cores of a task. Training a tokenizer and tokenizing use all of them, other tasks use one."""
+    memory_gb: Annotated[int, unit("GB")] = Field(default=8, ge=1, le=1_000_000)
+    """Memory of a task."""
+    max_array_size: Annotated[int, unit("elements")] = Field(default=1000, ge=1, le=1_000_000)
+    """Maximum number of elements in a job array; if there are more tasks, each element runs several."""
+    running: Annotated[int | None, unit("elements")] = Field(default=None, ge=1, le=1_000_000)
+    """Maximum number of array elements that run at the same time; null sets no limit."""
     setup: tuple[str, ...] = ()
-    """Lines of shell before the work, such as the activation of an environment."""
+    """Shell commands to run before the work, such as the activation of an environment."""
     options: dict[OneLine, OneLine] = Field(default_factory=dict)
-    """More options of sbatch: ``{qos: low}``."""
+    """Further options of sbatch, for example ``{qos: low}``."""
 
 
 class Recipe(Section):
-    """Sources, then cleaning and filters, deduplication, decontamination, one shuffle, the split, and maybe tokens."""
+    """What a corpus is made of: sources, filters, deduplication, decontamination, shuffle, split and tokens."""
 
     sources: tuple[Source, ...] = Field(min_length=1, max_length=10_000)
+    """Where the documents come from, in reading order."""
     filters: tuple[AnyFilter, ...] = Field(default=(ProseFilter(),), max_length=100)
-    """In the order in which they are asked. A mapping instead of a list holds the thresholds of ``prose`` alone."""
+    """Filters in the order in which they run. A mapping instead of a list sets the thresholds of ``prose`` alone."""
     exact_dedup: bool = True
-    """Drop a document whose words stood before, white space and case aside."""
+    """Drop a document whose words, ignoring case and white space, are those of an earlier one."""
     dedup: Dedup | None = None
+    """Removal of near-duplicates; null skips it."""
     decontaminate: Decontaminate | None = None
+    """Removal of documents that contain evaluation items; null skips it."""
     valid_fraction: float = Field(default=0.01, ge=0.0, lt=1.0)
-    """Share of documents held out; chosen by a hash of the text, so that no document is on both sides."""
+    """Share of the documents held out for validation. A hash of the text selects them, so no document is in both
+    splits."""
     shuffle_seed: int = Field(default=1234, ge=-(2**63), lt=2**63)
+    """Seed of the shuffle."""
     on_error: Literal["skip", "fatal"] = "skip"
-    max_malformed: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
-    """Of the records of all sources: below 1 a share, from 1 on a number; null is 1 %, or 3 records where that is more."""
+    """What to do with malformed records: skip and count them, or stop at the first."""
+    max_malformed: Annotated[float | None, unit("share or records")] = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Maximum number of malformed records in all sources: below 1 a share, from 1 on a count; null is 1 %, or 3
+    records if that is more."""
     repair_encodings: bool = False
-    """Undo mojibake by ftfy before cleaning; at a few MB a second it is the slowest step."""
+    """Repair mojibake with ftfy before cleaning. This is the slowest step, at a few MB per second."""
     tokenize: Tokenize | None = None
+    """Tokenize the corpus; null writes text only."""
     slurm: Slurm = Slurm()
+    """Resources of the tasks on a Slurm cluster; unused with other engines."""
 
     @field_validator("filters", mode="before")
     @classmethod

@@ -14,20 +14,21 @@ from megalite.files.readers.documents import expand_inputs
 
 
 class MixSource(Section):
-    """One source of a mix file."""
+    """One source of the training text."""
 
     name: str | None = None
-    """None: the first glob."""
+    """Name in the report; null is the first glob."""
     input: tuple[str, ...] = Field(min_length=1)
-    """Globs, seen from where the command runs."""
+    """Files or globs, relative to the current folder."""
     weight: PositiveFloat = 1.0
     """Share of the sample's bytes, relative to the other sources."""
 
 
 class Mix(Section):
-    """A mix file: ``sources:`` with ``name``, ``input`` and ``weight`` each."""
+    """The text that a tokenizer is trained on."""
 
     sources: tuple[MixSource, ...] = Field(min_length=1)
+    """Sources with their weights."""
 
 
 @dataclass(frozen=True)
