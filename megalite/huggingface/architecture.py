@@ -1,4 +1,4 @@
-"""The tensors that a config describes against those that the files hold, before one of them is read."""
+"""Compares the tensors that a config describes with those in the files, before reading any data."""
 
 import re
 from collections.abc import Mapping
@@ -12,27 +12,28 @@ from megalite.huggingface.tensor_headers import TensorHeader
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 MOST_BUFFER_BYTES = 2**31
-"""Of what a model keeps beside its weights, such as masks and positions."""
+"""Limit for a model's buffers, such as masks and position tables."""
 COMPUTED = (r"rotary_emb\.inv_freq", r"(^|\.)position_ids$")
-"""Buffers that old folders hold, and that follow from the config."""
+"""Buffers in old folders that are computed from the config."""
 
 
 def check_architecture(folder: Path, config: Any, headers: Mapping[str, TensorHeader]) -> None:
-    """Refuse weights that are not the ones of ``config``'s model: missing, unexpected, of another shape, no floats.
+    """Refuse weights that do not fit ``config``: missing, unexpected, of another shape, or not floating point.
 
-    The model is built on the meta device: nothing is allocated. Of a quantised folder only the sizes are checked here, as
-    of an architecture whose weights transformers converts: ``load`` sees the rest.
+    The model is built on the meta device, so nothing is allocated. For quantized folders and for architectures whose
+    weights transformers converts, only the sizes are checked here; ``load`` checks the rest.
 
-    Raises: DataError that names the tensor.
+    Raises: DataError with the tensor's name.
     """
     import torch
     import transformers
 
-    with torch.device("meta"):  # by its class: ``from_config`` would partition it under ZeRO-3
-        model: Any = transformers.AutoModelForCausalLM._model_mapping[type(config)](config)
+    model_class: Any = transformers.AutoModelForCausalLM._model_mapping[type(config)]
+    with torch.device("meta"):  # not by ``from_config``, which partitions the model under ZeRO-3
+        model = model_class(config)
     if sum(buffer.nbytes for buffer in model.buffers()) > MOST_BUFFER_BYTES:
         raise DataError(
-            f"{folder / 'config.json'}: describes tables of more than {MOST_BUFFER_BYTES:,} bytes; get it again"
+            f"{folder / 'config.json'}: describes buffers of more than {MOST_BUFFER_BYTES:,} bytes; download it again"
         )
     if getattr(config, "quantization_config", None) is not None:
         return
@@ -47,7 +48,7 @@ def check_architecture(folder: Path, config: Any, headers: Mapping[str, TensorHe
         held, needed = (sum(sizes) for sizes in ([h.elements for h in headers.values()], _elements(model)))
         if needed > held:
             raise DataError(
-                f"{folder}: config.json describes {needed:,} numbers, the weights hold {held:,}; get it again"
+                f"{folder}: config.json describes {needed:,} numbers, the weights hold {held:,}; download it again"
             )
         return
     refuse_differences(str(folder), config.model_type, missing, unexpected, [])
@@ -58,12 +59,12 @@ def check_architecture(folder: Path, config: Any, headers: Mapping[str, TensorHe
             refuse_differences(str(folder), config.model_type, [], [], [(name, found[name].shape, shape)])
         if found[name].dtype not in FLOATS:
             raise DataError(
-                f"{folder}: tensor '{name}' is {found[name].dtype}; the weights of a model are {', '.join(FLOATS)}"
+                f"{folder}: tensor '{name}' is {found[name].dtype}; weights must be one of {', '.join(FLOATS)}"
             )
     for name, source in tied.items():
         if name in found and source in found and not _equal(found[name], name, found[source], source, headers):
             raise DataError(
-                f"{folder}: '{name}' and '{source}' differ, and config.json ties them (tie_word_embeddings=true); "
+                f"{folder}: '{name}' and '{source}' differ, but config.json ties them (tie_word_embeddings=true); "
                 f"set it to false, or remove '{name}' from the weights"
             )
 
@@ -71,8 +72,8 @@ def check_architecture(folder: Path, config: Any, headers: Mapping[str, TensorHe
 def refuse_differences(
     model: str, kind: str, missing: list[str], unexpected: list[str], mismatched: list[tuple[str, Any, Any]]
 ) -> None:
-    """Name the first tensor that is not as the config describes it, and count the others. Raises: DataError."""
-    end = "config and weights do not belong together, get the folder again"
+    """Report the first tensor that differs from the config, and how many more do. Raises: DataError."""
+    end = "config and weights do not match; download the folder again"
     if missing:
         raise DataError(f"{model}: a '{kind}' model needs {_named(missing)}, which the weights lack; {end}")
     if unexpected:
@@ -89,14 +90,14 @@ def _named(names: list[str]) -> str:
 
 
 def _own_name(name: str, expected: Mapping[str, Any], prefix: str) -> str:
-    """A tensor's name in the model: files of the decoder alone lack its prefix."""
+    """A tensor's name in the model; files of a bare decoder lack the prefix."""
     if name not in expected and f"{prefix}.{name}" in expected:
         return f"{prefix}.{name}"
     return name
 
 
 def _is_tied(name: str, tied: Mapping[str, str], found: Mapping[str, Any]) -> bool:
-    """Whether a tensor that is not there is the same as one that is."""
+    """Whether a missing tensor is tied to one that is present."""
     source = tied.get(name, name)
     return any(other in found for other in (source, *(target for target in tied if tied[target] == source)))
 
@@ -106,7 +107,7 @@ def _without(names: list[str], patterns: Any) -> list[str]:
 
 
 def _is_converted(model: Any) -> bool:
-    """Whether transformers renames or joins tensors of this architecture when it loads them."""
+    """Whether transformers renames or merges tensors of this architecture while loading."""
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     keys = {

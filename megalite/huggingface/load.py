@@ -1,7 +1,7 @@
-"""The only place that opens models, tokenizers and configs by transformers; what it does not report as wrong is checked.
+"""The only module that opens models, tokenizers and configs with transformers, plus the checks that it omits.
 
-``from_pretrained`` fills a missing tensor with random numbers and only logs it, asks on standard input whether to run a
-folder's own code, and takes numbers that are none. None of that passes here.
+``from_pretrained`` fills missing tensors with random numbers and only logs it, asks on standard input whether to run a
+folder's own code, and accepts NaN. All of these are errors here.
 """
 
 import math
@@ -20,17 +20,16 @@ from megalite.huggingface.tensor_headers import TensorHeader, tensor_headers
 from megalite.templates.render import guard_chat_templates
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-"""What is got from the hub: no pickles, and no code."""
-
+"""What to download from the hub: no pickles, no code."""
 PROBE = "A text, 1 2."
-"""What a tokenizer must take at least: some mistakes in its files only show when it is used."""
+"""Encoded once after loading: some errors in a tokenizer's files only appear in use."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt")
 
 
 def load_model(model: str) -> tuple[Any, Any]:
-    """``(model, tokenizer)`` for a decoder, on the accelerator where there is one; a ``.gguf`` file is read too.
+    """``(model, tokenizer)`` of a decoder, on the accelerator if there is one. Also reads a ``.gguf`` file.
 
-    On the CPU the weights are fp32, whatever the folder has; on an accelerator they are as stored.
+    On the CPU the weights are converted to fp32; on an accelerator they keep their stored dtype.
 
     Raises: DataError, FileNotFoundError.
     """
@@ -44,12 +43,12 @@ def load_model(model: str) -> tuple[Any, Any]:
 
 
 def load_config(model: str) -> Any:
-    """The config of a decoder whose weights are all there, in the shapes that it describes; no weight is read.
+    """The config of a decoder, after checking that all weights exist in the right shapes. No weight is read.
 
     Raises: DataError, FileNotFoundError.
     """
     check_model_folder(model)
-    folder, file = _place(model)
+    folder, file = _local_path(model)
     headers: dict[str, TensorHeader] = {}
     if file:
         _check_gguf(model)
@@ -63,7 +62,7 @@ def load_config(model: str) -> Any:
     with loading(model):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, **file)
         if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
-            raise DataError(f"{model}: a '{config.model_type}' model, which does not continue text")
+            raise DataError(f"{model}: a '{config.model_type}' model, which does not generate text")
         if headers:
             _check_quantization(model, config)
             check_architecture(folder, config, headers)
@@ -74,7 +73,7 @@ def load_tokenizer(model: str, config: Any | None = None) -> Any:
     """The tokenizer alone.
 
     Args:
-        config: of the model that will get its ids; one that has no embedding for all of them is refused.
+        config: the model's config, to check that the model embeds all ids of the tokenizer.
 
     Raises: DataError, FileNotFoundError.
     """
@@ -83,10 +82,10 @@ def load_tokenizer(model: str, config: Any | None = None) -> Any:
     import transformers
 
     guard_chat_templates()
-    folder, file = _place(model)
+    folder, file = _local_path(model)
     if not file and not any((folder / name).is_file() for name in TOKENIZERS):
         raise DataError(
-            f"{model}: holds no tokenizer (none of {', '.join(TOKENIZERS)}); copy its tokenizer's files there"
+            f"{model}: contains no tokenizer (none of {', '.join(TOKENIZERS)}); copy the tokenizer's files there"
         )
     with loading(model, "its tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **file)
@@ -94,7 +93,7 @@ def load_tokenizer(model: str, config: Any | None = None) -> Any:
         tokenizer.decode(tokenizer(PROBE)["input_ids"])
     if config is not None and largest >= (rows := config.get_text_config().vocab_size):
         raise DataError(
-            f"{model}: its tokenizer has ids up to {largest:,}, the model embeds {rows:,}; they do not belong together"
+            f"{model}: its tokenizer has ids up to {largest:,}, but the model embeds {rows:,}; they do not match"
         )
     return tokenizer
 
@@ -103,19 +102,19 @@ def load_weights(model: str, config: Any | None = None, **options: Any) -> Any:
     """The model with its weights.
 
     Args:
-        config: as ``load_config`` gives it, where that was called already.
+        config: the result of ``load_config``, if already called.
         options: ``dtype``, ``attn_implementation``, ``quantization_config``, ``device_map`` of ``from_pretrained``.
 
-    Raises: DataError for a tensor that is missing, unexpected, of another shape, or holds NaN or infinity.
+    Raises: DataError for a tensor that is missing, unexpected, of another shape, or contains NaN or infinity.
     """
     config = load_config(model) if config is None else config
     import transformers
 
-    folder, file = _place(model)
+    folder, file = _local_path(model)
     if not file:
         _check_memory(model, tensor_headers(folder), options)
     with loading(model):
-        loaded, told = transformers.AutoModelForCausalLM.from_pretrained(
+        opened: Any = transformers.AutoModelForCausalLM.from_pretrained(  # a pair, because of output_loading_info
             folder,
             config=config,
             trust_remote_code=False,
@@ -124,29 +123,32 @@ def load_weights(model: str, config: Any | None = None, **options: Any) -> Any:
             **file,
             **options,
         )
-    differences = (sorted(told[key], key=str) for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    loaded, report = opened
+    differences = (sorted(report[key], key=str) for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     refuse_differences(model, config.model_type, *differences)
-    if told["error_msgs"]:
-        raise DataError(f"{model}: cannot be loaded: {in_one_line(told['error_msgs'][0])}")
+    if report["error_msgs"]:
+        raise DataError(f"{model}: cannot be loaded: {in_one_line(report['error_msgs'][0])}")
     check_finite(model, loaded)
     return loaded
 
 
 def check_finite(model: str, loaded: Any) -> None:
-    """Refuse weights that are NaN or infinite, and rotary frequencies that the config makes so. Raises: DataError."""
+    """Refuse weights and rotary frequencies that are NaN or infinite. Raises: DataError."""
     buffers = [(name, buffer) for name, buffer in loaded.named_buffers() if name.endswith("inv_freq")]
     for name, tensor in [*loaded.named_parameters(), *buffers]:
         held = getattr(tensor, "ds_tensor", tensor)  # this rank's part under ZeRO-3
         if not held.numel() or not held.is_floating_point() or held.is_meta or type(held.data).__name__ != "Tensor":
-            continue  # another rank's, a code of a quantised one, or nowhere yet
-        low, high = held.detach().aminmax()  # NaN where any value is; ten times as fast on CPU as isfinite().all()
+            continue  # another rank's partition, a quantized tensor, or not materialized
+        low, high = held.detach().aminmax()  # NaN if any value is; ten times faster on CPU than isfinite().all()
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise DataError(f"{model}: '{name}' holds NaN or infinity; the model is damaged, get the folder again")
+            raise DataError(
+                f"{model}: '{name}' contains NaN or infinity; the model is damaged, download the folder again"
+            )
 
 
 @contextmanager
 def loading(model: str, what: str = "") -> Iterator[None]:
-    """Whatever a library raises over a folder that is damaged, or that it does not know, as a DataError of one line."""
+    """Turns whatever a library raises for a damaged or unknown folder into a DataError of one line."""
     try:
         yield
     except (DataError, MemoryError):
@@ -156,15 +158,15 @@ def loading(model: str, what: str = "") -> Iterator[None]:
 
 
 def start_of_text(tokenizer: Any) -> int:
-    """The token that a document begins after, as in pretraining: bos, or else eos. Raises: DataError."""
+    """The token that precedes a document, as in pretraining: bos, or else eos. Raises: DataError."""
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if start is None:
-        raise DataError("the tokenizer names neither a bos nor an eos token; name one in its tokenizer_config.json")
+        raise DataError("the tokenizer has neither a bos nor an eos token; set one in its tokenizer_config.json")
     return int(start)
 
 
-def _place(model: str) -> tuple[Path, dict[str, str]]:
-    """The folder on this machine, and ``gguf_file`` for a file in it; a model of the hub is got, and checked like others."""
+def _local_path(model: str) -> tuple[Path, dict[str, str]]:
+    """The local folder, and ``gguf_file`` for a GGUF file. A model on the hub is downloaded and checked like any other."""
     path = Path(model)
     if is_gguf(model):
         return path.parent, {"gguf_file": path.name}
@@ -181,19 +183,17 @@ def _place(model: str) -> tuple[Path, dict[str, str]]:
 
 
 def _check_quantization(model: str, config: Any) -> None:
-    """Refuse a quantisation that transformers would pass over. Raises: DataError."""
+    """Refuse a quantization method that transformers would ignore. Raises: DataError."""
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     given = getattr(config, "quantization_config", None)
     method = given.get("quant_method") if isinstance(given, dict) else getattr(given, "quant_method", None)
     if given is not None and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
-        raise DataError(
-            f"{model}: is quantised by {method!r}, which transformers does not know; get another form of it"
-        )
+        raise DataError(f"{model}: is quantized by {method!r}, which transformers does not support; use another format")
 
 
 def _check_gguf(model: str) -> None:
-    """Refuse a file that asks for more layers than it holds tensors. Raises: DataError."""
+    """Refuse a file with more layers than tensors. Raises: DataError."""
     import gguf
 
     with loading(model):
@@ -203,13 +203,15 @@ def _check_gguf(model: str) -> None:
 
 
 def _check_memory(model: str, headers: dict[str, TensorHeader], options: dict[str, Any]) -> None:
-    """Refuse weights that this machine's memory cannot hold: a file may claim any size. Raises: DataError."""
+    """Refuse weights that do not fit into this machine's memory: a file can claim any size. Raises: DataError."""
     if _device().type != "cpu" or not hasattr(os, "sysconf"):
         return
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     width = 4 if "32" in str(options.get("dtype")) else 1
-    if (needed := width * sum(header.elements for header in headers.values())) > there:
-        raise DataError(f"{model}: its weights take {needed:,} bytes, this machine has {there:,}; take a larger one")
+    if (needed := width * sum(header.elements for header in headers.values())) > memory:
+        raise DataError(
+            f"{model}: its weights take {needed:,} bytes, this machine has {memory:,}; use a larger machine"
+        )
 
 
 def _device() -> Any:

@@ -1,11 +1,11 @@
-"""Libraries that say less while a Hugging Face folder is opened."""
+"""Silences the libraries that open Hugging Face folders."""
 
 import logging
 
 
 def quiet_libraries() -> None:
-    """Errors only, and no bars for loading a model or a file: those take no time."""
-    for name in ("torchao", "torch.utils._pytree"):  # where torchao is installed, transformers imports it
+    """Errors only, and no progress bars for loading."""
+    for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao if it is installed
         logging.getLogger(name).setLevel(logging.ERROR)
     import datasets
     import transformers

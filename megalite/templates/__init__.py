@@ -1,5 +1,5 @@
-"""Jinja templates that came in a file: rendered in a sandbox, in a process of its own with bounded time and memory.
+"""Renders Jinja templates from untrusted files in a sandbox, in a separate process with limited time and memory.
 
-``render`` is what other rooms call; ``worker`` is the process. A template of a model or a task is a program that somebody
-else wrote: the sandbox keeps it from Python's internals, the process from the machine's time and memory.
+Other rooms call ``render``; ``worker`` is the process. A template of a model or a task is a program that somebody else
+wrote: the sandbox protects Python's internals, the process protects the machine's time and memory.
 """

@@ -1,4 +1,4 @@
-"""Rendering templates that came in a file, in the worker process; it is started when the first one is met."""
+"""Renders templates in the worker process, which starts with the first template."""
 
 import atexit
 import json
@@ -15,36 +15,34 @@ import jinja2
 from megalite.templates.worker import HEADER, MEMORY_BYTES
 
 SECONDS = 5.0
-"""Of processor time for one text; a real template takes less than a thousandth of it."""
-
-
-CRASHED = {"limit": f"ends the process that renders it, which may have {MEMORY_BYTES:,} bytes of memory"}
+"""Processor time for one text; a real template takes less than a thousandth of it."""
+CRASHED = {"limit": f"crashes the process that renders it, which is limited to {MEMORY_BYTES:,} bytes of memory"}
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
-"""Of the libraries that the process imports: the stacks of a thread a core would count as its memory."""
+"""One thread per library in the process: the stacks of one thread per core would exceed its memory limit."""
 
 
 class TemplateLimitError(jinja2.TemplateError):
-    """A template takes more time, memory or text than anything useful does."""
+    """A template exceeds the limits of time, memory or text length."""
 
 
 def render_text(template: str, values: dict[str, Any]) -> str:
-    """The text of a template. Raises: jinja2.TemplateError; TemplateLimitError."""
+    """The rendered template. Raises: jinja2.TemplateError; TemplateLimitError."""
     return str(_worker().ask("text", {"template": template, "values": values}))
 
 
 def render_jinja_template(conversations: list[Any], **arguments: Any) -> tuple[list[str], Any]:
-    """Transformers' function of this name. Raises: jinja2.TemplateError; TemplateLimitError."""
+    """Replaces transformers' function of this name. Raises: jinja2.TemplateError; TemplateLimitError."""
     rendered, spans = _worker().ask("chat", {"conversations": conversations, **arguments})
     return rendered, spans
 
 
 def template_literals(chat_template: str) -> str:
-    """The fixed texts in a chat template, as transformers reads them out of it. Raises: jinja2.TemplateError."""
+    """The literal text of a chat template, as transformers extracts it. Raises: jinja2.TemplateError."""
     return str(_worker().ask("literals", {"chat_template": chat_template}))
 
 
 def guard_chat_templates() -> None:
-    """Let transformers render every chat template here, whoever asks: TRL and lm-eval too."""
+    """Make transformers render all chat templates in the worker, also for TRL and lm-eval."""
     from transformers import tokenization_utils_base
 
     tokenization_utils_base.render_jinja_template = render_jinja_template  # type: ignore[assignment]
@@ -52,7 +50,7 @@ def guard_chat_templates() -> None:
 
 
 class _Worker:
-    """One worker process; a new one after it was ended by a limit."""
+    """One worker process, restarted after it hits a limit."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -61,13 +59,12 @@ class _Worker:
         atexit.register(self.close)
 
     def ask(self, job: str, arguments: dict[str, Any]) -> Any:
-        """The worker's answer. Raises: jinja2.TemplateError; TemplateLimitError."""
         request = pickle.dumps((job, arguments))
         with self._lock:
             try:
-                # Once more where the process ended by itself: the machine may have been out of memory, not the template.
+                # Retry once after a crash: the machine may have been out of memory, not the template.
                 answer = self._exchange(request) or self._exchange(request) or CRASHED
-            except BaseException:  # Ctrl-C: an answer that nobody reads would be taken for the next one
+            except BaseException:  # such as Ctrl-C: the unread answer would be read as the next one
                 self.close()
                 raise
         if "limit" in answer:
@@ -77,7 +74,6 @@ class _Worker:
         return answer["value"]
 
     def close(self) -> None:
-        """End the process."""
         if self._process is not None and self.pid == os.getpid():
             self._process.kill()
             self._process.communicate()
@@ -97,7 +93,7 @@ class _Worker:
         return self._process
 
     def _exchange(self, request: bytes) -> dict[str, Any] | None:
-        """The answer; None where the process ended without one, and not by its time."""
+        """The answer; None if the process crashed, other than by its time limit."""
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -119,7 +115,7 @@ _workers: list[_Worker] = []
 
 
 def _worker() -> _Worker:
-    """This process's own: a forked process gets another."""
+    """The worker of this process; a forked process gets its own."""
     if not _workers or _workers[-1].pid != os.getpid():
         _workers.append(_Worker())
     return _workers[-1]

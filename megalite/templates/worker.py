@@ -1,8 +1,7 @@
-"""The process that renders: requests on stdin, answers on stdout, until stdin ends.
+"""The process that renders templates: requests on stdin, answers on stdout, until stdin closes.
 
-A request is a pickle (of the process that trusts us), an answer is JSON (of one that we do not trust). The kernel ends the
-process by SIGPROF after so many seconds of processor time: nothing that a template does can stretch that, and how busy the
-machine is does not count.
+Requests are pickles (the parent is trusted), answers are JSON (this process is not). The kernel ends the process by SIGPROF
+after a fixed processor time. A template cannot extend it, and the load of the machine does not count.
 """
 
 import functools
@@ -22,14 +21,15 @@ HEADER = struct.Struct("<Q")
 
 
 def main() -> None:
-    """Serve the process that started this one; the argument is the processor time for one text."""
+    """Serve the parent process. The command line argument is the processor time per text, in seconds."""
     seconds = float(sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, whose end ends stdin
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; when it exits, stdin closes
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    _environment()  # imports must not count toward the time of the first template
     while header := requests.read(HEADER.size):
         job, arguments = pickle.loads(requests.read(HEADER.unpack(header)[0]))
         if job != "text":
@@ -43,7 +43,7 @@ def main() -> None:
 
 @functools.cache
 def _import_transformers() -> None:
-    """What its first template costs is not the time of the one that was asked for."""
+    """Warms up transformers' imports, which must not count toward the time of the first template."""
     _chat(conversations=[[{"role": "user", "content": ""}]], chat_template="{{ messages[0].content }}")
     _literals("{{ messages }}")
 
@@ -52,12 +52,12 @@ def _answer(job: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         value, texts = job(**arguments)
         if sum(map(len, texts)) > MOST_CHARACTERS:
-            return {"limit": f"gives more than {MOST_CHARACTERS:,} characters"}
+            return {"limit": f"produces more than {MOST_CHARACTERS:,} characters"}
         return {"value": value}
     except (MemoryError, OverflowError):
-        return {"limit": f"takes more than {MEMORY_BYTES:,} bytes of memory"}
+        return {"limit": f"needs more than {MEMORY_BYTES:,} bytes of memory"}
     except RecursionError:
-        return {"error": "is nested too deep"}
+        return {"error": "is nested too deeply"}
     except Exception as error:
         said = " ".join(str(error).split())[:300] or type(error).__name__
         return {"error": f"line {error.lineno}: {said}" if hasattr(error, "lineno") else said}
@@ -75,7 +75,7 @@ def _compiled(template: str) -> Any:
 
 @functools.cache
 def _environment() -> Any:
-    """lm-eval's environment, in a sandbox."""
+    """A sandboxed copy of lm-eval's environment."""
     from jinja2 import BaseLoader, StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -91,7 +91,7 @@ def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
 def _chat(**arguments: Any) -> tuple[Any, list[str]]:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    answer: Any = render_jinja_template(**arguments)  # its annotation says text: it is texts and spans
+    answer: Any = render_jinja_template(**arguments)  # annotated as a string, but returns texts and spans
     rendered, spans = answer
     return [rendered, spans], rendered
 

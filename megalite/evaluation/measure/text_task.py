@@ -102,7 +102,7 @@ def _score_documents(lm: Any, task: TextTask, journal: Journal) -> list[Sequence
     return [gathered[number] for number in sorted(gathered)]
 
 
-def _ratio_error(nats: list[float], sizes: list[int]) -> float | str:
+def _ratio_error(nats: list[float], sizes: list[float]) -> float | str:
     """Standard error of ``sum(nats) / sum(sizes) / ln 2``; "N/A" for one document."""
     values = [[-value, size] for value, size in zip(nats, sizes, strict=True)]
     error = standard_error(influence(values, BITS))

@@ -247,7 +247,7 @@ def test_a_folder_that_transformers_cannot_load_is_one_line(tmp_path: Path) -> N
 def test_what_is_no_model_or_no_task_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such model folder"):
         check_model_folder(str(tmp_path / "none"))
-    with pytest.raises(DataError, match="is no model folder"):
+    with pytest.raises(DataError, match="is not a model folder"):
         check_model_folder(str(tmp_path))
     with pytest.raises(DataError, match=f"did you mean {folder}"):
         check_model_folder(str(folder.parent))

@@ -187,7 +187,7 @@ def test_questions_longer_than_the_model_sees_are_counted(
             "its tokenizer has no chat template; remove --apply_chat_template",
         ),
         (["{a}"], "nothing to measure: give --tasks, --text or both"),
-        (["{data}", "--tasks", "copa", "--data", "{data}"], "is no model folder (no config.json in it)"),
+        (["{data}", "--tasks", "copa", "--data", "{data}"], "is not a model folder (it contains no config.json)"),
         (["nobody/nothing", "--tasks", "copa", "--data", "{data}"], "nobody/nothing: cannot be loaded: "),
         (["{a}", "--text", "{data}/none.jsonl"], "no file matches"),
         (["{a}", "--tasks", "gsm8k", "--data_file", "gsm8k"], "--data_file gsm8k: give NAME=FILE"),

@@ -36,7 +36,7 @@ def test_what_cannot_be_costs_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "no such model folder" in refused(monkeypatch, capsys, str(tmp_path / "none" / "here"))
-    assert "is no model folder" in refused(monkeypatch, capsys, str(tmp_path))
+    assert "is not a model folder" in refused(monkeypatch, capsys, str(tmp_path))
     with open_port("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert f"--port {port}: is taken" in refused(monkeypatch, capsys, str(folder), "--port", str(port))

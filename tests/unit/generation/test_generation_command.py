@@ -181,7 +181,7 @@ def test_what_cannot_be_costs_one_line(stories: Path, prompts: Path, tmp_path: P
         (("x", "--draft", stories, "--prompt_lookup", 3), "--draft and --prompt_lookup: give one"),
         (("x", "--draft_tokens", 3), "--draft_tokens needs --draft"),
         (("x", "--draft", stories, "--draft_tokens", 0), "--draft_tokens 0: give at least 1"),
-        (("x", "--draft", tmp_path), "is no model folder"),
+        (("x", "--draft", tmp_path), "is not a model folder"),
         (("x", "--compare", 2), "--compare needs --draft"),
         (("x", "--cache", "big"), "--cache big: unknown"),
         (("x", "--cache", "static", "--prompt_lookup", 3), "--cache static: only 'dynamic'"),

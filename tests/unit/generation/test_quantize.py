@@ -106,7 +106,7 @@ def test_what_cannot_be_costs_one_line_before_any_work(
             "--format int4: unknown; choose one of int8, int8-dynamic, gguf-f32",
         ),
         ((tmp_path / "nowhere", tmp_path / "o", "--format", "int8"), "no such model folder"),
-        ((tmp_path / "none", tmp_path / "o", "--format", "int8"), "is no model folder"),
+        ((tmp_path / "none", tmp_path / "o", "--format", "int8"), "is not a model folder"),
         ((model, tmp_path / "there", "--format", "int8"), "exists; choose another --output"),
         ((model, tmp_path / "o", "--format", "gguf-f32"), "give a name that ends in .gguf"),
         ((model, tmp_path / "no" / "o.gguf", "--format", "gguf-f32"), "its folder does not exist"),

@@ -1,4 +1,4 @@
-"""Models that are not whole, not sound or not what they say: refused by name, in one line, before they are used."""
+"""Incomplete, damaged or mislabeled models are refused in one line, with the name of the part, before they are used."""
 
 import json
 import time
@@ -71,8 +71,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         change_tensors(lambda t: t.update({LAYER: t[LAYER].to(torch.float8_e4m3fn)})),
         f"'{LAYER}' is F8_E4M3",
     ),
-    "NaN": (change_tensors(lambda t: t[LAYER].fill_(float("nan"))), f"'{LAYER}' holds NaN"),
-    "infinity": (change_tensors(lambda t: t[LAYER][3, 4].fill_(float("-inf"))), f"'{LAYER}' holds NaN or infinity"),
+    "NaN": (change_tensors(lambda t: t[LAYER].fill_(float("nan"))), f"'{LAYER}' contains NaN"),
+    "infinity": (change_tensors(lambda t: t[LAYER][3, 4].fill_(float("-inf"))), f"'{LAYER}' contains NaN or infinity"),
     "bert": (change_json(CONFIG, model_type="bert", architectures=["BertLMHeadModel"]), "a 'bert' model"),
     "more layers": (change_json(CONFIG, num_hidden_layers=2), "layers.1"),
     "fewer layers": (change_tensors(_second_layer), "layers.1"),
@@ -83,14 +83,14 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "an integer without end": (change_json(CONFIG, max_position_embeddings=10**400), "out of bounds"),
     "a tied head that differs": (change_json(CONFIG, tie_word_embeddings=True), "tie_word_embeddings"),
     "a head that is not there": (change_tensors(lambda t: t.pop("lm_head.weight")), "lm_head.weight"),
-    "a vocabulary too small": (_one_byte_vocabulary, "ids up to 257, the model embeds 100"),
+    "a vocabulary too small": (_one_byte_vocabulary, "ids up to 257, but the model embeds 100"),
     "an activation": (change_json(CONFIG, hidden_act="magic"), "magic"),
     "a rope type": (change_json(CONFIG, rope_parameters={"rope_type": "magic", "rope_theta": 1e4}), "magic"),
     "no rope frequency": (change_json(CONFIG, rope_parameters={"rope_type": "default", "rope_theta": 0}), "inv_freq"),
     "a precision": (change_json(CONFIG, dtype="float7"), "dtype='float7'"),
     "an integer precision": (change_json(CONFIG, dtype="int8"), "dtype='int8'"),
     "an attention of the hub": (change_json(CONFIG, attn_implementation="someone/kernel"), "someone/kernel"),
-    "a quantisation": (change_json(CONFIG, quantization_config={"quant_method": "magic"}), "is quantised by 'magic'"),
+    "a quantisation": (change_json(CONFIG, quantization_config={"quant_method": "magic"}), "is quantized by 'magic'"),
     "a quantisation that is none": (change_json(CONFIG, quantization_config=[]), "cannot be loaded"),
     "no heads": (change_json(CONFIG, num_attention_heads=0), "cannot be loaded"),
     "heads in words": (change_json(CONFIG, num_attention_heads="two"), "cannot be loaded"),
@@ -98,7 +98,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a type nobody has": (change_json(CONFIG, model_type="magic"), "magic"),
     "a type in brackets": (change_json(CONFIG, model_type=["llama"]), "'model_type' is a list"),
     "no type": (change_json(CONFIG, model_type=...), "'model_type' is nothing"),
-    "an encoder": (change_json(CONFIG, model_type="t5"), "does not continue text"),
+    "an encoder": (change_json(CONFIG, model_type="t5"), "does not generate text"),
     "config null": (write(CONFIG, b"null"), "holds nothing, not an object"),
     "config a list": (write(CONFIG, b"[]"), "holds a list, not an object"),
     "config empty": (write(CONFIG, b""), "not readable as JSON"),
@@ -115,7 +115,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "tokenizer null": (write("tokenizer.json", b"null"), "its tokenizer cannot be loaded"),
     "tokenizer empty": (write("tokenizer.json", b""), "its tokenizer cannot be loaded"),
     "tokenizer cut": (cut("tokenizer.json", 0.5), "its tokenizer cannot be loaded"),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "contains no tokenizer"),
     "weights empty": (write(WEIGHTS, b""), "is damaged"),
     "weights cut": (cut(WEIGHTS, 0.7), "is damaged"),
     "weights are text": (write(WEIGHTS, b"version https://git-lfs.github.com/spec/v1\noid sha256:abc"), "is damaged"),
@@ -125,9 +125,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "is damaged",
     ),
     "a huge shape": (change_header(lambda h: h[LAYER].update(shape=[10**9, 10**9])), "is damaged"),
-    "pickles": (_pickled, "pytorch_model.bin, which can run code"),
+    "pickles": (_pickled, "pytorch_model.bin, a format that can run code"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "no .safetensors weights"),
-    "an adapter": (change_json("adapter_config.json", base_model_name_or_path="x"), "merge it into its model"),
+    "an adapter": (change_json("adapter_config.json", base_model_name_or_path="x"), "merge it into its base model"),
     "a shard missing": (
         sharded_then(lambda folder, index: (folder / "model-00002-of-00002.safetensors").unlink()),
         "model-00002-of-00002.safetensors: missing",
@@ -139,13 +139,13 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "an index that leads out": (
         sharded_then(lambda folder, index: index["weight_map"].update({LAYER: "../../x.safetensors"})),
-        "lies outside the folder",
+        "is outside the folder",
     ),
     "an index that is a list": (
         sharded_then(lambda folder, index: index.update(weight_map=[])),
         "'weight_map' is a list",
     ),
-    "both forms": (lambda folder: (sharded(folder), save_file({}, folder / WEIGHTS), None)[-1], "holds both"),
+    "both forms": (lambda folder: (sharded(folder), save_file({}, folder / WEIGHTS), None)[-1], "contains both"),
 }
 
 
@@ -182,7 +182,7 @@ def test_sound_models_pass_as_transformers_loads_them(folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["GPT2", "Qwen3", "Mixtral", "GPTNeoX", "Gemma2"])
-def test_architectures_whose_tensors_are_renamed_or_joined_pass_and_are_refused_too(name: str, tmp_path: Path) -> None:
+def test_converted_architectures_load_and_are_checked_too(name: str, tmp_path: Path) -> None:
     import transformers
 
     small = {
@@ -215,7 +215,7 @@ def test_a_foreign_path_is_told_apart_from_a_damaged_model(folder: Path, tmp_pat
     with pytest.raises(DataError, match="is a file"):
         load_model(str(folder / "config.json"))
     (tmp_path / "x.gguf").write_bytes(b"GGXX")
-    with pytest.raises(DataError, match="is no GGUF file"):
+    with pytest.raises(DataError, match="is not a GGUF file"):
         load_model(str(tmp_path / "x.gguf"))
     (tmp_path / "x.gguf").write_bytes(b"GGUF" + b"\xff" * 40)
     with pytest.raises(DataError, match="cannot be loaded"):

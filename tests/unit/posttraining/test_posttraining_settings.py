@@ -138,7 +138,7 @@ def test_weights_that_are_updated_have_fp32_masters(
 
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: is no model folder \(no config\.json in it\)$"):
+    with pytest.raises(DataError, match=r"empty: is not a model folder \(it contains no config\.json\)$"):
         check_model_folder(str(tmp_path / "empty"))
     (tmp_path / "step-000010").mkdir()
     (tmp_path / "step-000010/hf").symlink_to(chat_model)
@@ -155,7 +155,7 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path)
     assert "\n" not in str(raised.value)
     (tmp_path / "empty/config.json").write_text('{"model_type": "vit"}')
     save_file({}, tmp_path / "empty/model.safetensors")
-    with pytest.raises(DataError, match="a 'vit' model, which does not continue text"):
+    with pytest.raises(DataError, match="a 'vit' model, which does not generate text"):
         load_config_and_tokenizer(str(tmp_path / "empty"))
 
 
@@ -184,7 +184,7 @@ def test_layers_and_attention_that_are_not_there_are_refused(
 def test_a_model_without_a_tokenizer_is_one_line(tmp_path: Path, chat_model: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).symlink_to(chat_model / name)
-    with pytest.raises(DataError, match="holds no tokenizer") as raised:
+    with pytest.raises(DataError, match="contains no tokenizer") as raised:
         load_config_and_tokenizer(str(tmp_path))
     assert "\n" not in str(raised.value)
 

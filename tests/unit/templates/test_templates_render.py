@@ -1,4 +1,4 @@
-"""Templates of others: rendered as lm-eval and transformers would, without a way out, and never without end."""
+"""Untrusted templates render as in lm-eval and transformers, stay in the sandbox, and always end."""
 
 import threading
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_no_template_leaves_the_sandbox(template: str) -> None:
 
 @pytest.fixture
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(render, "SECONDS", 0.5)
+    monkeypatch.setattr(render, "SECONDS", 0.1)
     render._workers.clear()
     yield
     render._workers.clear()
@@ -91,7 +91,7 @@ def test_a_bomb_ends_within_bounds_and_the_next_template_works(template: str) ->
     assert render_text("{{ 1 + 1 }}", {}) == "2"
 
 
-def test_an_undefined_name_is_told() -> None:
+def test_an_undefined_name_is_an_error() -> None:
     with pytest.raises(jinja2.TemplateError, match="'question' is undefined"):
         render_text("{{ question }}", {"query": 1})
 
@@ -110,7 +110,7 @@ def test_threads_get_their_own_answers() -> None:
     assert found == {number: str(number * 2) for number in range(20)}
 
 
-def test_a_process_that_was_ended_by_others_is_started_again() -> None:
+def test_a_killed_process_is_restarted() -> None:
     assert render_text("{{ 1 }}", {}) == "1"
     process = render._worker()._started()
     process.kill()
@@ -119,8 +119,8 @@ def test_a_process_that_was_ended_by_others_is_started_again() -> None:
     assert render._worker()._started().pid != process.pid
 
 
-def test_a_process_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render.sys, "executable", "/bin/false")
     monkeypatch.setattr(render, "_workers", [])
-    with pytest.raises(render.TemplateLimitError, match="ends the process that renders it"):
+    with pytest.raises(render.TemplateLimitError, match="crashes the process that renders it"):
         render_text("{{ 1 }}", {})
