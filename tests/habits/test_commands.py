@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
+    *sorted(REPOSITORY.glob("docs/*.md")),
     *sorted(REPOSITORY.glob("examples/*/README.md")),
 ]
 BLOCK = re.compile(r"```bash\n(.*?)```|`([a-z][^`\n]* (?:tools/|benchmarks/|pretrain\.py)[^`\n]+)`", re.DOTALL)

@@ -22,7 +22,7 @@ def _classifier(path: str) -> Classifier:
 
 
 class ClassifierFilter(Filter):
-    """The calibrated probability of a classifier from ``tools/train_classifier.py``. null turns a bound off."""
+    """The calibrated probability of a classifier from ``tools/train_classifier.py``. Null turns a bound off."""
 
     kind: Literal["classifier"]
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)

@@ -40,7 +40,7 @@ class Lines:
 class C4Quality(Filter):
     """C4's rules: removes lines without a final mark, short lines and boilerplate, then judges the rest.
 
-    null turns a rule off. In languages other than English, any mark that ends a sentence may end a line, and words are
+    Null turns a rule off. In languages other than English, any mark that ends a sentence may end a line, and words are
     counted only if the language separates them with spaces. The phrases of policies are English.
     """
 
@@ -133,7 +133,7 @@ class C4Paragraphs(Filter):
 
     kind: Literal["c4_paragraphs"]
     min_long_lines: LineCount | None = 3
-    """Minimum number of long lines; null turns the rule off."""
+    """Minimum number of long lines; ``null`` turns the rule off."""
     long_line: CharacterCount = 200
     """Length from which on a line is long."""
 

@@ -31,7 +31,7 @@ def _duplicate_characters(text: Text, limits: "FineWebQuality") -> float:
 
 
 class FineWebQuality(Filter):
-    """FineWeb's rules on line endings, short lines, repeated lines and lists. null turns a rule off."""
+    """FineWeb's rules on line endings, short lines, repeated lines and lists. Null turns a rule off."""
 
     kind: Literal["fineweb_quality"]
     min_lines: LineCount | None = 1

@@ -33,7 +33,7 @@ def _ellipsis_lines(text: Text, limits: "GopherQuality") -> float:
 class GopherQuality(Filter):
     """Gopher's rules on length, symbols, lists and stop words; punctuation marks count as words, as in spaCy.
 
-    null turns a rule off. Word lengths and stop words are those of the document's language.
+    Null turns a rule off. Word lengths and stop words are those of the document's language.
     """
 
     kind: Literal["gopher_quality"]
@@ -139,7 +139,7 @@ def _duplicate(n: int) -> Callable[[Text, "GopherRepetition"], float]:
 
 
 class GopherRepetition(Filter):
-    """Gopher's rules on repeated paragraphs, lines and n-grams. null turns a rule off."""
+    """Gopher's rules on repeated paragraphs, lines and n-grams. Null turns a rule off."""
 
     kind: Literal["gopher_repetition"]
     min_characters: CharacterCount | None = 1

@@ -132,7 +132,7 @@ class PersonalDataFilter(Filter):
     mask: tuple[Kind, ...] = Field(default=("email", "ip", "iban", "card", "phone"), min_length=1)
     """Kinds of data to replace: mail and IP addresses, telephone, card and bank account numbers."""
     max_masked_per_word: NonNegativeFloat | None = None
-    """Maximum number of replacements per word; address lists and directories exceed 0.1. null drops nothing."""
+    """Maximum number of replacements per word; address lists and directories exceed 0.1. Null drops nothing."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -39,7 +39,7 @@ def _duplicate_line_characters(text: Text, limits: "ProseFilter") -> float:
 
 
 class ProseFilter(Filter):
-    """Gopher's rules with wider thresholds, so that documentation and technical text pass. null turns a rule off."""
+    """Gopher's rules with wider thresholds, so that documentation and technical text pass. Null turns a rule off."""
 
     kind: Literal["prose"] = "prose"
     min_words: WordCount | None = 50

@@ -47,7 +47,7 @@ def _top_word(text: Text, limits: "SpamFilter") -> float:
 
 
 class SpamFilter(Filter):
-    """Signs of spam, with thresholds that almost no ordinary text exceeds; null turns a rule off."""
+    """Signs of spam, with thresholds that almost no ordinary text exceeds; ``null`` turns a rule off."""
 
     kind: Literal["spam"]
     max_offers_per_word: NonNegativeFloat | None = 0.02

@@ -29,7 +29,7 @@ def _tokens_per_word(text: Text, own: "TokensPerWord") -> float:
 
 
 class TokensPerWord(Filter):
-    """The number of tokens per word: dumps, keys and other scripts and languages need many. null turns a bound off."""
+    """The number of tokens per word: dumps, keys and other scripts and languages need many. Null turns a bound off."""
 
     kind: Literal["tokens_per_word"]
     tokenizer: OneLine
