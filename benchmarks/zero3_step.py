@@ -23,7 +23,7 @@ from megalite.model.hf_config import hf_config_from_model
 from megalite.parallel.mesh import Mesh
 from megalite.training.distributed import end_ranks, quiet_deepspeed, start_ranks
 from megalite.training.engine import DTYPES, Batch, Engine
-from megalite.training.optimizers.build import build_optimizer
+from megalite.training.optimizers.definition import optimizer_definition
 from megalite.training.precision import choose_precision
 
 REPOSITORY = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def transformers_step(config: RunConfig, ds_config: dict[str, Any], device: torc
     llama = LlamaConfig(**hf_config_from_model(config.model, dtype=config.training.precision))
     with deepspeed.zero.Init(config_dict_or_path=ds_config, dtype=DTYPES[config.training.precision]):
         model = LlamaForCausalLM(llama).to(DTYPES[config.training.precision])
-    optimizer = build_optimizer(model.named_parameters(), config.optimizer)
+    optimizer = optimizer_definition(config.optimizer.name).build(list(model.named_parameters()), config.optimizer)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds_config)
 
     def step(batch: Batch) -> None:

@@ -49,7 +49,7 @@ def merge_ds_config(
     """What ``deepspeed.initialize`` gets: the JSON's wires, and the run's facts in DeepSpeed's names.
 
     A fact of the run may be absent from the JSON, ``"auto"`` or equal. The optimizer section is left out: the optimizer
-    is built by ``megalite.training.optimizers.build`` and handed over as an object.
+    is built by ``megalite.training.optimizers`` and handed over as an object.
 
     Raises: ConfigError naming both places where they disagree.
     """

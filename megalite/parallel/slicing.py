@@ -43,10 +43,15 @@ def mark_sliced(parameter: nn.Parameter, dim: int, full_size: int, mesh: Mesh, r
     parameter.partition_dim = dim  # type: ignore[attr-defined]
 
 
+def slicing_of(parameter: nn.Parameter) -> Slicing | None:
+    """How the parameter is cut; None if every rank holds it whole."""
+    return getattr(parameter, "slicing", None)
+
+
 def full_shape(parameter: nn.Parameter) -> torch.Size:
     """Shape of the whole tensor that this parameter is, or is a slice of; right under ZeRO-3 too."""
     shape = list(getattr(parameter, "ds_shape", parameter.shape))
-    slicing: Slicing | None = getattr(parameter, "slicing", None)
+    slicing = slicing_of(parameter)
     if slicing is not None:
         shape[slicing.dim] = slicing.full_size
     return torch.Size(shape)
@@ -59,7 +64,11 @@ def take_slice(full: Tensor, parameter: nn.Parameter, mesh: Mesh) -> Tensor:
     """
     if full.shape != full_shape(parameter):
         raise ValueError(f"tensor of shape {tuple(full.shape)} for a parameter of shape {tuple(full_shape(parameter))}")
-    slicing: Slicing | None = getattr(parameter, "slicing", None)
+    return cut_slice(full, slicing_of(parameter), mesh)
+
+
+def cut_slice(full: Tensor, slicing: Slicing | None, mesh: Mesh) -> Tensor:
+    """This rank's slice of a tensor that is cut like this; None leaves it whole."""
     if slicing is None:
         return full
     start = mesh.tensor_rank // slicing.replicas * slicing.slice_size
@@ -76,9 +85,13 @@ def gather_full(part: Tensor, parameter: nn.Parameter, mesh: Mesh) -> Tensor:
     """The full tensor from the slices of all tensor-parallel ranks, padding removed. Collective over the tensor axis.
 
     Args:
-        part: this rank's slice of a tensor laid out like ``parameter`` (the weight itself, a gradient, a moment).
+        part: this rank's slice of a tensor laid out like ``parameter`` (the weight itself, a gradient).
     """
-    slicing: Slicing | None = getattr(parameter, "slicing", None)
+    return join_slices(part, slicing_of(parameter), mesh)
+
+
+def join_slices(part: Tensor, slicing: Slicing | None, mesh: Mesh) -> Tensor:
+    """The full tensor from slices that were cut like this. Collective over the tensor axis."""
     if slicing is None or mesh.tensor_group is None:
         return part
     parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(mesh.tensor_size)]

@@ -15,8 +15,9 @@ from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import gather_full
 from megalite.parity.case import Case, step_data
 from megalite.parity.reference import Trace
-from megalite.training.checkpoint.state_access import get_master_weight, get_moment
+from megalite.training.checkpoint.state_access import MASTER_WEIGHT, read_tensor
 from megalite.training.engine import Batch, Engine, StepResult
+from megalite.training.optimizers.definition import StateTensor
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.schedule import learning_rate
 
@@ -69,7 +70,10 @@ def compare_on_rank(
         norms.append(result.grad_norm)
         if step == 0:
             gradients = {name: _first_gradient(engine, p, result) for name, p in engine.named_parameters}
-    weights = {name: gather_full(get_master_weight(p), p, mesh) for name, p in engine.named_parameters}
+    weights = {
+        name: gather_full(read_tensor(engine.deepspeed, p, MASTER_WEIGHT), p, mesh)
+        for name, p in engine.named_parameters
+    }
     distances = {name: _distance(gradient, expected.gradients[name]) for name, gradient in gradients.items()}
     worst = max(distances, key=lambda name: _nan_first(distances[name]))
     return Errors(
@@ -107,7 +111,7 @@ def own_batches(config: RunConfig, mesh: Mesh, step: int) -> list[Batch]:
 def _first_gradient(engine: Engine, parameter: nn.Parameter, result: StepResult) -> Tensor:
     """The gradient before clipping, as the optimizer saw it: after one step Adam's first moment is (1 - beta1) of it."""
     settings = engine.config.optimizer
-    moment = gather_full(get_moment(engine.deepspeed, parameter, "exp_avg"), parameter, engine.mesh)
+    moment = gather_full(read_tensor(engine.deepspeed, parameter, StateTensor("exp_avg")), parameter, engine.mesh)
     clipped = max(1.0, result.grad_norm / settings.gradient_clipping) if settings.gradient_clipping else 1.0
     return moment.cpu() / (1 - settings.betas[0]) * clipped
 

@@ -86,7 +86,7 @@ def _share_of_peak(step: int) -> float:
 
 
 def _groups(model: CausalLM, config: RunConfig) -> list[dict[str, object]]:
-    """Matrices decay, vectors do not: by shape here, by name in ``megalite.training.optimizers.build``."""
+    """Matrices decay, vectors do not: by shape here, by name in ``megalite.training.optimizers.groups``."""
     matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
     return [

@@ -18,7 +18,7 @@ from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.distributed import quiet_deepspeed
 from megalite.training.gradient_norm import GradientClipping
-from megalite.training.optimizers.build import build_optimizer, create_state
+from megalite.training.optimizers.definition import optimizer_definition
 from megalite.training.supervision.heartbeat import Heartbeat
 
 Batch = dict[str, Tensor]
@@ -72,7 +72,8 @@ class Engine:
         with contextlib.redirect_stdout(io.StringIO()):  # memory reports that it prints without being asked
             model = self.build_model(ds_config, torch.bfloat16 if low_precision_weights else torch.float32)
             self.named_parameters = list(named_hf_parameters(model))
-            optimizer = build_optimizer(self.named_parameters, config.optimizer)
+            definition = optimizer_definition(config.optimizer.name)
+            optimizer = definition.build(self.named_parameters, config.optimizer)
             self.deepspeed, *_ = deepspeed.initialize(
                 model=model, optimizer=optimizer, config=ds_config, mpu=self.mpu()
             )
@@ -82,7 +83,7 @@ class Engine:
             self.clipping = GradientClipping(parameters, mesh, config.optimizer.gradient_clipping)
             optimizer.register_step_pre_hook(self.clipping)
         elif self.zero_stage in (1, 2):
-            create_state(self.deepspeed.optimizer.optimizer)
+            definition.create_state(self.deepspeed.optimizer.optimizer)
 
     def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> nn.Module:
         """The model on its device."""

@@ -146,9 +146,9 @@ def decay_on_norms_and_biases() -> None:
 
 
 def decay_on_biases() -> None:
-    from megalite.training.optimizers import build as optimizer
+    from megalite.training.optimizers import groups
 
-    optimizer.is_norm_or_bias = lambda name: name.endswith("norm.weight")
+    groups.is_norm_or_bias = lambda name: name.endswith("norm.weight")
 
 
 def betas_swapped() -> None:
@@ -195,16 +195,16 @@ def no_clipping() -> None:
 
 
 def _with_groups(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-    from megalite.training import engine
+    from megalite.training.optimizers.adamw import AdamW
 
-    plain = engine.build_optimizer
+    plain = AdamW.build
 
-    def changed(named: Any, config: Any) -> Any:
-        optimizer = plain(named, config)
+    def changed(self: Any, named: Any, config: Any) -> Any:
+        optimizer = plain(self, named, config)
         optimizer.param_groups[:] = change(optimizer.param_groups)
         return optimizer
 
-    engine.build_optimizer = changed
+    AdamW.build = changed
 
 
 MUTANTS = [

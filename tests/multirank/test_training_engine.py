@@ -14,7 +14,7 @@ from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
 from megalite.parity.ranks import run_on_ranks
-from megalite.training.checkpoint.state_access import get_master_weight
+from megalite.training.checkpoint.state_access import MASTER_WEIGHT, read_tensor
 from megalite.training.engine import Engine
 from megalite.training.schedule import learning_rate
 from runs import VOCAB, run_config
@@ -75,7 +75,11 @@ def by_deepspeed(
         result = engine.train_step(batches, lr)
         losses.append(float(engine.total(result.loss_sum.double())) / result.tokens)
         norms.append(result.grad_norm)
-    return losses, norms, {name: get_master_weight(p).cpu().clone() for name, p in engine.named_parameters}
+    return (
+        losses,
+        norms,
+        {name: read_tensor(engine.deepspeed, p, MASTER_WEIGHT).cpu().clone() for name, p in engine.named_parameters},
+    )
 
 
 def agree(got: Any, expected: Any, tolerance: float, weight_tolerance: float) -> None:

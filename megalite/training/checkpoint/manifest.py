@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.config.text_files import kind_of, read_json_object
+from megalite.config.text_files import kind_of, read_json_object, read_yaml_file
+from megalite.training.optimizers.definition import optimizer_definition
 
 MANIFEST = "manifest.json"
 FORMAT = "megalite-checkpoint-1"
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW keeps for every weight, by PyTorch's names."""
 DESCRIPTIONS = ("state.json", "run.yaml", "ds_config.json", "hf/config.json", "hf/tokenizer.json")
 
 
@@ -41,9 +40,20 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
+def saved_optimizer(folder: Path) -> str:
+    """The ``optimizer.name`` of the run that wrote the checkpoint. Raises: DataError."""
+    try:
+        return str(read_yaml_file(folder / "run.yaml")["optimizer"]["name"])
+    except (ConfigError, FileNotFoundError, KeyError, TypeError):
+        raise DataError(f"{folder / 'run.yaml'}: names no optimizer; take another checkpoint") from None
+
+
 def _needed(folder: Path, files: Collection[str]) -> Iterator[str]:
     yield from DESCRIPTIONS
-    stems = ["hf/model", *(f"optimizer/{moment}" for moment in MOMENTS)]
+    stems = [
+        "hf/model",
+        *(f"optimizer/{tensor.name}" for tensor in optimizer_definition(saved_optimizer(folder)).state),
+    ]
     if any(name.startswith("optimizer/master") for name in files):
         stems.append("optimizer/master")
     for stem in stems:

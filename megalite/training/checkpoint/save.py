@@ -1,5 +1,6 @@
 """Write a portable checkpoint: a Hugging Face folder with its optimizer beside it, whole or not at all."""
 
+import itertools
 import json
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +17,13 @@ from megalite.files.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
 from megalite.model.hf_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
-from megalite.training.checkpoint.manifest import FORMAT, MANIFEST, MOMENTS
+from megalite.training.checkpoint.manifest import FORMAT, MANIFEST
+from megalite.training.checkpoint.state_access import MASTER_WEIGHT
 from megalite.training.checkpoint.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
 from megalite.training.checkpoint.tensor_routes import TensorRoutes
 from megalite.training.checkpoint.training_state import TrainingState, describe_file
 from megalite.training.engine import DTYPES, Engine
+from megalite.training.optimizers.definition import StateTensor, optimizer_definition
 from megalite.training.run_folder import PARTIAL_SUFFIX, remove_old_checkpoints, step_folder
 
 
@@ -44,7 +47,7 @@ def save_checkpoint(
         (partial / "hf").mkdir(parents=True)
         (partial / "optimizer").mkdir()
     torch.distributed.barrier()
-    written = _write_tensors(engine, config, partial, rank, world, max_shard_bytes)
+    written = _write_tensors(engine, config, partial, max_shard_bytes)
     if rank == 0:
         written += _write_descriptions(config, ds_config, partial, state)
     for path in written:
@@ -67,47 +70,43 @@ def save_checkpoint(
     return final
 
 
-def _write_tensors(
-    engine: Engine, config: RunConfig, partial: Path, rank: int, world: int, max_shard_bytes: int
-) -> list[Path]:
-    """Gather every tensor in the same order on all ranks of its stage; the owner of a shard keeps it and writes the file.
+def _write_tensors(engine: Engine, config: RunConfig, partial: Path, max_shard_bytes: int) -> list[Path]:
+    """Gather every tensor in the same order on all ranks of its pipeline stage; a shard's owner writes its file.
 
-    Which tensors a shard holds is a function of their shapes, so the files are the same under every layout.
+    The tensors in a shard depend on their shapes alone, so the files are the same under every layout.
     """
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     precision = DTYPES[config.training.precision]
-    kinds: list[tuple[str, str, torch.dtype]] = [("hf", "model", precision)]
-    if precision != torch.float32:
-        kinds.append(("optimizer", "master", torch.float32))
-    kinds += [("optimizer", moment, torch.float32) for moment in MOMENTS]
-    shapes = hf_parameter_shapes(config.model)
-    tensors_of = TensorRoutes(engine, shapes)
+    kinds: list[tuple[Path, str, torch.dtype, StateTensor]] = [(partial / "hf", "model", precision, MASTER_WEIGHT)]
+    kept = optimizer_definition(config.optimizer.name).state
+    for tensor in kept if precision == torch.float32 else (MASTER_WEIGHT, *kept):
+        kinds.append((partial / "optimizer", tensor.name, torch.float32, tensor))
+    parameters = hf_parameter_shapes(config.model)
+    routes = TensorRoutes(engine)
+    owners = itertools.cycle(range(world))
     written: list[Path] = []
-    pending: list[Future[None]] = []
-    shard_number = 0
+    pending: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1) as writer:
-        for folder, stem, dtype in kinds:
-            sizes = [(name, shape.numel() * dtype.itemsize) for name, shape in shapes.items()]
-            shards = plan_shards(sizes, max_shard_bytes)
-            for index, names in enumerate(shards):
-                owner = shard_number % world
-                shard_number += 1
+        for folder, stem, dtype, tensor in kinds:
+            shapes = tensor.shapes(parameters)
+            sizes = {name: shape.numel() * dtype.itemsize for name, shape in shapes.items()}
+            shards = plan_shards(sizes.items(), max_shard_bytes)
+            for index, (names, owner) in enumerate(zip(shards, owners, strict=False)):
                 tensors: dict[str, Tensor] = {}
                 for name in names:
                     engine.heartbeat.tick()
-                    full = tensors_of.bring(name, stem, owner)
+                    full = routes.bring(name, tensor, shapes[name], owner)
                     if full is not None:
                         tensors[name] = full.to("cpu", dtype, copy=True)
                 if rank == owner:
-                    path = partial / folder / shard_name(stem, index, len(shards))
-                    written.append(path)
-                    for done in pending:  # at most one shard waits for the disk
-                        done.result()
-                    pending = [writer.submit(write_shard, path, tensors)]
-            if rank == 0:
-                write_index(partial / folder, stem, shards, sum(size for _, size in sizes))
-                written += (partial / folder).glob(f"{stem}.safetensors.index.json")
-        for done in pending:
-            done.result()
+                    written.append(folder / shard_name(stem, index, len(shards)))
+                    if pending is not None:  # at most one shard waits for the disk
+                        pending.result()
+                    pending = writer.submit(write_shard, written[-1], tensors)
+            if rank == 0 and (index_file := write_index(folder, stem, shards, sum(sizes.values()))) is not None:
+                written.append(index_file)
+        if pending is not None:
+            pending.result()
     return written
 
 

@@ -3,9 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -45,13 +46,15 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError(number, os.strerror(number), str(path)) from None
 
 
-def write_index(folder: Path, stem: str, shards: list[list[str]], total_bytes: int) -> None:
-    """The ``*.safetensors.index.json`` by which transformers finds a tensor's shard; none for a single shard."""
+def write_index(folder: Path, stem: str, shards: list[list[str]], total_bytes: int) -> Path | None:
+    """Write the ``*.safetensors.index.json`` by which transformers finds a tensor's shard; a single shard needs none."""
     if len(shards) == 1:
-        return
+        return None
     weight_map = {name: shard_name(stem, i, len(shards)) for i, names in enumerate(shards) for name in names}
     index = {"metadata": {"total_size": total_bytes}, "weight_map": weight_map}
-    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+    path = folder / f"{stem}.safetensors.index.json"
+    path.write_text(json.dumps(index, indent=2) + "\n")
+    return path
 
 
 class TensorFiles:
@@ -76,12 +79,18 @@ class TensorFiles:
         """Every tensor name."""
         yield from self._files
 
-    def read(self, name: str) -> Tensor:
-        """One tensor. Raises: DataError where no shard holds it."""
+    def read(self, name: str, shape: Sequence[int] | None = None) -> Tensor:
+        """One tensor. Raises: DataError if no shard holds it, or if it does not have the ``shape``."""
         if name not in self._files:
             raise DataError(f"tensor '{name}' is in none of the checkpoint's files; the model section has changed")
         with safe_open(self._files[name], framework="pt") as opened:
-            return opened.get_tensor(name)
+            tensor = opened.get_tensor(name)
+        if shape is not None and tensor.shape != torch.Size(shape):
+            raise DataError(
+                f"{self._files[name]}: tensor '{name}' has shape {tuple(tensor.shape)}, and the model's has {tuple(shape)}; "
+                f"the model section has changed"
+            )
+        return tensor
 
 
 def _inside(folder: Path, name: str, index: Path) -> Path:

@@ -18,7 +18,7 @@ from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.samples.history import Mix, mix_record, refuse_other_history
 from megalite.model.hf_config import model_config_from_hf
 from megalite.training.checkpoint.changes import flat
-from megalite.training.checkpoint.manifest import MANIFEST, read_manifest
+from megalite.training.checkpoint.manifest import MANIFEST, read_manifest, saved_optimizer
 
 LAST_SAMPLES = 32
 HASHED_AT_ONCE = 8 * 2**20
@@ -69,6 +69,7 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
             f"{folder}: has read {state.consumed_samples:,} samples in {state.step:,} steps, and batch.global_batch_size="
             f"{config.batch.global_batch_size} would move the beginnings of data.phases; keep the batch size to resume"
         )
+    _must_equal(folder, "optimizer.name", saved_optimizer(folder), config.optimizer.name)
     if state.step >= config.training.steps:
         raise ConfigError(
             f"{folder}: is at step {state.step}, and training.steps={config.training.steps}: nothing is left to train; "

@@ -13,9 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.export.tensor_stream import DTYPES
 from megalite.model.hf_config import hf_config_from_model
-from megalite.training.checkpoint.manifest import FORMAT, MOMENTS
+from megalite.training.checkpoint.manifest import FORMAT
 from megalite.training.checkpoint.tensor_files import plan_shards, shard_name, write_index, write_shard
 from megalite.training.checkpoint.training_state import TrainingState, describe_file
+from megalite.training.optimizers.definition import optimizer_definition
 from runs import run_config, write_data
 
 Made = tuple[Path, LlamaForCausalLM]
@@ -50,9 +51,9 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Made]:
         _write(folder / "hf", "model", weights, DTYPES[precision], max_shard_bytes)
         if precision != "fp32":
             _write(folder / "optimizer", "master", weights, torch.float32, max_shard_bytes)
-        for moment in MOMENTS:
+        for tensor in optimizer_definition(config.optimizer.name).state:
             zeros = {name: torch.nn.Parameter(torch.zeros_like(weight)) for name, weight in weights.items()}
-            _write(folder / "optimizer", moment, zeros, torch.float32, max_shard_bytes)
+            _write(folder / "optimizer", tensor.name, zeros, torch.float32, max_shard_bytes)
         state = TrainingState(6, 48, config.run.seed, 16, {str(runs / "train"): "0123abcd"})
         (folder / "state.json").write_text(json.dumps(asdict(state)))
         (folder / "ds_config.json").write_text('{"zero_optimization": {"stage": 3}}')

@@ -14,19 +14,13 @@ from torch import Tensor, nn
 from megalite.config.errors import DataError
 from megalite.config.schema import ParallelSection
 from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import mark_sliced, take_slice
+from megalite.parallel.slicing import cut_slice, mark_sliced, take_slice
 from megalite.training.checkpoint.load import load_checkpoint
-from megalite.training.checkpoint.manifest import MOMENTS
-from megalite.training.checkpoint.state_access import (
-    get_master_weight,
-    get_moment,
-    set_adam_steps,
-    set_master_weight,
-    set_moment,
-)
+from megalite.training.checkpoint.state_access import MASTER_WEIGHT, read_tensor, set_step_counters, write_tensor
 from megalite.training.checkpoint.tensor_files import TensorFiles, plan_shards, shard_name, write_index, write_shard
 from megalite.training.checkpoint.tensor_routes import TensorRoutes
 from megalite.training.checkpoint.training_state import TrainingState
+from megalite.training.optimizers.definition import StateTensor, optimizer_definition
 from megalite.training.supervision.heartbeat import Heartbeat
 from runs import run_config
 
@@ -81,16 +75,26 @@ STAGES = [["embed", "a"], ["b", "c"], ["d", "embed"]]
 """Names on each of three stages; the tied table is on two."""
 
 
-def value_of(name: str, stem: str) -> Tensor:
-    generator = torch.Generator().manual_seed(sum(map(ord, name + stem)))
-    return torch.randn(6, 4, generator=generator)
+FULL = torch.Size((6, 4))
+ADAMW = optimizer_definition("adamw").state
+KEPT = (
+    *ADAMW,
+    StateTensor("row", dims=(0,)),  # factored as Adafactor's: cut with the rows of the parameter
+    StateTensor("column", dims=(1,)),  # the same on every rank that holds other rows
+    StateTensor("momentum", belongs_to=lambda name: name == "b"),
+)
+
+
+def value_of(name: str, tensor: StateTensor) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(map(ord, name + tensor.name)))
+    return torch.randn(tensor.shape(FULL), generator=generator)
 
 
 @pytest.mark.parametrize("owner", range(12))
 def test_a_tensor_reaches_its_owner_whole_and_nobody_else(owner: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three stages of two data and two tensor ranks; ``a`` and ``d`` are whole on every rank, the others split."""
 
-    def on_rank() -> dict[str, Tensor | None]:
+    def on_rank() -> dict[tuple[str, StateTensor], Tensor | None]:
         mesh = Mesh.create(ParallelSection(tensor_parallel_size=2, pipeline_parallel_size=3))
         named, state = [], {}
         for name in STAGES[mesh.pipe_rank]:
@@ -99,8 +103,12 @@ def test_a_tensor_reaches_its_owner_whole_and_nobody_else(owner: int, monkeypatc
             if split:
                 mark_sliced(parameter, 0, 6, mesh)
             with torch.no_grad():
-                parameter.copy_(take_slice(value_of(name, "master"), parameter, mesh))
-            state[parameter] = {m: take_slice(value_of(name, m), parameter, mesh) for m in MOMENTS}
+                parameter.copy_(take_slice(value_of(name, MASTER_WEIGHT), parameter, mesh))
+            state[parameter] = {
+                tensor.name: cut_slice(value_of(name, tensor), tensor.slicing(parameter), mesh) for tensor in KEPT
+            }
+            assert state[parameter]["row"].shape == (len(parameter), 1)
+            assert state[parameter]["column"].shape == (1, 4)
             named.append((name, parameter))
         optimizer = torch.optim.AdamW([p for _, p in named])
         optimizer.state.update(state)
@@ -110,16 +118,20 @@ def test_a_tensor_reaches_its_owner_whole_and_nobody_else(owner: int, monkeypatc
             device=torch.device("cpu"),
             deepspeed=SimpleNamespace(optimizer=optimizer),
         )
-        shapes = {name: torch.Size((6, 4)) for names in STAGES for name in names}
-        routes = TensorRoutes(engine, shapes)
-        return {f"{name} {stem}": routes.bring(name, stem, owner) for name in shapes for stem in ("master", *MOMENTS)}
+        routes = TensorRoutes(engine)
+        shapes = {name: FULL for names in STAGES for name in names}
+        return {
+            (name, tensor): routes.bring(name, tensor, shape, owner)
+            for tensor in (MASTER_WEIGHT, *KEPT)
+            for name, shape in tensor.shapes(shapes).items()
+        }
 
     for rank, received in enumerate(ThreadRanks(12, monkeypatch).run(on_rank)):
-        assert len(received) == 15
+        assert len(received) == 5 * 5 + 1
         for key, tensor in received.items():
             if rank == owner:
                 assert tensor is not None, key
-                assert torch.equal(tensor, value_of(*key.split())), key
+                assert torch.equal(tensor, value_of(*key)), key
             else:
                 assert tensor is None, key
 
@@ -154,19 +166,19 @@ def plain_engine() -> Any:
     )
 
 
-def test_weights_moments_and_the_step_counter_are_got_and_set() -> None:
+def test_weights_state_and_step_counters_are_read_and_written() -> None:
     engine = plain_engine()
     (_, one), (_, two) = engine.named_parameters
     engine.train_step([{"input_ids": torch.zeros(2, 16), "labels": torch.zeros(2, 16)}] * 3, 0.0)
     untouched = two.detach().clone()
-    weight, moment = torch.randn(2, 3), torch.randn(2, 3)
-    set_master_weight(one, weight)
-    set_moment(engine.deepspeed, one, "exp_avg_sq", moment)
-    set_adam_steps(engine.deepspeed, 41)
+    weight, square = torch.randn(2, 3), torch.randn(2, 3)
+    write_tensor(engine.deepspeed, one, MASTER_WEIGHT, weight)
+    write_tensor(engine.deepspeed, one, StateTensor("exp_avg_sq"), square)
+    set_step_counters(engine.deepspeed, 41)
     assert torch.equal(one, weight)
-    assert torch.equal(get_master_weight(one), weight)
-    assert torch.equal(get_moment(engine.deepspeed, one, "exp_avg_sq"), moment)
-    assert torch.equal(get_moment(engine.deepspeed, one, "exp_avg"), torch.full((2, 3), 0.1))
+    assert torch.equal(read_tensor(engine.deepspeed, one, MASTER_WEIGHT), weight)
+    assert torch.equal(read_tensor(engine.deepspeed, one, StateTensor("exp_avg_sq")), square)
+    assert torch.equal(read_tensor(engine.deepspeed, one, StateTensor("exp_avg")), torch.full((2, 3), 0.1))
     assert torch.equal(two, untouched)
     assert [state["step"].item() for state in engine.deepspeed.optimizer.state.values()] == [41, 41]
 
@@ -188,7 +200,7 @@ def test_a_checkpoint_fills_a_fresh_engine(masters: bool, tmp_path: Path) -> Non
         assert torch.equal(parameter, saved["master" if masters else "hf"][name])
         state = engine.deepspeed.optimizer.state[parameter]
         assert state["step"].item() == 17
-        for moment in MOMENTS:
-            assert torch.equal(state[moment], saved[moment][name])
+        for tensor in ADAMW:
+            assert torch.equal(state[tensor.name], saved[tensor.name][name])
     counters = engine.deepspeed
     assert (counters.global_steps, counters.micro_steps, counters.global_samples) == (0, 0, 0)

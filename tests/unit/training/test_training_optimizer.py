@@ -10,10 +10,12 @@ from megalite.config.schema import OptimizerSection
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
-from megalite.training.optimizers.build import build_optimizer, create_state, is_norm_or_bias
+from megalite.training.optimizers.definition import NAMES, optimizer_definition, state_numel
+from megalite.training.optimizers.groups import is_norm_or_bias
 from runs import run_config
 
 SETTINGS = OptimizerSection(lr=0.03, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)
+ADAMW = optimizer_definition("adamw")
 
 
 def adamw_by_hand(weight: Tensor, gradients: list[Tensor], decay: float) -> Tensor:
@@ -41,9 +43,9 @@ def parameters() -> dict[str, nn.Parameter]:
 @pytest.mark.parametrize("state_first", [False, True])
 def test_three_steps_equal_the_paper_with_decay_on_matrices_only(state_first: bool) -> None:
     named = parameters()
-    optimizer = build_optimizer(named.items(), SETTINGS)
+    optimizer = ADAMW.build(list(named.items()), SETTINGS)
     if state_first:
-        create_state(optimizer)
+        ADAMW.create_state(optimizer)
     gradients = {name: [torch.randn_like(p) for _ in range(3)] for name, p in named.items()}
     decays = dict(zip(named, (0.5, 0.0, 0.0, 0.5), strict=True))
     expected = {name: adamw_by_hand(p.detach(), gradients[name], decays[name]) for name, p in named.items()}
@@ -55,23 +57,36 @@ def test_three_steps_equal_the_paper_with_decay_on_matrices_only(state_first: bo
         assert torch.allclose(parameter, expected[name], atol=1e-6), name
 
 
-def test_created_state_is_that_of_no_step() -> None:
-    named = parameters()
-    optimizer = build_optimizer(named.items(), SETTINGS)
-    create_state(optimizer)
-    assert set(optimizer.state) == set(named.values())
-    for parameter, state in optimizer.state.items():
-        assert state["step"].item() == 0
-        assert state["exp_avg"].shape == state["exp_avg_sq"].shape == parameter.shape
-        assert not state["exp_avg"].any()
-        assert not state["exp_avg_sq"].any()
+@pytest.mark.parametrize("created", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_optimizer_keeps_the_state_that_it_declares(name: str, created: bool) -> None:
+    """Otherwise checkpoints would miss a tensor, and the memory plan would be wrong."""
+    definition, named = optimizer_definition(name), parameters()
+    optimizer = definition.build(list(named.items()), SETTINGS.model_copy(update={"name": name}))
+    if created:
+        definition.create_state(optimizer)
+        assert not any(tensor.any() for state in optimizer.state.values() for tensor in state.values())
+    for parameter in named.values():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    kept = 0
+    for parameter_name, parameter in named.items():
+        state = dict(optimizer.state[parameter])
+        assert state.pop("step").item() == 1
+        declared = [tensor for tensor in definition.state if tensor.belongs_to(parameter_name)]
+        assert {key: value.shape for key, value in state.items()} == {
+            tensor.name: tensor.shape(parameter.shape) for tensor in declared
+        }
+        assert {value.dtype for value in state.values()} <= {torch.float32}
+        kept += sum(value.numel() for value in state.values())
+    assert state_numel(name, {key: parameter.shape for key, parameter in named.items()}) == kept
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_every_parameter_of_a_model_is_in_one_group_and_only_matrices_decay(tied: bool) -> None:
     shape = {"tie_word_embeddings": tied, "attention_bias": True, "mlp_bias": True}
     model = build_model(run_config(Path("unused"), model=shape).model, Mesh.single(), seed=1)
-    optimizer = build_optimizer(named_hf_parameters(model), SETTINGS)
+    optimizer = ADAMW.build(list(named_hf_parameters(model)), SETTINGS)
     decayed, kept = optimizer.param_groups
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
     assert set(decayed["params"]) == {p for p in model.parameters() if p.ndim == 2}
@@ -84,7 +99,7 @@ def test_a_stage_without_one_of_the_groups_is_refused_rather_than_left_to_hang()
     vectors = [(name, p) for name, p in parameters().items() if is_norm_or_bias(name)]
     for some in (matrices, vectors):
         with pytest.raises(AssertionError, match="both groups"):
-            build_optimizer(some, SETTINGS)
+            ADAMW.build(some, SETTINGS)
 
 
 def test_norms_and_biases_are_known_by_name() -> None:
