@@ -23,7 +23,8 @@ from pathlib import Path
 from dedup_peers import PEERS
 
 from megalite.corpus.dedup.audit import edited, shingle_set
-from megalite.files.readers.documents import expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
 
 REPOSITORY = Path(__file__).parents[1]
 WORDS = 265

@@ -22,7 +22,8 @@ from megalite.corpus.filters.c4 import C4Quality
 from megalite.corpus.filters.chain import FilterChain
 from megalite.corpus.filters.fineweb import FineWebQuality
 from megalite.corpus.filters.gopher import GopherQuality, GopherRepetition
-from megalite.files.readers.documents import expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
 
 THEIRS = (GopherQualityFilter(), GopherRepetitionFilter(), C4QualityFilter(), FineWebQualityFilter())
 OURS = (

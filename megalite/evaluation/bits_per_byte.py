@@ -15,7 +15,9 @@ from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.files.json_file import check_json_output, write_json
 from megalite.files.model_folder import model_folder_of
-from megalite.files.readers.documents import Document, ReadReport, expand_inputs, read_documents
+from megalite.files.readers.documents import Document, read_documents
+from megalite.files.readers.input_files import expand_inputs
+from megalite.files.readers.malformed import ReadReport
 from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model, start_of_text
 from megalite.tokenizer.chat_text import text_ids

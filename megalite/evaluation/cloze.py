@@ -8,7 +8,8 @@ import yaml
 from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import DataError, one_line_errors
 from megalite.config.screen import screen
-from megalite.files.readers.documents import expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
 from megalite.files.readers.malformed import add_max_malformed
 from megalite.files.whole_folder import check_output, whole_folder
 

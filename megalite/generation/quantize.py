@@ -19,7 +19,7 @@ from megalite.export import gguf_file
 from megalite.files.json_file import check_json_output, write_json
 from megalite.files.model_folder import model_folder_of
 from megalite.files.place import check_place
-from megalite.files.readers.documents import expand_inputs
+from megalite.files.readers.input_files import expand_inputs
 from megalite.generation import int8_weights
 from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model

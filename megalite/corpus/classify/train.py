@@ -21,7 +21,8 @@ from megalite.corpus.classify.classifier import FEWEST_BITS, MOST_BITS, WORD, Cl
 from megalite.corpus.classify.logistic import Buckets, Examples, calibrate, fit, sigmoid
 from megalite.corpus.words.clean_text import clean_text
 from megalite.files.place import check_output_file
-from megalite.files.readers.documents import Document, expand_inputs, read_documents
+from megalite.files.readers.documents import Document, read_documents
+from megalite.files.readers.input_files import expand_inputs
 from megalite.files.readers.malformed import add_max_malformed
 
 PENALTIES = (1e-4, 1e-5, 1e-6)

@@ -29,9 +29,8 @@ from megalite.corpus.units.unit_books import (
     remembered,
     source_of,
 )
-from megalite.files.readers.documents import OnError, ReadReport
 from megalite.files.readers.input_units import InputFile, Inputs, find_inputs, input_file
-from megalite.files.readers.malformed import add_max_malformed
+from megalite.files.readers.malformed import OnError, ReadReport, add_max_malformed
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.jobs.process_pool import WorkerPool

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from megalite.config.errors import DataError
-from megalite.files.readers.documents import COMPRESSIONS, LINE_SUFFIXES, decompression_errors, open_bytes
+from megalite.files.readers.input_files import COMPRESSIONS, LINE_SUFFIXES, decompression_errors, open_bytes
 
 SUFFIXES = (*LINE_SUFFIXES, ".csv", ".tsv", ".txt", ".parquet")
 

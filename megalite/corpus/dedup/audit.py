@@ -23,7 +23,8 @@ from megalite.config.errors import DataError
 from megalite.corpus.dedup.command import deduplicate
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.words.word_hashes import UNSPACED
-from megalite.files.readers.documents import Document, expand_inputs, read_documents
+from megalite.files.readers.documents import Document, read_documents
+from megalite.files.readers.input_files import expand_inputs
 
 DOCUMENTS = 2000
 """Drawn from the input; each gets one edited copy."""

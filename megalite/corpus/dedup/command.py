@@ -18,9 +18,8 @@ from megalite.corpus.dedup.run import DedupRun, Outcome
 from megalite.corpus.dedup.scan import Keep, Plan
 from megalite.corpus.ledger.ledger import Ledger
 from megalite.corpus.units.unit_books import gather, merge_ledgers
-from megalite.files.readers.documents import OnError
 from megalite.files.readers.input_units import find_inputs, input_file
-from megalite.files.readers.malformed import add_max_malformed
+from megalite.files.readers.malformed import OnError, add_max_malformed
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.jobs.work_folder import PLAN, forget, is_finished, work_folder, work_folder_of
 

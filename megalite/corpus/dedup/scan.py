@@ -22,8 +22,9 @@ from megalite.corpus.words.word_hashes import (
     ngrams,
     ngrams_of_long_text,
 )
-from megalite.files.readers.documents import Document, ReadReport
+from megalite.files.readers.documents import Document
 from megalite.files.readers.input_units import InputFile, Inputs
+from megalite.files.readers.malformed import ReadReport
 from megalite.files.whole_file import whole_file
 from megalite.jobs.notes import read_note
 

@@ -14,7 +14,8 @@ from megalite.corpus.dedup.scan import Plan
 from megalite.corpus.ledger.ledger import Ledger
 from megalite.corpus.units.kept_shards import KeptShards, json_line
 from megalite.corpus.units.unit_books import Written, language_of, remember, remembered, source_of
-from megalite.files.readers.documents import Document, ReadReport
+from megalite.files.readers.documents import Document
+from megalite.files.readers.malformed import ReadReport
 from megalite.files.whole_file import whole_file
 
 SHINGLES_HELD = 1 << 20
@@ -69,9 +70,7 @@ def _documents(
     else:
         if next(expected, None) is None:
             return
-    raise DataError(
-        f"{plan.inputs.files[plan.inputs.units[number][0].file].path}: holds other documents than before; run it again"
-    )
+    raise DataError(f"{plan.inputs.units[number][0].path}: holds other documents than before; run it again")
 
 
 def _expected(table: npt.NDArray[Any]) -> Iterator[tuple[int, int, bool]]:

@@ -24,8 +24,7 @@ from megalite.corpus.units.unit_books import LANGUAGE_KEY, source_of
 from megalite.corpus.words.clean_text import clean_text
 from megalite.corpus.words.words import content_digest
 from megalite.files.place import refuse_inputs
-from megalite.files.readers.documents import ReadReport
-from megalite.files.readers.malformed import refuse_malformed
+from megalite.files.readers.malformed import ReadReport, refuse_malformed
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.jobs.process_pool import WorkerPool

@@ -9,7 +9,7 @@ from megalite.corpus.prepare.steps import Job, Stage, Step, has_file, is_written
 from megalite.corpus.units.kept_shards import KeptShards, json_line
 from megalite.corpus.units.kept_units import FIRST, closing_step, kept_units, unit_paths
 from megalite.corpus.units.unit_books import language_of, remember, source_of
-from megalite.files.readers.documents import ReadReport
+from megalite.files.readers.malformed import ReadReport
 from megalite.files.whole_file import whole_file
 from megalite.jobs.notes import read_array
 

@@ -11,8 +11,7 @@ from megalite.corpus.units.kept_units import FIRST, all_written, write_unit_path
 from megalite.corpus.units.unit_books import LANGUAGE_KEY, merge_ledgers, remember, source_of
 from megalite.corpus.words.clean_text import clean_text
 from megalite.files.own_folder import remove_ours
-from megalite.files.readers.documents import ReadReport
-from megalite.files.readers.malformed import refuse_malformed
+from megalite.files.readers.malformed import ReadReport, refuse_malformed
 
 
 def filter_stage(plan: PlantPlan) -> Stage:

@@ -11,8 +11,9 @@ from megalite.corpus.filters.by_classifier import ClassifierFilter
 from megalite.corpus.prepare.recipe import Files, HubDataset, InstalledDocs, Recipe
 from megalite.corpus.sources.sources import dataset_parts, source_documents
 from megalite.files.place import absolute
-from megalite.files.readers.documents import Document, ReadReport
+from megalite.files.readers.documents import Document
 from megalite.files.readers.input_units import InputFile, Inputs, find_inputs, input_file
+from megalite.files.readers.malformed import ReadReport
 
 SMALLEST_UNIT, LARGEST_UNIT = 2 << 20, 64 << 20
 UNITS_WANTED, MOST_UNITS = 64, 4096
@@ -92,5 +93,5 @@ def _unit_bytes(total: int) -> int:
 
 def _bytes(source: object, inputs: Inputs | None, parts: int, told: int) -> int:
     if inputs is not None:
-        return sum(file.size for file in inputs.files)
+        return sum(file.bytes for file in inputs.files)
     return told or (source.max_bytes if isinstance(source, InstalledDocs) else None) or parts * SOURCE_BYTES

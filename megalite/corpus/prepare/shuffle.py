@@ -11,7 +11,7 @@ from pathlib import Path
 
 import zstandard
 
-from megalite.files.readers.documents import open_bytes
+from megalite.files.readers.input_files import open_bytes
 
 RUN_BYTES = 64 << 20
 """Text held in memory before it is sorted and spilled."""

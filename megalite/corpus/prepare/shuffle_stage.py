@@ -19,7 +19,7 @@ from megalite.corpus.prepare.shuffle import ShuffledShards, keyed
 from megalite.corpus.prepare.steps import Job, Stage, Step, books_path, has_file, read_books, write_books
 from megalite.corpus.units.kept_shards import LEVEL, json_line
 from megalite.corpus.units.kept_units import kept_units, remove
-from megalite.files.readers.documents import ReadReport
+from megalite.files.readers.malformed import ReadReport
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import whole_folder
 from megalite.jobs.notes import read_array, read_note

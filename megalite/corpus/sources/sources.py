@@ -10,8 +10,10 @@ from megalite.corpus.decontaminate.eval_items import find_eval_files
 from megalite.corpus.filters.by_classifier import ClassifierFilter
 from megalite.corpus.prepare.recipe import Files, HubDataset, InstalledDocs, Recipe
 from megalite.corpus.sources.installed_docs import installed_documents
-from megalite.files.readers.documents import Document, OnError, ReadReport, expand_inputs, read_documents
+from megalite.files.readers.documents import Document, read_documents
+from megalite.files.readers.input_files import expand_inputs
 from megalite.files.readers.input_units import Inputs
+from megalite.files.readers.malformed import Malformed, OnError, ReadReport
 
 
 def files_read(recipe: Recipe) -> list[Path]:
@@ -82,7 +84,7 @@ def _hub_documents(
             yield Document(text, {"source": source.name}, name, number)
         else:
             reason = f"no text under '{source.text_key}'; the keys are {', '.join(list(row)[:8])}"
-            report.add_malformed(f"{name}:{number}", reason, on_error)
+            report.add_malformed(Malformed(name, number, reason), on_error)
 
 
 def _hub_rows(source: HubDataset, part: int, parts: int) -> Iterator[dict[str, Any]]:

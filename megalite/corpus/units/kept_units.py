@@ -9,8 +9,10 @@ from typing import Any
 from megalite.config.errors import DataError
 from megalite.corpus.prepare.steps import Job, Step, books_path, read_books, write_books
 from megalite.corpus.units.unit_books import Written, merge_ledgers, noted_unit, remembered
-from megalite.files.readers.documents import Document, ReadReport, read_documents
-from megalite.files.readers.input_units import FilePiece, InputFile, Inputs
+from megalite.files.readers.documents import Document, read_documents
+from megalite.files.readers.input_units import InputFile, Inputs
+from megalite.files.readers.malformed import ReadReport
+from megalite.files.readers.pieces import Piece
 from megalite.files.whole_file import whole_file
 from megalite.jobs.notes import read_note
 
@@ -25,9 +27,9 @@ class KeptUnits(Inputs):
     """Of the stage that kept them."""
 
     @cached_property
-    def units(self) -> list[list[FilePiece]]:
+    def units(self) -> list[list[Piece]]:
         """One for each of the stage."""
-        return [[FilePiece(file=number, start=0, end=None, size=0, before=0)] for number in range(len(self.files))]
+        return [[Piece(Path(file.path))] for file in self.files]
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[tuple[int, Document]]:
         """Every document of a unit with the number of its path. Raises: DataError where a shard is damaged."""
@@ -54,7 +56,7 @@ def kept_units(job: Job, stage: str) -> KeptUnits:
     """What a stage kept."""
     folder = job.folder / stage
     names = (f"{folder}/kept-{number:05d}" for number in range(len(job.plan.units)))
-    files = tuple(InputFile(path=name, size=0, changed_ns=0) for name in names)
+    files = tuple(InputFile(name, 0, 0) for name in names)
     return KeptUnits(files=files, pieces=(), text_key="text", on_error="skip", unit_bytes=0, folder=folder)
 
 

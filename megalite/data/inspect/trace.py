@@ -10,7 +10,9 @@ from pathlib import Path
 from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import Manifest, Source, SourcePiece, load_manifest, manifest_path, refuse_other_dataset
-from megalite.files.readers.documents import Document, Piece, ReadReport, read_piece
+from megalite.files.readers.documents import Document, read_piece
+from megalite.files.readers.malformed import ReadReport
+from megalite.files.readers.pieces import Piece
 from megalite.tokenizer.load import LoadedTokenizer
 
 

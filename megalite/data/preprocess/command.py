@@ -31,8 +31,8 @@ from megalite.data.preprocess.unit import UnitResult, finished_result, result_pa
 from megalite.data.preprocess.workers import run_units
 from megalite.files.own_folder import is_ours, remove_ours
 from megalite.files.place import beside
-from megalite.files.readers.documents import OnError, expand_inputs
-from megalite.files.readers.malformed import add_max_malformed, refuse_malformed
+from megalite.files.readers.input_files import expand_inputs
+from megalite.files.readers.malformed import OnError, add_max_malformed, refuse_malformed
 from megalite.jobs.work_folder import told_of_earlier, work_folder
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 
@@ -215,12 +215,11 @@ def _forget(plan: Plan, folder: Path, encoder: Encoder) -> None:
 
 def _examples(plan: Plan, results: list[UnitResult]) -> list[str]:
     """The first malformed places with their line numbers in the whole file."""
-    examples, lines_before, path = [], 0, ""
+    examples, lines_before = [], 0
     for unit, result in zip(plan.units, results, strict=True):
-        if unit.path != path:
-            lines_before, path = 0, unit.path
-        for line, reason in result.examples:
-            examples.append(f"{path}:{lines_before + line}: {reason}" if line else reason)
+        if unit.start == 0:
+            lines_before = 0
+        examples += [str(place._replace(line=lines_before + place.line)) for place in result.places]
         lines_before += result.lines
     return examples[:5]
 

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from megalite.config.errors import DataError
 from megalite.data.preprocess.encoders import ENCODERS, Encoded, Encoder, TokenizersEncoder, open_encoder
 from megalite.data.preprocess.plan import Plan
-from megalite.files.readers.record_blocks import PieceReport, record_blocks
+from megalite.files.readers.malformed import ReadReport
+from megalite.files.readers.record_blocks import record_blocks
 from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer, differing
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import LoadedTokenizer
@@ -36,7 +37,7 @@ def sample_texts(plan: Plan) -> list[str]:
     """Beginnings of a few documents from all over the inputs."""
     texts: list[str] = []
     for unit in plan.units[:: -(-len(plan.units) // SAMPLED_UNITS)]:
-        block = next(record_blocks(unit.piece(), plan.keys, "skip", PieceReport(), READ_OF_UNIT))
+        block = next(record_blocks(unit, plan.keys, "skip", ReadReport(), READ_OF_UNIT))
         for column in block.texts:
             texts += [text[:CHARACTERS_OF_TEXT] for text in column[:: -(-len(column) // TEXTS_OF_UNIT) or 1]]
     return texts

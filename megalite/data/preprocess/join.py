@@ -124,7 +124,7 @@ def _copy(source: int, out: int, most: int) -> int:
 def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
     sources = []
     for item in plan.inputs:
-        own = [result for unit, result in zip(plan.units, results, strict=True) if unit.path == item.path]
+        own = [result for unit, result in zip(plan.units, results, strict=True) if str(unit.path) == item.path]
         sources.append(
             Source(
                 path=os.path.abspath(item.path),  # noqa: PTH100 (links stay as they were named)
@@ -145,7 +145,7 @@ def _pieces(plan: Plan, results: Sequence[UnitResult]) -> list[SourcePiece]:
         if unit.start == 0:
             lines = 0
         before = unit.before or lines  # rows are known from the plan, lines when they have been read
-        pieces.append(SourcePiece(numbers[unit.path], unit.start, unit.end, unit.size, before, result.documents))
+        pieces.append(SourcePiece(numbers[str(unit.path)], unit.start, unit.end, unit.size, before, result.documents))
         lines += result.lines
     return pieces
 

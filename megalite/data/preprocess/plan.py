@@ -9,8 +9,10 @@ from typing import Literal
 
 from megalite.config.errors import DataError
 from megalite.data.preprocess.sentences import splitter_version
-from megalite.files.readers.documents import OnError, Piece, kind_of
-from megalite.files.readers.pieces import cut
+from megalite.files.readers.input_files import file_kind
+from megalite.files.readers.input_units import InputFile, input_file
+from megalite.files.readers.malformed import OnError
+from megalite.files.readers.pieces import Piece, cut
 from megalite.tokenizer.load import LoadedTokenizer
 
 SMALLEST_UNIT = 4 << 20
@@ -21,35 +23,12 @@ Level = Literal["document", "sentence"]
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A piece of work whose result is kept when the job is killed; the fields of ``readers.Piece``."""
-
-    path: str
-    start: int
-    end: int | None
-    size: int
-    before: int
-
-    def piece(self) -> Piece:
-        """The unit as the readers take it."""
-        return Piece(Path(self.path), self.start, self.end, self.size, self.before)
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input file as it was when the job was planned."""
-
-    path: str
-    bytes: int
-    modified_ns: int
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything that decides the output. Workers and encoder are not in it: the bytes do not depend on them."""
 
-    inputs: tuple[Input, ...]
-    units: tuple[Unit, ...]
+    inputs: tuple[InputFile, ...]
+    units: tuple[Piece, ...]
+    """Each is a piece of work whose result is kept if the job is killed."""
     tokenizer: str
     tokenizer_fingerprint: str
     vocab_size: int
@@ -67,7 +46,7 @@ class Plan:
 
     def to_json(self) -> str:
         """The content of ``plan.json``."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(asdict(self), indent=1, default=str)
 
     def digest(self) -> str:
         """Equal for equal inputs and options."""
@@ -94,16 +73,11 @@ def make_plan(
 ) -> Plan:
     """Cut large files into units of work. Raises: DataError for keys or a level that cannot be had."""
     _check_keys(paths, keys)
-    inputs = tuple(Input(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+    inputs = tuple(input_file(path) for path in paths)
     size = min(LARGEST_UNIT, max(SMALLEST_UNIT, sum(item.bytes for item in inputs) // UNITS_WANTED))
-    units = [
-        Unit(str(piece.path), piece.start, piece.end, piece.size, piece.before)
-        for path in paths
-        for piece in cut(path, size)
-    ]
     return Plan(
         inputs=inputs,
-        units=tuple(units),
+        units=tuple(piece for path in paths for piece in cut(path, size)),
         tokenizer=str(tokenizer_path),
         tokenizer_fingerprint=tokenizer.fingerprint,
         vocab_size=tokenizer.vocab_size,
@@ -124,7 +98,7 @@ def _check_keys(paths: Sequence[Path], keys: Sequence[str]) -> None:
     if len(keys) == 1:
         return
     for path in paths:
-        if kind_of(path) not in ("lines", "parquet"):
+        if file_kind(path) not in ("lines", "parquet"):
             raise DataError(
                 f"{path}: holds one text, not {len(keys)} --text_key; give them for jsonl and parquet files"
             )

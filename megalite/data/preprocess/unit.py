@@ -11,10 +11,12 @@ import numpy as np
 from megalite.data.index_file import token_dtype
 from megalite.data.preprocess.encoder_check import EncoderMismatchError, differing_text
 from megalite.data.preprocess.encoders import Encoded, Encoder
-from megalite.data.preprocess.plan import Plan, Unit
+from megalite.data.preprocess.plan import Plan
 from megalite.data.preprocess.sentences import split_sentences
 from megalite.data.preprocess.shard import ShardCounts, ShardWriter, is_whole
-from megalite.files.readers.record_blocks import Block, PieceReport, place_of, record_blocks
+from megalite.files.readers.malformed import Malformed, ReadReport
+from megalite.files.readers.pieces import Piece, line_in_file
+from megalite.files.readers.record_blocks import Block, record_blocks
 from megalite.tokenizer.special_text import SpecialSpellings
 
 
@@ -27,8 +29,8 @@ class UnitResult:
     """Records without a token under any key: left out."""
     lines: int = 0
     malformed: int = 0
-    examples: list[tuple[int, str]] = field(default_factory=list)
-    """As in ``PieceReport``."""
+    places: list[Malformed] = field(default_factory=list)
+    """The first malformed places; lines of jsonl are counted within the unit."""
     text_bytes: list[int] = field(default_factory=list)
     """For each key."""
     special_spellings: list[int] = field(default_factory=list)
@@ -59,12 +61,12 @@ def encode_unit(
     Raises: DataError at the first malformed place where the plan says ``fatal``; EncoderMismatchError.
     """
     unit, dtype = plan.units[number], token_dtype(plan.vocab_size)
-    report = PieceReport()
+    report = ReadReport()
     nothing = [0 for _ in plan.keys]
     result = UnitResult(text_bytes=list(nothing), special_spellings=list(nothing), encoder=encoder.name)
     with ExitStack() as stack:
         writers = [stack.enter_context(ShardWriter(shard_path(folder, number, key))) for key in range(len(plan.keys))]
-        for block in record_blocks(unit.piece(), plan.keys, plan.on_error, report):
+        for block in record_blocks(unit, plan.keys, plan.on_error, report):
             columns = [_encode(plan, texts, encoder) for texts in block.texts]
             if encoder is not reference:
                 for column in columns:
@@ -80,7 +82,7 @@ def encode_unit(
                 )
                 result.special_spellings[key] += sum(map(spellings.count, block.texts[key]))
     result.shards = [writer.counts for writer in writers]
-    result.lines, result.malformed, result.examples = report.lines, report.malformed, report.examples
+    result.lines, result.malformed, result.places = report.lines, report.malformed, report.places
     target = result_path(folder, number)
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(result)))
@@ -93,7 +95,8 @@ def finished_result(plan: Plan, number: int, folder: Path) -> UnitResult | None:
     itemsize = token_dtype(plan.vocab_size).itemsize
     try:
         values = json.loads(result_path(folder, number).read_text())
-        result = UnitResult(**values | {"shards": [ShardCounts(**counts) for counts in values["shards"]]})
+        shards = [ShardCounts(**counts) for counts in values["shards"]]
+        result = UnitResult(**values | {"shards": shards, "places": [Malformed(*place) for place in values["places"]]})
         whole = [
             is_whole(shard_path(folder, number, key), counts, itemsize) for key, counts in enumerate(result.shards)
         ]
@@ -129,13 +132,13 @@ def _encode(plan: Plan, texts: list[str], encoder: Encoder) -> Column:
     return Column(parts, owners, raw, Encoded(raw.ids, raw.lengths[full]), sequences)
 
 
-def _check(unit: Unit, block: Block, column: Column, encoder: Encoder, reference: Encoder) -> None:
+def _check(unit: Piece, block: Block, column: Column, encoder: Encoder, reference: Encoder) -> None:
     """Compare a few texts with the reference. Raises: EncoderMismatchError."""
     seed = f"{unit.start} {block.lines[:1]}"
     wrong = differing_text(encoder, reference, column.parts, column.raw, seed)
     if wrong is not None:
         raise EncoderMismatchError(
-            f"{place_of(unit.piece(), block.lines[column.owners[wrong]])}: {encoder.name} gives other ids than "
+            f"{unit.path}:{line_in_file(unit, block.lines[column.owners[wrong]])}: {encoder.name} gives other ids than "
             f"{reference.name}; nothing that it made is kept, "
             + ("run again with --encoder tokenizers" if reference.name == "tokenizers" else "take another tokenizer")
         )

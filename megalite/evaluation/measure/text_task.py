@@ -13,7 +13,8 @@ from megalite.evaluation.bits_per_byte import document_nats, total, whole_docume
 from megalite.evaluation.compare.paired import BITS, influence, standard_error
 from megalite.evaluation.fingerprint import content_hash, sha256_of_file
 from megalite.evaluation.measure.journal import Journal
-from megalite.files.readers.documents import Document, expand_inputs
+from megalite.files.readers.documents import Document
+from megalite.files.readers.input_files import expand_inputs
 from megalite.huggingface.load import start_of_text
 from megalite.tokenizer.chat_text import text_ids
 

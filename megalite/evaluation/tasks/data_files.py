@@ -9,7 +9,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.decontaminate.eval_items import SUFFIXES, find_eval_files, read_eval_records
 from megalite.evaluation.tasks.benchmarks import BENCHMARKS, PARADIGM, Benchmark, split_of
 from megalite.evaluation.tasks.record_forms import FORMS, Record
-from megalite.files.readers.documents import COMPRESSIONS
+from megalite.files.readers.input_files import COMPRESSIONS
 
 READ = tuple(suffix for suffix in SUFFIXES if suffix != ".txt")
 

@@ -1,52 +1,45 @@
-"""Input files in units of work, read the same way however often."""
+"""Input files grouped into units of work. A unit has the same documents every time it is read."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 from megalite.config.errors import DataError
 from megalite.config.section import Section
-from megalite.files.readers.documents import Document, OnError, Piece, ReadReport, expand_inputs, read_piece
-from megalite.files.readers.pieces import cut, numbered
+from megalite.files.readers.documents import Document, read_piece
+from megalite.files.readers.input_files import expand_inputs
+from megalite.files.readers.malformed import OnError, ReadReport
+from megalite.files.readers.pieces import Piece, cut, numbered
 
 UNIT_BYTES = 64 << 20
 
 
-class InputFile(Section):
-    """A file as it was when the run began."""
+@dataclass(frozen=True)
+class InputFile:
+    """An input file as it was when the run was planned."""
 
     path: str
-    size: int
-    changed_ns: int
-
-
-class FilePiece(Section):
-    """A piece of a file, as ``readers.Piece`` has it."""
-
-    file: int
-    """The number of the file."""
-    start: int
-    end: int | None
-    size: int
-    before: int
+    bytes: int
+    modified_ns: int
 
 
 class Inputs(Section):
-    """The files of a run, and how they are read."""
+    """The input files of a run and how to read them."""
 
     files: tuple[InputFile, ...]
-    pieces: tuple[FilePiece, ...]
-    """Of all files, in their order."""
+    pieces: tuple[Piece, ...]
+    """The pieces of all files, in the order of the files."""
     text_key: str
     on_error: OnError
     unit_bytes: int
-    """Pieces are taken together up to this size."""
+    """Consecutive pieces form a unit up to this size."""
 
     @cached_property
-    def units(self) -> list[list[FilePiece]]:
-        """Pieces in groups, each a piece of work."""
-        units: list[list[FilePiece]] = []
+    def units(self) -> list[list[Piece]]:
+        """The pieces of each unit."""
+        units: list[list[Piece]] = []
         held = 0
         for piece in self.pieces:
             if not units or held + piece.size > self.unit_bytes:
@@ -57,40 +50,35 @@ class Inputs(Section):
         return units
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[tuple[int, Document]]:
-        """Every document of a unit with its file's number. Raises: DataError where a file is not what it was."""
-        for number, pieces in groupby(self.units[unit], key=lambda piece: piece.file):
-            file = self.files[number]
-            path = Path(file.path)
-            if not path.is_file() or input_file(path) != file:
+        """Every document of a unit with the number of its file. Raises: DataError if a file has changed."""
+        numbers = {file.path: number for number, file in enumerate(self.files)}
+        for path, pieces in groupby(self.units[unit], key=lambda piece: piece.path):
+            number = numbers[str(path)]
+            if not path.is_file() or input_file(path) != self.files[number]:
                 raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
             for piece in pieces:
-                whole = Piece(path, piece.start, piece.end, piece.size, piece.before)
-                for document in read_piece(whole, self.text_key, self.on_error, report):
+                for document in read_piece(piece, self.text_key, self.on_error, report):
                     yield number, document
 
 
 def input_file(path: Path) -> InputFile:
     """The file as it is now."""
     status = path.stat()
-    return InputFile(path=str(path), size=status.st_size, changed_ns=status.st_mtime_ns)
+    return InputFile(str(path), status.st_size, status.st_mtime_ns)
 
 
 def find_inputs(
     patterns: Sequence[str], text_key: str, on_error: OnError, unit_bytes: Callable[[int], int] | None = None
 ) -> Inputs:
-    """The files that globs and plain paths name, large ones cut.
+    """Finds the files that globs and plain paths name, and cuts large ones into pieces.
 
     Args:
-        unit_bytes: gives the size of a unit for the size of all files; ``UNIT_BYTES`` by default.
+        unit_bytes: the size of a unit as a function of the total size of the files; ``UNIT_BYTES`` by default.
 
     Raises: FileNotFoundError, DataError.
     """
     paths = expand_inputs(patterns)
-    files, pieces = [input_file(path) for path in paths], []
-    size = UNIT_BYTES if unit_bytes is None else unit_bytes(sum(file.size for file in files))
-    for number, path in enumerate(paths):
-        for piece in numbered(cut(path, size)):
-            pieces.append(
-                FilePiece(file=number, start=piece.start, end=piece.end, size=piece.size, before=piece.before)
-            )
-    return Inputs(files=tuple(files), pieces=tuple(pieces), text_key=text_key, on_error=on_error, unit_bytes=size)
+    files = tuple(input_file(path) for path in paths)
+    size = UNIT_BYTES if unit_bytes is None else unit_bytes(sum(file.bytes for file in files))
+    pieces = tuple(piece for path in paths for piece in numbered(cut(path, size)))
+    return Inputs(files=files, pieces=pieces, text_key=text_key, on_error=on_error, unit_bytes=size)

@@ -1,57 +1,69 @@
-"""What cannot be read from the input is counted and located; too much of it ends the command."""
+"""Malformed input: readers count it and report where it is; too much of it ends the command."""
 
 import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from megalite.config.errors import DataError
 
 OnError = Literal["skip", "fatal"]
 EXAMPLES_KEPT = 5
 MOST_MALFORMED = 0.01
-"""Share of the records by default."""
+"""Default limit as a share of all records."""
 ALWAYS_ALLOWED = 3
-"""By default so many are passed over where the share is less, in files of which they are not half."""
+"""Default limit as a number of records, for small inputs: it applies if they are less than half of all records."""
+
+
+class Malformed(NamedTuple):
+    """A malformed line, row or record."""
+
+    path: str
+    line: int
+    """Counted from 1."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}"
 
 
 @dataclass
 class ReadReport:
-    """What a reader has seen."""
+    """Counts of what a reader has read, and the first malformed places."""
 
     documents: int = 0
     malformed: int = 0
-    examples: list[str] = field(default_factory=list)
-    """The first few malformed places, each with its reason."""
-    remedy: str = "mend the line, or skip such lines with --on_error skip"
-    """For the error at a malformed place."""
+    lines: int = 0
+    """Lines of jsonl, including blank and malformed ones."""
+    places: list[Malformed] = field(default_factory=list)
+    remedy: str = "fix the line, or skip such lines with --on_error skip"
+    """How the error for a malformed place ends."""
 
-    def add_malformed(self, place: str, reason: str, on_error: OnError) -> None:
-        """Count and locate. Raises: DataError where ``on_error`` is ``fatal``."""
+    @property
+    def examples(self) -> list[str]:
+        """The first malformed places as text."""
+        return [str(place) for place in self.places]
+
+    def add_malformed(self, place: Malformed, on_error: OnError) -> None:
+        """Counts a malformed place. Raises: DataError if ``on_error`` is ``fatal``."""
         if on_error == "fatal":
-            raise DataError(f"{place}: {reason}; {self.remedy}")
+            raise DataError(f"{place}; {self.remedy}")
         self.malformed += 1
-        if len(self.examples) < EXAMPLES_KEPT:
-            self.examples.append(f"{place}: {reason}")
-
-    def merge(self, other: "ReadReport") -> None:
-        """Add another reader's counts."""
-        self.documents += other.documents
-        self.malformed += other.malformed
-        self.examples = (self.examples + other.examples)[:EXAMPLES_KEPT]
+        if len(self.places) < EXAMPLES_KEPT:
+            self.places.append(place)
 
 
 def refuse_malformed(
     documents: int, malformed: int, examples: Sequence[str], most: float | None = None, option: str = "--max_malformed"
 ) -> None:
-    """Refuse input of which too much could not be read.
+    """Refuses input with too many malformed records.
 
     Args:
-        documents: that were read.
-        examples: places of malformed records with their reasons, the first one first.
-        most: below 1 a share of all records, from 1 on a number of them; None is 1 %, or 3 records where that is more and
-            they are not half of all.
+        documents: number of records that were read.
+        examples: malformed places with their reasons, the first one first.
+        most: the limit; below 1 a share of all records, from 1 on a number of records. None is 1 %, or 3 records if that
+            is more and they are less than half of all records.
 
     Raises: DataError with both numbers and the first example.
     """
@@ -63,18 +75,18 @@ def refuse_malformed(
     if malformed > allowed:
         raise DataError(
             f"{malformed:,} of {total:,} records are malformed, and {option} allows {int(allowed):,}; the first: "
-            f"{examples[0] if examples else 'unknown'}; mend them, or raise {option}"
+            f"{examples[0] if examples else 'unknown'}; fix them, or raise {option}"
         )
 
 
 def add_max_malformed(parser: argparse._ActionsContainer) -> None:
-    """The option ``--max_malformed`` of a command that reads records."""
+    """Adds the option ``--max_malformed`` to a command that reads records."""
     parser.add_argument(
         "--max_malformed",
         type=_share_or_count,
         metavar="N",
-        help="refuse the input if more records are malformed: below 1 a share of all, from 1 on a number (default: "
-        f"{MOST_MALFORMED}, or {ALWAYS_ALLOWED} records where that is more)",
+        help="refuse the input if more records than this are malformed: a share if below 1, else a number (default: "
+        f"{MOST_MALFORMED}, or {ALWAYS_ALLOWED} records if that is more)",
     )
 
 

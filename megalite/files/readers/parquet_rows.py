@@ -1,37 +1,35 @@
-"""Rows of a parquet file as records, whatever types its columns have; damaged places and rows without text are counted."""
+"""Rows of a parquet file as records, for columns of any type; damaged places and rows without text are malformed."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from megalite.config.errors import DataError, in_one_line
 from megalite.config.text_files import kind_of
 from megalite.files.readers.json_lines import LONGEST_LINE
-from megalite.files.readers.malformed import OnError, ReadReport
-
-if TYPE_CHECKING:
-    from megalite.files.readers.documents import Piece
+from megalite.files.readers.malformed import Malformed, OnError, ReadReport
+from megalite.files.readers.pieces import Piece
 
 ROWS_AT_ONCE = 128
 
 
 class Unreadable:
-    """Stands for a value that Arrow holds and Python cannot: bytes that are not UTF-8, a date of the year 12,000."""
+    """A value that Arrow can hold and Python cannot: bytes that are not UTF-8, a date in the year 12,000."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 def parquet_records(
-    piece: "Piece", keys: Sequence[str], on_error: OnError, report: ReadReport, columns: list[str] | None = None
+    piece: Piece, keys: Sequence[str], on_error: OnError, report: ReadReport, columns: list[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """``(row, record)`` of the rows with a string under every key, rows counted from 1.
+    """``(row, record)`` of every row with a string in each key column; rows are counted from 1.
 
-    A value of another column that Python cannot hold is None.
+    In other columns, a value that Python cannot hold is None.
 
     Args:
-        columns: the only ones to read; all where None.
+        columns: the columns to read; None reads all.
 
-    Raises: DataError where a key is no column.
+    Raises: DataError if a key is not a column.
     """
     import pyarrow
     from pyarrow import parquet
@@ -40,7 +38,7 @@ def parquet_records(
     try:
         file = parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        report.add_malformed(f"{path}:1", f"not a parquet file: {in_one_line(error)}", on_error)
+        report.add_malformed(Malformed(str(path), 1, f"not a parquet file: {in_one_line(error)}"), on_error)
         return
     with file:
         names = file.schema_arrow.names
@@ -55,12 +53,12 @@ def parquet_records(
                     for record in _records(batch, keys):
                         number += 1
                         if reason := _wrong(record, keys):
-                            report.add_malformed(f"{path}:{number}", reason, on_error)
+                            report.add_malformed(Malformed(str(path), number, reason), on_error)
                         else:
                             yield number, record
             except (pyarrow.ArrowException, OSError) as error:
                 reason = f"damaged from here to row {group_start}: {in_one_line(error)}"
-                report.add_malformed(f"{path}:{number + 1}", reason, on_error)
+                report.add_malformed(Malformed(str(path), number + 1, reason), on_error)
 
 
 def _wrong(record: dict[str, Any], keys: Sequence[str]) -> str | None:
@@ -74,7 +72,6 @@ def _wrong(record: dict[str, Any], keys: Sequence[str]) -> str | None:
 
 
 def _records(batch: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of an Arrow batch."""
     columns = {
         name: _values(column, name in keys) for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
@@ -82,7 +79,7 @@ def _records(batch: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _values(column: Any, is_key: bool) -> list[Any]:
-    """A column's values; one that Python cannot hold is None, or says why where it is the text."""
+    """A column's values. One that Python cannot hold is None, or in a key column an ``Unreadable`` with the reason."""
     import pyarrow
 
     failures = (ValueError, OverflowError, RecursionError, pyarrow.ArrowException)  # UnicodeDecodeError is a ValueError
@@ -103,7 +100,6 @@ def _values(column: Any, is_key: bool) -> list[Any]:
 
 
 def _bounded(value: Any) -> Any:
-    """One value of a column that is large, where it is not too large itself."""
     import pyarrow
 
     try:

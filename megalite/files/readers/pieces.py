@@ -1,37 +1,61 @@
-"""Large files cut into pieces that are read by themselves: byte ranges of jsonl lines, row groups of parquet."""
+"""Large files cut into pieces that are read independently: byte ranges of jsonl, row groups of parquet."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from megalite.files.readers.documents import COMPRESSIONS, Piece, kind_of
+from megalite.files.readers.input_files import COMPRESSIONS, file_kind
 
 READ_BYTES = 1 << 22
 
 
-def cut(path: Path, most: int) -> list[Piece]:
-    """The file in pieces of about ``most`` bytes.
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file. The pieces of a file contain each of its documents exactly once, in order."""
 
-    A compressed file, a text, an archive and a page are one piece, and a row group is never divided.
+    path: Path
+    start: int = 0
+    """First byte (jsonl) or row group (parquet). A line belongs to the piece that contains its first byte."""
+    end: int | None = None
+    """The byte or row group after the last one; None is the end of the file."""
+    size: int = 0
+    """Bytes of the file in this piece, for balancing the work."""
+    before: int = 0
+    """Lines or rows of the file before this piece. For jsonl only ``numbered`` sets it."""
+
+
+def cut(path: Path, most: int) -> list[Piece]:
+    """Cuts a file into pieces of about ``most`` bytes.
+
+    A compressed file, a text, an archive and an HTML page are one piece; a row group is never divided.
     """
     size = path.stat().st_size
-    if size > most and kind_of(path) == "lines" and path.suffix not in COMPRESSIONS:
+    if size > most and file_kind(path) == "lines" and path.suffix not in COMPRESSIONS:
         return [Piece(path, start, min(start + most, size), min(most, size - start)) for start in range(0, size, most)]
-    if size > most and kind_of(path) == "parquet":
+    if size > most and file_kind(path) == "parquet":
         return _row_groups(path, most) or [Piece(path, size=size)]
     return [Piece(path, size=size)]
 
 
 def numbered(pieces: list[Piece]) -> list[Piece]:
-    """The pieces of one file with their ``before``; a jsonl of several is read once, to count its lines."""
-    if len(pieces) < 2 or kind_of(pieces[0].path) != "lines":
+    """Sets ``before`` of the pieces of one file. A jsonl file of several pieces is read once to count its lines."""
+    if len(pieces) < 2 or file_kind(pieces[0].path) != "lines":
         return pieces
     found, before = [pieces[0]], 1
     with pieces[0].path.open("rb") as file:
-        for piece in pieces[1:]:  # a line begins at byte 0 and behind each newline
+        for piece in pieces[1:]:  # a line begins at byte 0 and after each newline
             before += sum(block.count(b"\n") for block in _blocks(file, piece.start - 1 - file.tell()))
-            found.append(piece._replace(before=before))
+            found.append(replace(piece, before=before))
     return found
+
+
+def line_in_file(piece: Piece, line: int) -> int:
+    """Converts a line number within a jsonl piece whose ``before`` is not set; reads the file up to the piece."""
+    if piece.start == 0 or piece.before or file_kind(piece.path) != "lines":
+        return line
+    with piece.path.open("rb") as file:
+        return line + 1 + sum(block.count(b"\n") for block in _blocks(file, piece.start - 1))
 
 
 def _blocks(file: IO[bytes], span: int) -> Iterator[bytes]:
@@ -41,7 +65,7 @@ def _blocks(file: IO[bytes], span: int) -> Iterator[bytes]:
 
 
 def _row_groups(path: Path, most: int) -> list[Piece]:
-    """Whole row groups up to ``most`` bytes; nothing where the file is damaged, which its reader will say."""
+    """Groups row groups up to ``most`` bytes. Returns nothing for a damaged file; its reader reports the damage."""
     import pyarrow
     from pyarrow import parquet
 

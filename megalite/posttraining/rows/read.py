@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from megalite.config.errors import DataError
-from megalite.files.readers.documents import Piece, decompression_errors, expand_inputs, kind_of, open_bytes
-from megalite.files.readers.json_lines import LONGEST_LINE, bounded_lines, parse_record
-from megalite.files.readers.malformed import ReadReport
+from megalite.files.readers.input_files import expand_inputs, file_kind
+from megalite.files.readers.json_lines import parse_record, parsed_lines
+from megalite.files.readers.malformed import Malformed, ReadReport
 from megalite.files.readers.parquet_rows import parquet_records
+from megalite.files.readers.pieces import Piece
 from megalite.posttraining.schema import RowsSection
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ def parse_rows(
 
     Raises: DataError with place and reason; FileNotFoundError.
     """
+    report.remedy = "fix the row, or skip such rows with data.on_error=skip"
     for place, values in read_rows(inputs, data, report):
         try:
             items = parse(_renamed(values, data.columns))
@@ -46,10 +47,9 @@ def parse_rows(
 
 
 def add_broken(report: ReadReport, place: str, reason: str, data: RowsSection) -> None:
-    """Count and locate a broken row. Raises: DataError where ``data.on_error`` is ``fatal``."""
-    if data.on_error == "fatal":
-        raise DataError(f"{place}: {reason}; mend the row, or leave such rows out with data.on_error=skip")
-    report.add_malformed(place, reason, "skip")
+    """Counts a broken row. Raises: DataError if ``data.on_error`` is ``fatal``."""
+    path, _, line = place.rpartition(":")
+    report.add_malformed(Malformed(path, int(line), reason), data.on_error)
 
 
 def read_rows(inputs: Sequence[str], data: RowsSection, report: ReadReport) -> Iterator[Row]:
@@ -59,38 +59,14 @@ def read_rows(inputs: Sequence[str], data: RowsSection, report: ReadReport) -> I
             yield from _hub_rows(hub["name"], hub["split"] or "train")
             continue
         for path in expand_inputs([item]):
-            if kind_of(path) == "txt":
+            kind = file_kind(path)
+            if kind == "txt":
                 raise DataError(f"{path}: plain text has no turns; give .jsonl (also .gz, .zst) or .parquet rows")
-            reader = _parquet_rows if kind_of(path) == "parquet" else _line_rows
-            yield from reader(path, data, report)
-
-
-def _line_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Row]:
-    number = 0
-    with closing(open_bytes(path)) as file:
-        try:
-            for number, line in enumerate(bounded_lines(file), start=1):
-                place = f"{path}:{number}"
-                if line is None:
-                    add_broken(report, place, f"a line of more than {LONGEST_LINE:,} bytes", data)
-                elif line and not line.isspace():
-                    record = parse_record(line)
-                    if isinstance(record, str):
-                        add_broken(report, place, record, data)
-                    else:
-                        yield Row(place, record)
-        except decompression_errors() as error:
-            add_broken(report, f"{path}:{number + 1}", f"damaged from here on: {error}", data)
-
-
-def _parquet_rows(path: Path, data: RowsSection, report: ReadReport) -> Iterator[Row]:
-    seen = ReadReport()
-    for number, values in parquet_records(Piece(path), (), "skip", seen):
-        yield Row(f"{path}:{number}", values)
-    for example in seen.examples:
-        place, _, reason = example.partition(": ")
-        add_broken(report, place, reason, data)
-    report.malformed += seen.malformed - len(seen.examples)
+            if kind == "parquet":
+                rows = parquet_records(Piece(path), (), data.on_error, report)
+            else:
+                rows = parsed_lines(Piece(path), parse_record, data.on_error, report)
+            yield from (Row(f"{path}:{number}", values) for number, values in rows)
 
 
 def _hub_rows(name: str, split: str) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
 from megalite.config.load import read_yaml
 from megalite.config.section import Section
-from megalite.files.readers.documents import expand_inputs
+from megalite.files.readers.input_files import expand_inputs
 
 
 class MixSource(Section):

@@ -18,8 +18,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.files.readers.documents import ReadReport, read_documents
-from megalite.files.readers.malformed import refuse_malformed
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.malformed import Malformed, ReadReport, refuse_malformed
 from megalite.tokenizer.sample.mix import Source
 
 BINS = 1 << 20
@@ -184,7 +184,8 @@ def _documents(
             try:
                 size = len(text.encode())
             except UnicodeEncodeError:
-                seen.add_malformed(f"{document.path}:{document.line}", "a lone surrogate, which is no text", "skip")
+                reason = "a lone surrogate, which is not text"
+                seen.add_malformed(Malformed(document.path, document.line, reason), "skip")
                 continue
             if book is not None:
                 book.found_documents += 1

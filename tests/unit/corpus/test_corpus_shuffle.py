@@ -7,7 +7,7 @@ import pytest
 
 from megalite.corpus.prepare import shuffle
 from megalite.corpus.prepare.shuffle import ShuffledShards
-from megalite.files.readers.documents import open_bytes
+from megalite.files.readers.input_files import open_bytes
 from megalite.files.whole_folder import whole_folder
 
 

@@ -17,7 +17,9 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
-from megalite.files.readers.documents import Piece, ReadReport, read_piece
+from megalite.files.readers.documents import read_piece
+from megalite.files.readers.malformed import ReadReport
+from megalite.files.readers.pieces import Piece
 from megalite.tokenizer.load import load_tokenizer
 
 QUIET = Console(quiet=True)
@@ -168,7 +170,7 @@ def test_an_empty_corpus_and_missing_files_are_refused(word_tokenizer: Path, tmp
     with pytest.raises(FileNotFoundError, match="no such tokenizer"):
         preprocess([str(empty)], tmp_path / "none", tmp_path / "out", QUIET)
     (tmp_path / "x.pdf").write_text("x")
-    with pytest.raises(DataError, match="unknown kind of file"):
+    with pytest.raises(DataError, match="unsupported file type"):
         preprocess([str(tmp_path / "x.pdf")], word_tokenizer, tmp_path / "out", QUIET)
     assert not list(tmp_path.glob("out*"))
 

@@ -239,7 +239,6 @@ def test_a_line_too_long_for_the_memory_is_passed_over_and_located(
     word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_units: None
 ) -> None:
     monkeypatch.setattr("megalite.files.readers.json_lines.LONGEST_LINE", 10_000)
-    monkeypatch.setattr("megalite.files.readers.record_blocks.LONGEST_LINE", 10_000)
     corpus = tmp_path / "long.jsonl"
     short, long = json.dumps({"text": "the cat"}) + "\n", json.dumps({"text": "cat " * 20_000}) + "\n"
     corpus.write_text(short * 200 + long + short * 200)

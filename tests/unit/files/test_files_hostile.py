@@ -68,7 +68,7 @@ def test_what_stands_in_an_unused_field_drops_no_line(tmp_path: Path, value: str
     ("line", "reason"),
     [
         (b'{"text": "a\xff"}', "not JSON"),
-        (b'{"text": "\\ud800", "other": NaN}', "holds a lone surrogate"),
+        (b'{"text": "\\ud800", "other": NaN}', "contains a lone surrogate"),
         (b"\0" * 50, "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "not JSON"),

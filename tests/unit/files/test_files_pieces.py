@@ -9,8 +9,9 @@ from pyarrow import parquet
 
 from megalite.config.errors import DataError
 from megalite.files.readers import input_units
-from megalite.files.readers.documents import Document, ReadReport, read_documents, read_piece
+from megalite.files.readers.documents import Document, read_documents, read_piece
 from megalite.files.readers.input_units import find_inputs
+from megalite.files.readers.malformed import ReadReport
 from megalite.files.readers.pieces import cut, numbered
 
 

@@ -8,7 +8,9 @@ import zstandard
 from pyarrow import parquet
 
 from megalite.config.errors import DataError
-from megalite.files.readers.documents import ReadReport, expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
+from megalite.files.readers.malformed import ReadReport
 
 ROWS = [{"text": f"text {n}", "id": n} for n in range(50)]
 
@@ -48,7 +50,7 @@ def test_a_txt_file_is_one_document(tmp_path: Path) -> None:
         (b'{"body": "x"}', "no key 'text'; the keys are body"),
         (b'{"text": null}', "'text' holds nothing, not text"),
         (b'{"text": "\xff"}', "not JSON"),
-        (b'{"text": "\\ud800"}', "holds a lone surrogate"),
+        (b'{"text": "\\ud800"}', "contains a lone surrogate"),
         (b'{"text": "a\x00b"}', "not JSON"),
     ],
 )
@@ -101,7 +103,7 @@ def test_inputs_that_name_nothing_or_an_unknown_kind_are_refused(tmp_path: Path)
     with pytest.raises(FileNotFoundError, match="no file matches"):
         expand_inputs([str(tmp_path / "*.jsonl")])
     (tmp_path / "x.docx").write_text("")
-    with pytest.raises(DataError, match="unknown kind of file"):
+    with pytest.raises(DataError, match="unsupported file type"):
         expand_inputs([str(tmp_path / "*")])
 
 

@@ -8,7 +8,9 @@ from megalite.corpus.prepare.recipe import Recipe
 from megalite.corpus.sources.sources import source_documents
 from megalite.files.readers import documents as readers
 from megalite.files.readers import json_lines
-from megalite.files.readers.documents import ReadReport, expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
+from megalite.files.readers.malformed import ReadReport
 from megalite.files.readers.web_pages import decode, host_of
 
 BODY = "The river was high that spring, and the people of the village had to leave their houses for a week. " * 4

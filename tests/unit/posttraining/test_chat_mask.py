@@ -159,7 +159,7 @@ def test_turns_are_parsed_where_that_is_asked_for(chat_tokenizer) -> None:
 
 
 def test_real_chats_are_encoded_as_transformers_does(chat_tokenizer, shared_data: Path) -> None:
-    from megalite.files.readers.documents import ReadReport
+    from megalite.files.readers.malformed import ReadReport
     from megalite.posttraining.rows.chat import conversations
     from megalite.posttraining.rows.read import parse_rows
     from megalite.posttraining.schema import RowsSection

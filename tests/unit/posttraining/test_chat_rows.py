@@ -9,7 +9,7 @@ import pytest
 from chats import write_rows
 
 from megalite.config.errors import DataError
-from megalite.files.readers.documents import ReadReport
+from megalite.files.readers.malformed import ReadReport
 from megalite.posttraining.rows.chat import conversations
 from megalite.posttraining.rows.read import parse_rows
 from megalite.posttraining.schema import RowsSection

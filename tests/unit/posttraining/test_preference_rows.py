@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megalite.files.readers.documents import ReadReport
+from megalite.files.readers.malformed import ReadReport
 from megalite.posttraining.rows.preference import feedback, pairs, questions
 from megalite.posttraining.rows.read import parse_rows
 from megalite.posttraining.schema import RowsSection

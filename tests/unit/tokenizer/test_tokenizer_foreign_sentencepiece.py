@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.preprocess.command import preprocess
-from megalite.files.readers.documents import expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
 from megalite.tokenizer.export import check_exported, export_tokenizer
 from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer
 from megalite.tokenizer.hard_texts import HARD_TEXTS

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.sources.installed_docs import installed_documents
-from megalite.files.readers.documents import expand_inputs, read_documents
+from megalite.files.readers.documents import read_documents
+from megalite.files.readers.input_files import expand_inputs
 from megalite.tokenizer.learn.design import ALGORITHMS, Algorithm, Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.train import train_tokenizer
