@@ -63,3 +63,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if fragment:
             headings = HEADING.findall(BLOCK.sub("", linked.read_text()))
             assert fragment in map(generator.anchor, headings), f"{page.name} links to {target}"
+
+
+def test_the_readme_has_at_most_250_lines() -> None:
+    assert len((REPOSITORY / "README.md").read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != generator.PAGE], ids=lambda page: page.name)
+def test_every_yaml_of_a_page_has_keys_of_its_schema(page: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    for values in map(yaml.safe_load, blocks):
+        kind = next(kind for kind in generator.FILE_KINDS if values.keys() <= kind.schema.model_fields.keys())
+        example = yaml.safe_load(kind.example)
+        for section, keys in values.items():
+            below = example.get(section)
+            example[section] = below | keys if isinstance(below, dict) else keys
+        validate(kind.schema, example, page.name)
