@@ -1,6 +1,7 @@
 """The DeepSpeed JSON merged with the run: each fact has one owner, and a contradiction names both places."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from megalite.config.deepspeed_keys import OWNED_BY_YAML, SECTIONS, WIRES
 from megalite.config.errors import ConfigError
 from megalite.config.explain import did_you_mean
 from megalite.config.grid import GridShape
-from megalite.config.schema import RunConfig
+from megalite.config.precision import Precision
+from megalite.config.schema import BatchSection, OptimizerSection, RunConfig
 from megalite.config.text_files import read_json_object
 
 AUTO = "auto"
@@ -43,21 +45,64 @@ def offloads(ds_config: dict[str, Any]) -> bool:
     return any(place != "none" for place in places) or bool(zero.get("cpu_offload") or zero.get("cpu_offload_param"))
 
 
+@dataclass(frozen=True)
+class DeepSpeedFacts:
+    """The settings of a run that DeepSpeed must agree with."""
+
+    batch: BatchSection
+    optimizer: OptimizerSection
+    precision: Precision
+    hidden_size: int
+    data_parallel_size: int
+    sequence_parallel: bool = False
+
+    def by_key(self) -> dict[str, tuple[str, Any]]:
+        """Maps a dotted DeepSpeed key to its owner in the YAML, as text for messages, and its value."""
+        batch, optimizer, precision, ranks = self.batch, self.optimizer, self.precision, self.data_parallel_size
+        assert precision != AUTO, "settle the precision first: megalite.training.precision"
+        accumulation = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, ranks)
+        derived = f"the batch section makes it {accumulation} on {ranks} data-parallel ranks"
+        facts = {
+            "train_batch_size": _fact("batch.global_batch_size", batch.global_batch_size),
+            "train_micro_batch_size_per_gpu": _fact("batch.micro_batch_size", batch.micro_batch_size),
+            "gradient_accumulation_steps": (derived, accumulation),
+            "gradient_clipping": _fact("optimizer.gradient_clipping", optimizer.gradient_clipping),
+            "bf16.enabled": (f"training.precision={precision}", precision == "bf16"),
+            "fp16.enabled": (f"training.precision={precision}, and there is no fp16", False),
+            "optimizer.type": (f"optimizer.name={optimizer.name}", "AdamW"),
+            "optimizer.params.lr": _fact("optimizer.lr", optimizer.lr),
+            "optimizer.params.betas": _fact("optimizer.betas", list(optimizer.betas)),
+            "optimizer.params.eps": _fact("optimizer.eps", optimizer.eps),
+            "optimizer.params.weight_decay": _fact("optimizer.weight_decay", optimizer.weight_decay),
+            "optimizer.params.torch_adam": ("AdamW is PyTorch's", True),
+            "optimizer.params.adam_w_mode": (f"optimizer.name={optimizer.name}", True),
+            "data_types.grad_accum_dtype": ("gradients are accumulated in fp32", "fp32"),
+        }
+        if self.sequence_parallel:
+            # With these on, a pipeline stage sends one tensor-parallel rank's activations for all; here each has its own.
+            for key in ("pipe_partitioned", "grad_partitioned"):
+                facts[f"pipeline.{key}"] = ("parallel.sequence_parallel=true", False)
+        return facts
+
+
 def merge_ds_config(
     config: RunConfig, ds_config: dict[str, Any], shape: GridShape, yaml_path: str, json_path: str
 ) -> dict[str, Any]:
-    """What ``deepspeed.initialize`` gets: the JSON's wires, and the run's facts in DeepSpeed's names.
+    """The complete DeepSpeed config of a pretraining run; see ``merge_facts``."""
+    parallel, precision = config.parallel.sequence_parallel, config.training.precision
+    facts = DeepSpeedFacts(config.batch, config.optimizer, precision, config.model.hidden_size, shape.data, parallel)
+    return merge_facts(facts, ds_config, yaml_path, json_path)
 
-    A fact of the run may be absent from the JSON, ``"auto"`` or equal. The optimizer section is left out: the optimizer
-    is built by ``megalite.training.optimizers`` and handed over as an object.
 
-    Raises: ConfigError naming both places where they disagree.
+def merge_facts(run: DeepSpeedFacts, ds_config: dict[str, Any], yaml_path: str, json_path: str) -> dict[str, Any]:
+    """Return the complete DeepSpeed config: what the JSON owns, and the run's settings under DeepSpeed's names.
+
+    A setting of the run may be absent from the JSON, ``"auto"`` or equal. The optimizer section is left out: the optimizer
+    is built by ``megalite.training.optimizers`` and passed as an object.
+
+    Raises: ConfigError that names both places if the files contradict each other.
     """
-    facts = run_facts(config, shape.data)
-    if config.parallel.sequence_parallel:
-        # Partitioned, DeepSpeed's stages send one tensor-parallel rank's activations for all; here each rank has its own.
-        for key in ("pipe_partitioned", "grad_partitioned"):
-            facts[f"pipeline.{key}"] = ("parallel.sequence_parallel=true", False)
+    facts = run.by_key()
     for dotted, (owner, value) in facts.items():
         given = _lookup(ds_config, dotted)
         if given is not None and given != AUTO and not _equal(given, value):
@@ -71,46 +116,21 @@ def merge_ds_config(
             f"remove 'scheduler' from the JSON"
         )
     merged = {key: value for key, value in ds_config.items() if key in WIRES}
-    merged["zero_optimization"] = _resolve_auto_sizes(dict(ds_config.get("zero_optimization", {})), config)
+    merged["zero_optimization"] = _resolve_auto_sizes(dict(ds_config.get("zero_optimization", {})), run.hidden_size)
     # DeepSpeed works out its train_batch_size itself: it counts the ranks of a context axis as data-parallel ones.
     for key in ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
         merged[key] = facts[key][1]
-    if config.parallel.sequence_parallel:
+    if run.sequence_parallel:
         merged["pipeline"] = merged.get("pipeline", {}) | {"pipe_partitioned": False, "grad_partitioned": False}
     # At stage 0 DeepSpeed keeps no gradient norm; there megalite.training.gradient_norm measures and clips.
-    merged["gradient_clipping"] = config.optimizer.gradient_clipping if zero_stage(ds_config) > 0 else 0.0
+    merged["gradient_clipping"] = run.optimizer.gradient_clipping if zero_stage(ds_config) > 0 else 0.0
     # DeepSpeed has no fp32 accumulation for bf16 weights at stage 0: there the weights stay fp32 and the products run
     # in bf16 by autocast (megalite.training.engine), which accumulates in fp32 by itself.
-    merged["bf16"] = {"enabled": config.training.precision == "bf16" and zero_stage(ds_config) > 0}
+    merged["bf16"] = {"enabled": run.precision == "bf16" and zero_stage(ds_config) > 0}
     merged["data_types"] = {"grad_accum_dtype": "fp32"}
     merged.setdefault("steps_per_print", 2**31)  # the run's own log says it already
     merged.setdefault("zero_force_ds_cpu_optimizer", False)  # torch's fused AdamW needs no compiler
     return merged
-
-
-def run_facts(config: RunConfig, data_parallel_size: int) -> dict[str, tuple[str, Any]]:
-    """DeepSpeed's dotted key -> (what the run says, DeepSpeed's value of it) for every fact that the YAML owns."""
-    batch, optimizer, precision = config.batch, config.optimizer, config.training.precision
-    assert precision != AUTO, "settle the precision first: megalite.training.precision"
-    accumulation = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, data_parallel_size)
-    derived = f"the batch section makes it {accumulation} on {data_parallel_size} data-parallel ranks"
-    in_fp32 = "gradients are accumulated in fp32"
-    return {
-        "train_batch_size": _fact("batch.global_batch_size", batch.global_batch_size),
-        "train_micro_batch_size_per_gpu": _fact("batch.micro_batch_size", batch.micro_batch_size),
-        "gradient_accumulation_steps": (derived, accumulation),
-        "gradient_clipping": _fact("optimizer.gradient_clipping", optimizer.gradient_clipping),
-        "bf16.enabled": (f"training.precision={precision}", precision == "bf16"),
-        "fp16.enabled": (f"training.precision={precision}, and there is no fp16", False),
-        "optimizer.type": (f"optimizer.name={optimizer.name}", "AdamW"),
-        "optimizer.params.lr": _fact("optimizer.lr", optimizer.lr),
-        "optimizer.params.betas": _fact("optimizer.betas", list(optimizer.betas)),
-        "optimizer.params.eps": _fact("optimizer.eps", optimizer.eps),
-        "optimizer.params.weight_decay": _fact("optimizer.weight_decay", optimizer.weight_decay),
-        "optimizer.params.torch_adam": ("AdamW is PyTorch's", True),
-        "optimizer.params.adam_w_mode": (f"optimizer.name={optimizer.name}", True),
-        "data_types.grad_accum_dtype": (in_fp32, "fp32"),
-    }
 
 
 def _fact(key: str, value: Any) -> tuple[str, Any]:
@@ -161,9 +181,8 @@ def _equal(given: Any, value: Any) -> bool:
     return bool(given == value)
 
 
-def _resolve_auto_sizes(zero: dict[str, Any], config: RunConfig) -> dict[str, Any]:
+def _resolve_auto_sizes(zero: dict[str, Any], hidden: int) -> dict[str, Any]:
     """Replace ``"auto"`` bucket sizes by the values transformers' Trainer takes, functions of the hidden size."""
-    hidden = config.model.hidden_size
     sizes = {
         "reduce_bucket_size": hidden * hidden,
         "stage3_prefetch_bucket_size": int(0.9 * hidden * hidden),

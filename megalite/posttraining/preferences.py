@@ -1,4 +1,4 @@
-"""Preference tuning of any Hugging Face folder: DPO, KTO, or GRPO with answers that can be checked."""
+"""Preference tuning of a Hugging Face model: DPO, KTO, or GRPO with rewards that can be checked."""
 
 import copy
 import random
@@ -6,89 +6,64 @@ from collections.abc import Callable
 from typing import Any
 
 from megalite.config.errors import ConfigError, DataError, one_line_errors
-from megalite.config.screen import screen
-from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_weights
-from megalite.posttraining.mask.doctor import examine, show, spread
 from megalite.posttraining.mask.encoder import ChatEncoder
-from megalite.posttraining.model.folder import (
-    chat_encoder,
-    load_config_and_tokenizer,
-    read_template,
-    sequence_limit,
-)
-from megalite.posttraining.model.lora import check_architecture, peft_config
+from megalite.posttraining.model.lora import peft_config
 from megalite.posttraining.rewards import check_solution, reward_function
 from megalite.posttraining.rows.preference import feedback, pairs, questions
-from megalite.posttraining.run.folder import resume_point, tuning_folder
-from megalite.posttraining.run.samples import Counts, fitting_rows, read_samples
-from megalite.posttraining.run.session import is_first_rank, print_rows, run_session
+from megalite.posttraining.run.prepare import Preparation, prepare
+from megalite.posttraining.run.session import run_session
 from megalite.posttraining.schema import PreferenceRun
-from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
+from megalite.posttraining.settings import Settings, read_settings
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Prepared = Preparation[PreferenceRun, Row]
 
 
 @one_line_errors
 def main() -> None:
-    """``tools/preferences.py``: under ``accelerate launch``, ``deepspeed``, ``torchrun`` or plain ``python``."""
+    """``megalite preferences``: under ``accelerate launch``, ``deepspeed``, ``torchrun`` or plain ``python``."""
     tune(read_settings(PreferenceRun, "Tune a model on preferences: DPO, KTO, or GRPO with a verifiable reward."))
 
 
 def tune(settings: Settings[PreferenceRun]) -> Any:
-    """Check, show samples, train, export; returns what the run reported, None after ``--check``."""
-    config = settings.config
+    """Check, show masks, train and export; returns the ``Reporter`` of the run, or None after ``--check``."""
     check_method(settings)
-    console = screen(quiet=not is_first_rank())
-    if settings.precision_sentence:
-        console.print(settings.precision_sentence, highlight=False)
-    checkpoint = resume_point(config, settings.resume, settings.world_size, settings.ds_config is not None)
-    check_model_folder(config.model.path)
-    template = read_template(config)
-    counts = Counts(rule="became those tokens" if config.data.parse_special_tokens else "stayed text")
-    train, held_out = read_samples(config.data, config.run.seed, row_parser(config), counts)
+    prepared = prepare(settings, row_parser(settings.config))
+    config, method = settings.config, settings.config.preference.method
+    if method != "grpo":
+        answer = "chosen" if method == "dpo" else "completion"
+        prepared.examine([(place, row["prompt"] + row[answer]) for place, row in prepared.train])
 
-    model_config, tokenizer = load_config_and_tokenizer(config.model.path)
-    ds_config = deepspeed_dict(settings, model_config.get_text_config().hidden_size)
-    sequence_limit(config, model_config)
-    check_architecture(config, model_config)
-    encoder = chat_encoder(config, tokenizer, template)
-    if config.preference.method != "grpo":
-        answer = "chosen" if config.preference.method == "dpo" else "completion"
-        samples = [(place, row["prompt"] + row[answer]) for place, row in train]
-        show(examine(encoder, spread(samples), config.data.on_error == "skip"), encoder, console)
-    rows = fitting_rows(train, _length(encoder, config), config.data, counts, console, "tokenizing")
-    valid = None
-    if held_out is not None:
-        valid = fitting_rows(held_out, _length(encoder, config), config.data, counts, console, "tokenizing held-out")
-        valid = full_batches(valid[: config.validation.max_samples], settings)
+    def with_length(row: Row) -> tuple[Row, int]:
+        return row, _length(row, prepared.encoder, config)
+
+    rows, valid = prepared.encode(with_length)
+    if valid is not None:
+        valid = full_batches(valid, settings)
     if len(rows) < (prompts := _prompts_per_step(config)):
         raise DataError(
             f"{', '.join(config.data.train)}: {len(rows)} rows are fewer than the {prompts} of an optimizer step "
-            f"(batch.global_batch_size); take more rows or a smaller batch"
+            f"(batch.global_batch_size); give more rows or a smaller batch"
         )
-    if config.preference.method == "kto":
-        # KTO estimates its KL term on the answers of neighbouring rows; two answers to one prompt must not be neighbours.
+    if method == "kto":
+        # KTO estimates its KL term on the answers of neighbouring rows; answers to the same prompt must not be neighbours.
         random.Random(config.run.seed).shuffle(rows)
-    print_rows(counts, len(rows), None if valid is None else len(valid), console)
+    prepared.ledger.print(len(rows), None if valid is None else len(valid), prepared.console)
     if settings.check:
         return None
-
-    def make_trainer() -> Any:
-        return _trainer(settings, ds_config, rows, valid, encoder)
-
-    return run_session(settings, ds_config, tuning_folder(config), checkpoint, encoder, make_trainer, console)
+    return run_session(prepared, lambda: _trainer(prepared, rows, valid))
 
 
-def row_parser(config: PreferenceRun) -> Callable[[dict[str, Any]], Rows]:
-    """How a row of this method's files is read."""
+def row_parser(config: PreferenceRun) -> Callable[[Row], list[Row]]:
+    """The function that parses a row for the method."""
     method, reward = config.preference.method, config.preference.reward
     if method == "dpo":
         return pairs
     if method == "kto":
         return feedback
 
-    def checked_questions(row: dict[str, Any]) -> Rows:
+    def checked_questions(row: Row) -> list[Row]:
         found = questions(row)
         for item in found:
             check_solution(reward, item["solution"])
@@ -97,31 +72,31 @@ def row_parser(config: PreferenceRun) -> Callable[[dict[str, Any]], Rows]:
     return checked_questions
 
 
-def full_batches(rows: Rows, settings: Settings[PreferenceRun]) -> Rows:
-    """The rows that fill whole batches on every rank, so that each counts once in a mean of batches.
+def full_batches(rows: list[Row], settings: Settings[PreferenceRun]) -> list[Row]:
+    """Cut the rows to full batches on every rank, so that each row has the same weight in a mean over batches.
 
-    Raises: DataError where there is not one batch.
+    Raises: DataError if there are too few rows for one batch.
     """
     together = settings.world_size * settings.config.batch.micro_batch_size
     if len(rows) < together:
         raise DataError(
-            f"held-out rows: {len(rows)} are fewer than one batch (batch.micro_batch_size x ranks = {together}); hold "
+            f"validation rows: {len(rows)} are fewer than one batch (batch.micro_batch_size x ranks = {together}); hold "
             f"out more"
         )
     return rows[: len(rows) // together * together]
 
 
 def check_method(settings: Settings[PreferenceRun]) -> None:
-    """Refuse what a method cannot do. Raises: ConfigError."""
+    """Refuse settings that the method does not support. Raises: ConfigError."""
     config, source = settings.config, settings.yaml_path
     preference, batch = config.preference, config.batch
     if preference.method == "kto" and batch.micro_batch_size < 2:
-        raise ConfigError(f"{source}: batch.micro_batch_size=1: KTO compares the rows of a batch; take 2 or more")
+        raise ConfigError(f"{source}: batch.micro_batch_size=1: KTO compares the rows of a batch; give 2 or more")
     if preference.method == "grpo":
         if batch.global_batch_size % preference.generations:
             raise ConfigError(
-                f"{source}: batch.global_batch_size={batch.global_batch_size} counts answers and does not divide by "
-                f"preference.generations={preference.generations}; take a multiple"
+                f"{source}: batch.global_batch_size={batch.global_batch_size} counts answers and is not a multiple "
+                f"of preference.generations={preference.generations}; give a multiple"
             )
         if preference.max_new_tokens >= config.data.sequence_length:
             raise ConfigError(
@@ -135,35 +110,27 @@ def _prompts_per_step(config: PreferenceRun) -> int:
     return answers // config.preference.generations if config.preference.method == "grpo" else answers
 
 
-def _length(encoder: ChatEncoder, config: PreferenceRun) -> Callable[[dict[str, Any]], int]:
-    """Tokens of the longest sequence that a row gives. Raises ValueError where the template loses a turn."""
-
-    def tokens(row: dict[str, Any]) -> int:
-        answers = [row[key] for key in ("chosen", "rejected", "completion") if key in row]
-        if not answers:
-            rendered = encoder.chat.render(row["prompt"], add_generation_prompt=True)
-            if rendered.spelled and not config.data.parse_special_tokens:
-                raise ValueError("the prompt spells a special token, which TRL's GRPO takes for the template's own")
-            return len(encoder.chat.encode(rendered)[0]) + config.preference.max_new_tokens
+def _length(row: Row, encoder: ChatEncoder, config: PreferenceRun) -> int:
+    """Number of tokens in the longest sequence of a row. Raises: ValueError if the template drops a turn."""
+    answers = [row[key] for key in ("chosen", "rejected", "completion") if key in row]
+    if answers:
         return max(len(encoder.encode(row["prompt"] + answer).ids) for answer in answers)
-
-    return tokens
-
-
-def _with_rule(rows: Rows, config: PreferenceRun) -> Rows:
-    """The rows with what TRL hands on to transformers, so that a special token that a turn spells stays text there too."""
-    if config.preference.method == "grpo" or config.data.parse_special_tokens:
-        return rows
-    return [row | {"chat_template_kwargs": {"sanitize_control_tokens": True}} for row in rows]
+    rendered = encoder.chat.render(row["prompt"], add_generation_prompt=True)
+    if rendered.spelled and not config.data.parse_special_tokens:
+        raise ValueError("the prompt contains a special token, which TRL's GRPO cannot tell from the template's own")
+    return len(encoder.chat.encode(rendered)[0]) + config.preference.max_new_tokens
 
 
-def _trainer(
-    settings: Settings[PreferenceRun],
-    ds_config: dict[str, Any] | None,
-    rows: Rows,
-    valid: Rows | None,
-    encoder: ChatEncoder,
-) -> Any:
+def _dataset(rows: list[Row], config: PreferenceRun) -> Any:
+    """The rows, with the option by which transformers encodes special tokens in messages as text."""
+    import datasets
+
+    if config.preference.method != "grpo" and not config.data.parse_special_tokens:
+        rows = [row | {"chat_template_kwargs": {"sanitize_control_tokens": True}} for row in rows]
+    return datasets.Dataset.from_list(rows)
+
+
+def _trainer(prepared: Prepared, rows: list[Row], valid: list[Row] | None) -> Any:
     import datasets
     import trl
 
@@ -171,32 +138,34 @@ def _trainer(
     from megalite.posttraining.run.arguments import training_arguments, weight_options
 
     datasets.disable_progress_bars()
+    settings, ds_config, encoder = prepared.settings, prepared.ds_config, prepared.encoder
     config, preference = settings.config, settings.config.preference
     common = training_arguments(settings, ds_config, valid is not None) | {"beta": preference.beta}
     given: dict[str, Any] = {
-        "train_dataset": datasets.Dataset.from_list(_with_rule(rows, config)),
-        "eval_dataset": None if valid is None else datasets.Dataset.from_list(_with_rule(valid, config)),
+        "train_dataset": _dataset(rows, config),
+        "eval_dataset": None if valid is None else _dataset(valid, config),
         "processing_class": encoder.tokenizer,
         "peft_config": peft_config(config),
     }
 
     def policy() -> Any:
-        """Loaded after the trainer's arguments are made: under ZeRO-3 they say that it is to be partitioned."""
+        """Load the weights, after the trainer's arguments exist: under ZeRO-3 these make transformers partition them."""
         return load_weights(config.model.path, **weight_options(config, ds_config))
 
     if preference.method != "grpo":
-        common["eval_on_start"] = False  # the model is its own reference there, every reward is 0
+        common["eval_on_start"] = False  # policy and reference are equal, so every reward would be 0
     if preference.method == "dpo":
         dpo = trl.DPOConfig(**common, max_length=None, loss_type=[preference.loss])
         return trainers.ScheduledDPOTrainer(policy(), args=dpo, **given)
     if preference.method == "kto":
-        weights = {
-            "desirable_weight": preference.desirable_weight,
-            "undesirable_weight": preference.undesirable_weight,
-        }
-        kto = trl.KTOConfig(**common, max_length=None, **weights)
+        kto = trl.KTOConfig(
+            **common,
+            max_length=None,
+            desirable_weight=preference.desirable_weight,
+            undesirable_weight=preference.undesirable_weight,
+        )
         return trainers.ScheduledKTOTrainer(policy(), args=kto, **given)
-    # TRL ends an answer at the tokenizer's eos; a chat template may end it with a token of its own.
+    # TRL ends an answer at the tokenizer's eos token; the template may end it with another one.
     given["processing_class"] = copy.deepcopy(encoder.tokenizer)
     given["processing_class"].eos_token = encoder.stop_token
     grpo = trl.GRPOConfig(

@@ -1,4 +1,4 @@
-"""Rewards that can be checked: 1 where an answer says what the solution says, else 0."""
+"""Verifiable rewards: 1 if an answer agrees with the solution, else 0."""
 
 import re
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MARK = "####"
-"""What GSM8K's solutions write before the result (Cobbe et al. 2021, arXiv:2110.14168)."""
+"""The mark before the result in GSM8K's solutions (Cobbe et al. 2021, arXiv:2110.14168)."""
 NUMBER = re.compile(r"(?<![\w.])[-+−]?[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w)|(?<![\w.])[-+−]?\.\d+(?!\w)")
 
 
 def final_number(text: str) -> Decimal | None:
-    """The number after the last ``####``, else the last number of the text; None where there is none."""
+    """The number after the last ``####``, else the last number in the text; None if there is none."""
     _, mark, tail = text.rpartition(MARK)
     found = NUMBER.findall(tail) if mark else NUMBER.findall(text)
     if not found:
@@ -24,21 +24,21 @@ def final_number(text: str) -> Decimal | None:
 
 
 def number_is_right(answer: str, solution: str) -> bool:
-    """Whether both texts come to the same number: 72, 72.0 and $72 are the same."""
+    """Whether both texts end in the same number; 72, 72.0 and $72 are equal."""
     expected = final_number(solution)
     return expected is not None and final_number(answer) == expected
 
 
 def text_is_right(answer: str, solution: str) -> bool:
-    """Whether both texts are the same but for case, white space and a full stop at the end."""
+    """Whether both texts are equal, ignoring case, white space and a final full stop."""
     return _plain(answer) == _plain(solution)
 
 
-def reward_function(name: str) -> Callable[..., list[float]]:
-    """TRL's reward function for ``final_number`` or ``exact_match``."""
+def reward_function(name: str) -> Callable[..., list[float | None]]:
+    """The reward function of TRL for ``final_number`` or ``exact_match``."""
     is_right = {"final_number": number_is_right, "exact_match": text_is_right}[name]
 
-    def reward(completions: list[Any], solution: list[str], **kwargs: Any) -> list[float]:
+    def reward(completions: list[Any], solution: list[str], **kwargs: Any) -> list[float | None]:
         answers = [said if isinstance(said, str) else said[-1]["content"] for said in completions]
         return [float(is_right(answer, expected)) for answer, expected in zip(answers, solution, strict=True)]
 
@@ -47,9 +47,9 @@ def reward_function(name: str) -> Callable[..., list[float]]:
 
 
 def check_solution(name: str, solution: str) -> None:
-    """Refuse a solution that no answer could meet. Raises: ValueError."""
+    """Raises: ValueError if no answer could agree with the solution."""
     if name == "final_number" and final_number(solution) is None:
-        raise ValueError(f"the solution holds no number ({solution[:40]!r}), so no answer could be right")
+        raise ValueError(f"the solution has no number ({solution[:40]!r}), so no answer could be right")
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,6 @@
-"""Every key of a post-training YAML. The sections that pretraining has too are pretraining's own."""
+"""Every key of a post-training YAML. Sections that pretraining has too are imported from its schema."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -103,8 +104,8 @@ class TuningSection(Section):
     precision: Precision = "auto"
     """Precision of the computation, as in pretraining: ``auto`` is ``bf16`` if the device supports it in hardware,
     else ``fp32``."""
-    checkpoint_activations: bool = False
-    """Recompute the activations of each decoder layer in the backward pass instead of keeping them."""
+    activation_checkpointing: Literal["none", "full"] = "none"
+    """``full``: recompute the activations of each decoder layer in the backward pass instead of keeping them."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "TuningSection":
@@ -163,6 +164,11 @@ class TuningRun(Section):
     checkpoint: CheckpointSection = CheckpointSection()
     logging: LoggingSection = LoggingSection()
 
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.run.output_dir) / self.run.name
+
 
 class SftRun(TuningRun):
     """A fine-tuning run, ``tools/sft.py --config``."""
@@ -180,11 +186,11 @@ class PreferenceRun(TuningRun):
     def _no_packing(cls, values: Any) -> Any:
         data = values.get("data") if isinstance(values, dict) else None
         if isinstance(data, dict) and "packing" in data:
-            raise ValueError("data.packing is a key of tools/sft.py; pairs are not packed: remove it")
+            raise ValueError("data.packing works with supervised fine-tuning only; remove the key")
         return values
 
     @model_validator(mode="after")
     def _beta_of_a_reference(self) -> "PreferenceRun":
         if self.preference.beta == 0 and self.preference.method != "grpo":
-            raise ValueError(f"preference.beta=0 leaves {self.preference.method} without a reward; give a positive one")
+            raise ValueError(f"preference.beta=0 removes the reward of {self.preference.method}; give a positive value")
         return self

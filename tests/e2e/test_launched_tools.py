@@ -31,7 +31,7 @@ def test_a_tuning_saves_and_ends_with_its_launcher(tmp_path: Path) -> None:
     job.end()
     (saved,) = job.run.glob("checkpoint-*")
     step = int(saved.name.removeprefix("checkpoint-"))
-    words = f"all {step:,} steps are saved in {saved}: go on with --resume"
+    words = f"all {step:,} steps are saved in {saved}: resume with --resume"
     assert job.sentences() == [f"megalite: stopped by the end of its launcher; {words}"], job.said()
     assert json.loads((saved / "trainer_state.json").read_text())["global_step"] == step
 

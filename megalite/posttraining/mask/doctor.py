@@ -1,4 +1,4 @@
-"""The mask doctor: looks at samples before the training begins, and refuses masks that would teach the wrong thing."""
+"""The mask doctor: checks samples before the training, and refuses masks that would train on the wrong tokens."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from megalite.posttraining.mask.encoder import ChatEncoder, EncodedChat
 from megalite.posttraining.rows.chat import Conversation
 
 EXAMINED = 256
-"""Samples looked at, evenly spaced over the data."""
+"""Samples to check, evenly spaced over the data."""
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A healthy sample."""
+    """A sample that passed the checks."""
 
     place: str
     chat: EncodedChat
@@ -25,13 +25,13 @@ class Finding:
 
 
 def examine(encoder: ChatEncoder, samples: list[tuple[str, Conversation]], skip_broken: bool = False) -> list[Finding]:
-    """Every sample's mask, if all are sound.
+    """Check the masks of samples.
 
     Args:
-        skip_broken: pass over samples that cannot be encoded, as ``data.on_error: skip`` will; one at least must be left.
+        skip_broken: skip samples that cannot be encoded, as ``data.on_error: skip`` does; at least one must be left.
 
-    Raises: DataError that names the first sample where a turn is lost, the stop token carries no loss, everything or
-        nothing carries loss, or the loss falls on words that are not the assistant's.
+    Raises: DataError that names the first sample in which a turn is missing, the stop token carries no loss, all or no
+        tokens carry loss, or tokens outside the assistant's turns carry loss.
     """
     findings, broken = [], ""
     for place, turns in samples:
@@ -48,7 +48,7 @@ def examine(encoder: ChatEncoder, samples: list[tuple[str, Conversation]], skip_
             raise DataError(f"{place}: mask doctor: {error}") from None
         findings.append(Finding(place, chat, sum(label != IGNORE for label in chat.labels)))
     if not findings:
-        raise DataError(f"no sample can be rendered; the first: {broken}")
+        raise DataError(f"no sample can be encoded; the first: {broken}")
     return findings
 
 
@@ -58,14 +58,14 @@ def spread(samples: list[tuple[str, Conversation]], count: int = EXAMINED) -> li
 
 
 def _check(encoder: ChatEncoder, turns: Conversation, chat: EncodedChat) -> None:
-    """Raises ValueError with the first thing that is wrong."""
+    """Raises: ValueError with the first problem."""
     lost = lost_turn(chat.text, turns)
     if lost is not None:
-        raise ValueError(f"the chat template loses turn {lost} ({turns[lost]['role']}): its content is not in the text")
+        raise ValueError(f"the chat template drops turn {lost} ({turns[lost]['role']}): its content is not in the text")
     if all(label != IGNORE for label in chat.labels):
-        raise ValueError("the mask is all ones: the loss would also be taken on the user's words and the template's")
+        raise ValueError("every token carries loss, also those of the user and of the template")
     if all(label == IGNORE for label in chat.labels):
-        raise ValueError("the mask is all zeros: no token carries loss")
+        raise ValueError("no token carries loss")
     starts = {start: number for number, (start, end) in enumerate(chat.offsets) if end > start}
     for number, turn in enumerate(turns):
         if turn["role"] != "assistant":
@@ -82,17 +82,17 @@ def _check(encoder: ChatEncoder, turns: Conversation, chat: EncodedChat) -> None
         words = chat.text.rstrip().rfind(turn["content"].strip(), begin, end)
         inside = [n for n, (start, _) in enumerate(chat.offsets) if words <= start < end - len(encoder.stop_token)]
         if any(chat.labels[n] == IGNORE for n in inside):
-            raise ValueError(f"a part of turn {number} carries no loss though it is the assistant's")
+            raise ValueError(f"a part of assistant turn {number} carries no loss")
     own = [encoder.assistant_span(chat.text, turns, n) for n, turn in enumerate(turns) if turn["role"] == "assistant"]
     for (start, end), label in zip(chat.offsets, chat.labels, strict=True):
         if label != IGNORE and chat.text[start:end].strip() and not any(b <= start < e for b, e in own):
             raise ValueError(
-                f"the loss falls on {chat.text[start:end]!r} at character {start}, which is not the assistant's"
+                f"{chat.text[start:end]!r} at character {start} carries loss, but is not in an assistant turn"
             )
 
 
 def lost_turn(text: str, turns: Conversation) -> int | None:
-    """The number of the first turn whose content does not stand in ``text`` after the one before it."""
+    """The number of the first turn whose content is not in ``text`` after that of the turn before; None if all are."""
     cursor = 0
     for number, turn in enumerate(turns):
         content = turn["content"].strip()
@@ -104,7 +104,7 @@ def lost_turn(text: str, turns: Conversation) -> int | None:
 
 
 def show(findings: list[Finding], encoder: ChatEncoder, console: Console, count: int = SHOWN) -> None:
-    """A few samples on the terminal: green carries loss, dim does not, the stop token stands out."""
+    """Print a few samples: tokens with loss are green, others dim, the stop token has a background."""
     for finding in findings[:count]:
         share = finding.loss_tokens / len(finding.chat.ids)
         console.rule(
@@ -118,7 +118,7 @@ def show(findings: list[Finding], encoder: ChatEncoder, console: Console, count:
 
 
 def pieces(chat: EncodedChat, stop_id: int) -> list[tuple[str, str]]:
-    """``(text, kind)`` one after another, the whole text; kind is ``loss``, ``stop`` (with loss) or ``none``."""
+    """Split the text into ``(text, kind)``; kind is ``loss``, ``stop`` (a stop token with loss) or ``none``."""
     result: list[tuple[str, str]] = []
     cursor = 0
     for number, (token, label) in enumerate(zip(chat.ids, chat.labels, strict=True)):

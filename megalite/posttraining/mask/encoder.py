@@ -1,8 +1,7 @@
-"""A conversation as token ids and labels: the assistant's words and its stop token carry loss, nothing else.
+"""Encode conversations as token ids and labels: only the assistant's content and its stop token carry loss.
 
-A template with ``{% generation %}`` marks says itself which part is the assistant's. For one without, the part is found
-in the text: an assistant's turn begins where the conversation before it, rendered with the generation prompt, ends, and
-stops with the stop token that the template writes behind the content.
+If the chat template has ``{% generation %}`` marks, they delimit the assistant's turns. Otherwise a turn starts where the
+preceding conversation ends when it is rendered with the generation prompt, and ends with the stop token after its content.
 """
 
 import re
@@ -19,36 +18,41 @@ _PROBE = ("Xq1zjk", "Xq2zjk")
 
 @dataclass(frozen=True)
 class EncodedChat:
-    """One conversation as the model sees it."""
+    """One tokenized conversation."""
 
     ids: list[int]
     labels: list[int]
-    """``ids`` where loss is taken, ``IGNORE`` elsewhere."""
+    """``ids`` at tokens with loss, ``IGNORE`` elsewhere."""
     text: str
     offsets: list[tuple[int, int]]
-    """Characters of ``text`` that each token stands for."""
+    """Start and end of each token in ``text``."""
     spelled: int = 0
-    """Special tokens that the turns spell."""
+    """Number of special tokens written in messages."""
 
 
 class ChatEncoder:
-    """Renders, tokenizes and masks conversations with one tokenizer and one template.
+    """Renders, tokenizes and masks conversations with one tokenizer and one chat template.
 
-    A special token that a turn spells is text: it cannot open or end a turn, nor carry the loss of one.
+    A special token written in a message is encoded as text: it can neither open nor end a turn.
 
-    Raises: DataError where there is no template, or none that can be used.
+    Args:
+        source: names the model in errors.
+        template: Jinja text; None uses the tokenizer's chat template.
+
+    Raises: DataError if there is no usable template.
     """
 
     def __init__(
         self, tokenizer: Any, source: str, template: str | None = None, parse_special_tokens: bool = False
     ) -> None:
-        """``source`` names the model in errors; ``template`` is Jinja text, None takes the tokenizer's own."""
         self.tokenizer, self.source = tokenizer, source
         self.template = template if template is not None else tokenizer.chat_template
         if not isinstance(self.template, str):
             raise DataError(f"{source}: the tokenizer has no chat template; name a Jinja file in data.chat_template")
         if not tokenizer.is_fast:
-            raise DataError(f"{source}: the tokenizer has no tokenizer.json, which tells where in the text a token is")
+            raise DataError(
+                f"{source}: the tokenizer has no tokenizer.json, which is needed to locate tokens in the text"
+            )
         self.chat = ChatText(tokenizer, self.template, parse_special_tokens)
         special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         special |= {tokenizer.eos_token} - {None}
@@ -57,15 +61,15 @@ class ChatEncoder:
 
     @property
     def stop_id(self) -> int:
-        """The id of the token that ends an assistant's turn."""
+        """The id of the token that ends an assistant turn."""
         return int(self.tokenizer.convert_tokens_to_ids(self.stop_token))
 
     def render(self, turns: Conversation, add_generation_prompt: bool = False) -> str:
-        """The text of ``turns``. Raises: ValueError where the template refuses them."""
+        """The text of ``turns``. Raises: ValueError if the template fails."""
         return self.chat.render(turns, add_generation_prompt).text
 
     def encode(self, turns: Conversation) -> EncodedChat:
-        """Ids and labels. Raises: ValueError with the reason where the template does not render the turns whole."""
+        """Ids and labels of a conversation. Raises: ValueError with the reason if the template drops or changes a turn."""
         rendered = self.chat.render(turns)
         ids, offsets = self.chat.encode(rendered)
         spans = list(rendered.spans)
@@ -79,27 +83,27 @@ class ChatEncoder:
         return EncodedChat(ids, labels, rendered.text, offsets, rendered.spelled)
 
     def assistant_span(self, text: str, turns: Conversation, number: int) -> tuple[int, int]:
-        """The characters of turn ``number`` in ``text``, from the end of its generation prompt through its stop token.
+        """Start and end of turn ``number`` in ``text``, from the end of its generation prompt through its stop token.
 
-        Raises: ValueError where the template loses the turn or does not stop it.
+        Raises: ValueError if the template drops the turn or writes no stop token after it.
         """
         head = self.render(turns[:number], add_generation_prompt=True)
         if not text.startswith(head):
             raise ValueError(
-                f"the chat template renders the turns before turn {number} otherwise when later turns follow; "
-                f"training would not show what the model meets when it answers"
+                f"the chat template renders the turns before turn {number} differently when later turns follow, so the "
+                f"model would be trained on another prompt than it gets at inference"
             )
         content = turns[number]["content"].strip()
         at = text.find(content, len(head))
         if at < 0:
-            raise ValueError(f"the chat template loses turn {number}: its content is not in the text")
+            raise ValueError(f"the chat template drops turn {number}: its content is not in the text")
         stop = self._special.match(text, at + len(content))
         if stop is None or stop[1] != self.stop_token:
             raise ValueError(f"the chat template writes no {self.stop_token} after turn {number}")
         return len(head), stop.end()
 
     def _stop_token(self) -> str:
-        """What the template writes behind an assistant's content: one special token, or the template is of no use."""
+        """The special token that the template writes after an assistant's content. Raises: DataError if there is none."""
         turns = [
             {"role": role, "content": content} for role, content in zip(("user", "assistant"), _PROBE, strict=True)
         ]
@@ -111,19 +115,19 @@ class ChatEncoder:
         stop = self._special.match(text, at + len(_PROBE[1])) if at >= 0 else None
         if at < 0 or _PROBE[0] not in text[:at]:
             raise DataError(
-                f"{self.source}: the chat template loses turns: a question and its answer go in, not both come out"
+                f"{self.source}: the chat template drops turns: a question with its answer is rendered without one of them"
             )
         if stop is None:
             raise DataError(
                 f"{self.source}: the chat template writes no stop token (a special token of the tokenizer) after the "
-                f"assistant's turn, so the model would never learn to stop; mend the template or give another in "
+                f"assistant's turn, so the model would never learn to stop; fix the template or give another in "
                 f"data.chat_template"
             )
         return stop[1]
 
 
 def _inside(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[bool]:
-    """Which tokens begin inside a span. One that begins before it belongs to the prompt, as it does at inference."""
+    """Which tokens start inside a span. A token that starts before it belongs to the prompt, as at inference."""
     flags, number = [], 0
     for start, _ in offsets:
         while number < len(spans) and start >= spans[number][1]:

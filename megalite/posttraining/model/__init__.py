@@ -1,1 +1,1 @@
-"""The model that is tuned: its folder, adapters, and whether samples can be packed with it."""
+"""The model to tune: its folder, LoRA adapters, and whether samples can be packed."""

@@ -1,4 +1,4 @@
-"""Opening the model folder that is tuned, with a plain word where it is not one."""
+"""Load the config and the tokenizer of the model to tune, and choose its chat template."""
 
 import os
 from pathlib import Path
@@ -12,35 +12,33 @@ from megalite.posttraining.schema import TuningRun
 
 
 def load_config_and_tokenizer(model: str) -> tuple[Any, Any]:
-    """``(transformers config, tokenizer)``, weights untouched. Raises: DataError where one is missing or broken."""
+    """Return ``(transformers config, tokenizer)`` without loading weights. Raises: DataError if one is unusable."""
     if is_gguf(model):
-        raise DataError(f"{model}: is a GGUF file, which cannot be tuned; give the model folder it was made of")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer otherwise
+        raise DataError(f"{model}: a GGUF file cannot be tuned; give the model folder it was made from")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports every trainer otherwise
     config = load_config(model)
     if getattr(config, "quantization_config", None) is not None:
-        raise DataError(f"{model}: is quantised, and cannot be tuned; give the folder that it was made of")
+        raise DataError(f"{model}: a quantized model cannot be tuned; give the folder it was made from")
     _check_class(model, config)
     tokenizer = load_tokenizer(model, config)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise DataError(f"{model}: the tokenizer names neither a pad nor an eos token; name one in its config")
-        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token serves
+            raise DataError(f"{model}: the tokenizer has neither a pad nor an eos token; name one in its config")
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
     return config, tokenizer
 
 
 def _check_class(model: str, config: Any) -> None:
-    """Refuse a folder that names another class than the decoder: TRL takes it for the reference. Raises: DataError."""
-    import transformers
+    """Refuse a folder that names another class than the causal LM: TRL loads that class as the reference model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    own = transformers.AutoModelForCausalLM._model_mapping[type(config)].__name__
+    own = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]
     if list(config.architectures or ()) != [own]:
-        raise DataError(
-            f"{model}/config.json: architectures={config.architectures!r}; a model that is tuned is ['{own}']"
-        )
+        raise DataError(f"{model}/config.json: architectures={config.architectures!r}; set it to ['{own}']")
 
 
 def read_template(config: TuningRun) -> str | None:
-    """The text of ``data.chat_template``, None where the tokenizer's own is taken. Raises: FileNotFoundError, DataError."""
+    """The text of ``data.chat_template``; None for the tokenizer's own. Raises: FileNotFoundError, DataError."""
     if config.data.chat_template is None:
         return None
     path = Path(config.data.chat_template)
@@ -53,7 +51,7 @@ def read_template(config: TuningRun) -> str | None:
 
 
 def chat_encoder(config: TuningRun, tokenizer: Any, template: str | None) -> ChatEncoder:
-    """The encoder of the run, its template put into ``tokenizer`` so that it travels with the export."""
+    """The encoder of the run. Its template is set in ``tokenizer`` and exported with it."""
     source = config.data.chat_template or config.model.path
     encoder = ChatEncoder(tokenizer, source, template, config.data.parse_special_tokens)
     tokenizer.chat_template = encoder.template
@@ -61,10 +59,10 @@ def chat_encoder(config: TuningRun, tokenizer: Any, template: str | None) -> Cha
 
 
 def sequence_limit(config: TuningRun, model_config: Any) -> None:
-    """Refuse samples longer than the model's positions. Raises: DataError."""
+    """Raises: DataError if samples may be longer than the model's positions."""
     limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     if limit is not None and config.data.sequence_length > limit:
         raise DataError(
             f"{config.model.path}: max_position_embeddings={limit} is less than data.sequence_length="
-            f"{config.data.sequence_length}; take shorter samples"
+            f"{config.data.sequence_length}; lower data.sequence_length"
         )

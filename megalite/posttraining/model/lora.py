@@ -1,8 +1,8 @@
-"""Adapters: PEFT's config from the run's, and names of layers that do not exist refused before anything is loaded."""
+"""LoRA: PEFT's config, and a check of the attention and the layer names before the weights are loaded."""
 
 from typing import Any
 
-from megalite.config.errors import ConfigError
+from megalite.config.errors import ConfigError, in_one_line
 from megalite.posttraining.schema import LoraSection, TuningRun
 
 
@@ -13,22 +13,22 @@ def peft_config(config: TuningRun) -> Any:
     import peft
 
     lora = config.lora
-    modules = "all-linear" if lora.target_modules == "all-linear" else list(target_names(lora))
-    return peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=modules, task_type="CAUSAL_LM"
-    )
+    options: dict[str, Any] = {
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": "all-linear" if lora.target_modules == "all-linear" else list(target_names(lora)),
+        "task_type": "CAUSAL_LM",
+    }
+    return peft.LoraConfig(**options)
 
 
 def target_names(lora: LoraSection) -> tuple[str, ...]:
-    """``target_modules`` as a tuple."""
     return (lora.target_modules,) if isinstance(lora.target_modules, str) else lora.target_modules
 
 
 def check_architecture(config: TuningRun, model_config: Any) -> None:
-    """Build the model without memory for its weights: attention and adapters are there, or the run is refused.
-
-    Raises: ConfigError.
-    """
+    """Build the model on the meta device to check ``model.attention`` and ``lora.target_modules``. Raises: ConfigError."""
     import torch
     import transformers
 
@@ -38,8 +38,7 @@ def check_architecture(config: TuningRun, model_config: Any) -> None:
                 model_config, attn_implementation=config.model.attention, trust_remote_code=False
             )
     except (ImportError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"model.attention={config.model.attention}: not to be had here: {reason}") from None
+        raise ConfigError(f"model.attention={config.model.attention}: not available: {in_one_line(error)}") from None
     if config.lora is None or config.lora.target_modules == "all-linear":
         return
     head = model.get_output_embeddings()
@@ -51,6 +50,6 @@ def check_architecture(config: TuningRun, model_config: Any) -> None:
     for name in target_names(config.lora):
         if name.rpartition(".")[2] not in linear:
             raise ConfigError(
-                f"lora.target_modules: '{name}' is no linear layer that can be adapted; a {model_config.model_type} model "
-                f"has {', '.join(sorted(linear))}"
+                f"lora.target_modules: '{name}' is not a linear layer that can be adapted; a {model_config.model_type} "
+                f"model has {', '.join(sorted(linear))}"
             )

@@ -1,21 +1,21 @@
-"""May samples be packed with this model? Asked of the model itself: a leak between documents shows in its output."""
+"""Check by a forward pass whether a model keeps packed samples apart."""
 
 import copy
 from typing import Any
 
-from megalite.config.errors import ConfigError
+from megalite.config.errors import ConfigError, in_one_line
 
 FIRST, SECOND = 5, 7
 TOLERANCE = 1e-4
 
 
 def packing_leak(config: Any, attention: str, device: str = "cpu") -> float:
-    """How far the output on a document moves when another is packed before it, relative to its size; 0 is no leak.
+    """Largest relative change of a document's logits when another document is packed before it; 0 means no leak.
 
-    A narrow model of the same kind with random weights is asked, in fp32 with the attention of the run; documents are
-    told apart by ``position_ids`` that begin again at 0, as TRL's packing collator gives them.
+    The check runs a narrow model of the same architecture with random weights, in fp32 and with the run's attention.
+    Documents are separated by ``position_ids`` that restart at 0, as in TRL's packing collator.
 
-    Raises: whatever the model raises where it cannot be built or run so.
+    Raises: any exception of the model, if it cannot be built or run like this.
     """
     import torch
     import transformers
@@ -26,7 +26,7 @@ def packing_leak(config: Any, attention: str, device: str = "cpu") -> float:
         model = transformers.AutoModelForCausalLM.from_config(
             narrow, attn_implementation=attention, trust_remote_code=False
         )
-        # Embeddings far apart and wide weights: a leak must not drown in an initialisation that is nearly zero.
+        # Large weights: with the usual initialization, a leak would be too small to see.
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.5)
@@ -49,7 +49,7 @@ def packing_leak(config: Any, attention: str, device: str = "cpu") -> float:
 
 
 def narrow_config(config: Any) -> Any:
-    """The same architecture, every layer kept, with few channels and a small vocabulary."""
+    """The same architecture and layers, with few channels and a small vocabulary."""
     narrow = copy.deepcopy(config)
     text = narrow.get_text_config()
     heads = text.num_attention_heads
@@ -61,19 +61,19 @@ def narrow_config(config: Any) -> Any:
 
 
 def check_packing(config: Any, attention: str) -> None:
-    """Refuse packing where documents would see each other, or where that cannot be found out. Raises: ConfigError."""
+    """Refuse packing if documents would attend to each other or the check fails. Raises: ConfigError."""
     remedy = "set data.packing to false"
     try:
         leak = packing_leak(config, attention, _device(attention))
-    except Exception as error:  # any architecture may fail in its own way; then nothing is proven
+    except Exception as error:  # every architecture may fail in its own way
         raise ConfigError(
-            f"data.packing: cannot show that a {config.model_type} model keeps packed documents apart "
-            f"({' '.join(str(error).split())[:200]}); {remedy}"
+            f"data.packing: cannot check whether a {config.model_type} model keeps packed documents apart "
+            f"({in_one_line(error)}); {remedy}"
         ) from None
     if not leak < TOLERANCE:
         raise ConfigError(
-            f"data.packing: a {config.model_type} model with {attention} attention lets packed documents see each other "
-            f"(its output moves by {leak:.1%}); {remedy}, or take another model.attention"
+            f"data.packing: a {config.model_type} model with {attention} attention lets packed documents attend to each "
+            f"other (its output changes by {leak:.1%}); {remedy}, or choose another model.attention"
         )
 
 

@@ -1,1 +1,1 @@
-"""Rows of files and hub datasets become the samples of a run."""
+"""Read rows of files and hub datasets, and parse them into conversations, preference pairs or questions."""

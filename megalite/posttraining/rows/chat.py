@@ -1,4 +1,4 @@
-"""A row of a chat or instruction file becomes conversations: lists of ``{"role", "content"}`` that are whole."""
+"""Parse a chat or instruction row into complete conversations: lists of ``{"role", "content"}``."""
 
 import re
 from typing import Any
@@ -19,13 +19,16 @@ INPUTS = ("input", "context")
 ANSWERS = ("completion", "output", "response", "answer", "chosen")
 SYSTEMS = ("system", "system_prompt")
 TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
-"""How Anthropic's hh-rlhf marks turns (Bai et al. 2022, arXiv:2204.05862)."""
+"""The turn marks of Anthropic's hh-rlhf (Bai et al. 2022, arXiv:2204.05862)."""
 
 
 def conversations(row: dict[str, Any]) -> list[Conversation]:
-    """What a row holds: messages, ShareGPT turns, an instruction with its answer, an hh transcript, an Open Assistant tree.
+    """Return the conversations of a row.
 
-    Raises: ValueError with the reason where the row is not one of these, or is one with something missing.
+    A row holds messages, ShareGPT turns, an instruction with its answer, an hh-rlhf transcript, a self-instruct seed task,
+    or an Open Assistant tree.
+
+    Raises: ValueError with the reason if the row has another form or is incomplete.
     """
     for key in ("messages", "conversations", "conversation"):
         if key in row:
@@ -41,7 +44,7 @@ def conversations(row: dict[str, Any]) -> list[Conversation]:
 
 
 def answered(row: dict[str, Any]) -> Conversation:
-    """Prompt and answer of one row, each a string or a list of messages."""
+    """The conversation of a row with a prompt and an answer, each a string or a list of messages."""
     answer_key = _first(row, ANSWERS, "an answer")
     before = prompt_of(row)
     answer = row[answer_key]
@@ -52,7 +55,7 @@ def answered(row: dict[str, Any]) -> Conversation:
 
 
 def prompt_of(row: dict[str, Any]) -> Conversation:
-    """The turns before the answer: a system turn where there is one, and the instruction with its input."""
+    """The turns before the answer: an optional system turn, and the instruction with its input."""
     key = _first(row, PROMPTS, "a prompt")
     if isinstance(row[key], list):
         return with_system(row, messages(row[key], key))
@@ -65,9 +68,9 @@ def prompt_of(row: dict[str, Any]) -> Conversation:
 
 
 def messages(turns: Any, key: str) -> Conversation:
-    """A list of messages in our names. Raises: ValueError for a role or a content that is none."""
+    """A list of messages with our names of roles. Raises: ValueError for an unknown role or unusable content."""
     if not isinstance(turns, list) or not turns:
-        raise ValueError(f"'{key}' holds no turns")
+        raise ValueError(f"'{key}' has no turns")
     result = []
     for number, turn in enumerate(turns):
         place = f"{key}[{number}]"
@@ -81,18 +84,18 @@ def messages(turns: Any, key: str) -> Conversation:
 
 
 def text_of(content: Any, place: str) -> str:
-    """A content as one string; the text parts of a list joined. Raises: ValueError where nothing is said."""
+    """A content as one string; text parts of a list are joined. Raises: ValueError if it is empty or not text."""
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         content = "".join(str(part.get("text", "")) for part in content)
     if content is not None and not isinstance(content, str):
-        raise ValueError(f"{place}: the content is a {type(content).__name__}; text is read")
+        raise ValueError(f"{place}: the content is a {type(content).__name__}, not text")
     if content is None or not content.strip():
         raise ValueError(f"{place}: the content is empty")
     return content
 
 
 def with_system(row: dict[str, Any], turns: Conversation) -> Conversation:
-    """The turns after the row's own system prompt, where it has one and the turns have none."""
+    """Add the row's system prompt, if it has one and the turns do not."""
     given = next((row[key] for key in SYSTEMS if isinstance(row.get(key), str) and row[key].strip()), None)
     if given is None or turns[0]["role"] == "system":
         return turns
@@ -100,29 +103,29 @@ def with_system(row: dict[str, Any], turns: Conversation) -> Conversation:
 
 
 def whole(turns: Conversation) -> Conversation:
-    """The same turns, if user and assistant take turns and the assistant has the last word. Raises: ValueError."""
+    """Return the turns. Raises: ValueError unless user and assistant alternate and the assistant comes last."""
     expected = "user"
     for number, turn in enumerate(turns):
         role = turn["role"]
         if role == "system" and number == 0:
             continue
         if role == "system":
-            raise ValueError(f"turn {number}: a system turn stands after others; it can only be the first")
+            raise ValueError(f"turn {number}: a system turn must be the first")
         if role != expected:
             raise ValueError(f"turn {number} is the {role}'s, but {_article(expected)} turn is missing before it")
         expected = "assistant" if expected == "user" else "user"
     if turns[-1]["role"] != "assistant":
-        raise ValueError(f"ends with {_article(turns[-1]['role'])} turn: nobody answers it")
+        raise ValueError(f"ends with {_article(turns[-1]['role'])} turn instead of an assistant turn")
     return turns
 
 
 def is_transcript(value: Any) -> bool:
-    """Whether a string is an hh transcript: ``Human: ...``, an empty line, ``Assistant: ...``."""
+    """Whether a string is an hh-rlhf transcript: ``Human: ...``, an empty line, ``Assistant: ...``."""
     return isinstance(value, str) and value.lstrip().startswith("Human:") and "\n\nAssistant:" in value
 
 
 def transcript(text: str, key: str) -> Conversation:
-    """The turns of an hh transcript."""
+    """The turns of an hh-rlhf transcript."""
     pieces = TRANSCRIPT.split("\n\n" + text.strip())[1:]
     roles = {"Human": "user", "Assistant": "assistant"}
     return [
@@ -132,7 +135,7 @@ def transcript(text: str, key: str) -> Conversation:
 
 
 def best_path(node: dict[str, Any]) -> Conversation:
-    """From the root of an Open Assistant tree along the best ranked replies, to the last answer on the way."""
+    """The path from the root of an Open Assistant tree along the best-ranked replies, up to its last answer."""
     path = messages([_oasst(node)], "prompt")
     while replies := ranked_replies(node):
         node = replies[0]
@@ -141,7 +144,7 @@ def best_path(node: dict[str, Any]) -> Conversation:
 
 
 def ranked_replies(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """Replies of a tree's node that were not deleted, best first; unranked ones behind."""
+    """The replies to a node that were not deleted, best first, unranked ones last."""
     replies = [reply for reply in node.get("replies") or [] if not reply.get("deleted")]
     return sorted(replies, key=lambda reply: reply["rank"] if reply.get("rank") is not None else len(replies))
 

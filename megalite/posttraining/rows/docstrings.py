@@ -1,15 +1,15 @@
-"""Chat, preference and question rows that can be made on every machine: from the functions of installed packages.
+"""Make chat, preference and question rows from the docstrings of installed packages, so that examples need no download.
 
-What is made, honestly: templates, not conversations between people. The question names a function or shows its
-signature; the answer is the first paragraph of its docstring, as its authors wrote it. In a pair, the rejected answer is
-the same words in a drawn order. A question to be checked asks how many parameters a signature has. Good for seeing
-the road work, and for teaching a small model the form of a chat; not for making an assistant. Nothing is imported or
-run; the texts stay their authors' and are read in place.
+The rows are templates, not conversations between people. A question names a function or shows its signature; the answer is
+the first paragraph of its docstring. In a preference pair, the rejected answer is the same words in random order. A question
+with a solution asks for the number of parameters. The rows are enough to try the commands and to teach a small model the
+form of a chat, not to train an assistant. The packages are parsed, not imported.
 """
 
 import ast
 import hashlib
 import json
+import os
 import random
 import sysconfig
 import warnings
@@ -29,8 +29,8 @@ from megalite.files.whole_folder import check_output, whole_folder
 
 LARGEST_FILE = 400_000
 SHORTEST, LONGEST = 30, 400
-"""Characters of an answer."""
-NOT_READ = {"test", "tests", "testing", "idlelib", "lib2to3", "_vendor", "vendored"}
+"""Minimum and maximum number of characters in an answer."""
+NOT_READ = {"test", "tests", "testing", "idlelib", "lib2to3", "site-packages", "_vendor", "vendored"}
 VALID_SHARE = 0.05
 ROWS, SPLITS = ("chats", "pairs", "questions"), ("train", "valid")
 ASKED = (
@@ -41,24 +41,24 @@ ASKED = (
 
 
 class Documented(NamedTuple):
-    """One function with a docstring."""
+    """A documented function; ``answer`` is the first paragraph of its docstring."""
 
     module: str
     name: str
     signature: str
     parameters: int
-    says: str
+    answer: str
 
 
 @one_line_errors
 def main() -> None:
-    """``tools/make_chat_rows.py``."""
+    """``megalite make-chat-rows``."""
     parser = CommandParser(
         description="Make chat, preference and question rows from the docstrings of installed Python packages."
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--max_rows", type=whole_number(), default=4000, help="functions to take, evenly over the packages"
+        "--max_rows", type=whole_number(), default=4000, help="number of functions to use, sampled from all packages"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
@@ -66,30 +66,32 @@ def main() -> None:
 
 
 def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = False) -> None:
-    """Write ``{chats,pairs,questions}-{train,valid}.jsonl`` into ``output``, as a whole or not at all.
+    """Write ``{chats,pairs,questions}-{train,valid}.jsonl`` into ``output``, in one atomic step.
 
-    A function is in the validation files by the hash of its answer, so that no answer is in both.
+    The hash of its answer decides whether a function is used for validation, so that no answer is in both splits.
 
-    Raises: DataError where the output exists or nothing is found.
+    Raises: DataError if the output exists or no function is found.
     """
     if max_rows < 1:
-        raise ConfigError(f"--max_rows {max_rows}: take at least 1")
+        raise ConfigError(f"--max_rows {max_rows}: give at least 1")
     check_output(output, [f"{kind}-{split}.jsonl" for kind in ROWS for split in SPLITS], overwrite)
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
-    # Files in an order that mixes all packages, so that reading can end as soon as there is enough.
-    files = sorted({item for root in roots for item in _sources(root)}, key=lambda item: _digest(item[1]))
+    # The hash mixes the packages, so that reading can stop as soon as there are enough functions.
+    files = sorted({item for root in roots for item in _sources(root)}, key=lambda item: (_digest(item[1]), item[0]))
     found: dict[str, Documented] = {}
     with progress_bar(console) as bar:
         task = bar.add_task("reading docstrings", total=max_rows)
         for path, module in files:
-            found |= {function.says: function for function in functions_of(path, module) if function.says not in found}
+            found |= {
+                function.answer: function for function in functions_of(path, module) if function.answer not in found
+            }
             bar.update(task, completed=len(found))
             if len(found) >= max_rows:
                 break
     functions = list(found.values())[:max_rows]
     if len(functions) < 2:
-        raise DataError(f"{', '.join(map(str, roots))}: no functions with docstrings there")
-    table = Table(title=f"rows made from docstrings: {output}", title_justify="left")
+        raise DataError(f"{', '.join(map(str, roots))}: no documented functions")
+    table = Table(title=f"rows from docstrings: {output}", title_justify="left")
     for title in ("file", "rows"):
         table.add_column(title)
     with whole_folder(output) as partial:
@@ -103,32 +105,31 @@ def make_rows(output: Path, max_rows: int, console: Console, overwrite: bool = F
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar of rows, on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def chats(functions: list[Documented]) -> list[dict[str, Any]]:
-    """``messages``: a question about a function, and its docstring's first paragraph."""
+    """``messages``: a question about a function and its answer."""
     return [
-        {"messages": [{"role": "user", "content": _question(item)}, {"role": "assistant", "content": item.says}]}
+        {"messages": [{"role": "user", "content": _question(item)}, {"role": "assistant", "content": item.answer}]}
         for item in functions
     ]
 
 
 def pairs(functions: list[Documented]) -> list[dict[str, Any]]:
-    """``prompt``, ``chosen``, ``rejected``: the paragraph against its own words in a drawn order."""
+    """``prompt``, ``chosen``, ``rejected``: the answer, and its words in random order."""
     rows = []
     for item in functions:
-        words = item.says.split()
-        random.Random(item.says).shuffle(words)
-        if (shuffled := " ".join(words)) != item.says:
-            rows.append({"prompt": _question(item), "chosen": item.says, "rejected": shuffled})
+        words = item.answer.split()
+        random.Random(item.answer).shuffle(words)
+        if (shuffled := " ".join(words)) != item.answer:
+            rows.append({"prompt": _question(item), "chosen": item.answer, "rejected": shuffled})
     return rows
 
 
 def questions(functions: list[Documented]) -> list[dict[str, Any]]:
-    """``question``, ``answer``: how many parameters, which can be checked."""
+    """``question``, ``answer``: the number of parameters."""
     return [
         {
             "question": f"How many parameters does this Python function have?\n\ndef {item.signature}: ...",
@@ -139,10 +140,12 @@ def questions(functions: list[Documented]) -> list[dict[str, Any]]:
 
 
 def functions_of(path: Path, module: str) -> Iterator[Documented]:
-    """The public functions of a source file whose docstrings say enough, and not too much."""
+    """Yield the public functions of a source file whose docstrings have a suitable length."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # other people's invalid escapes
+            warnings.simplefilter("ignore")  # invalid escapes in other people's code
+            if path.stat().st_size > LARGEST_FILE:
+                return
             tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
         return
@@ -150,28 +153,31 @@ def functions_of(path: Path, module: str) -> Iterator[Documented]:
         if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
             continue
         paragraph = cleandoc(ast.get_docstring(node) or "").partition("\n\n")[0]
-        says = " ".join(paragraph.split())
-        if not SHORTEST <= len(says) <= LONGEST or "<|" in says:
+        answer = " ".join(paragraph.split())
+        if not SHORTEST <= len(answer) <= LONGEST or "<|" in answer:
             continue
         arguments = node.args
         names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         stars = [star for star in (arguments.vararg, arguments.kwarg) if star is not None]
         signature = f"{node.name}({ast.unparse(arguments)})"
         if len(signature) <= SHORTEST * 5:
-            yield Documented(module, node.name, signature, len(names) + len(stars), says)
+            yield Documented(module, node.name, signature, len(names) + len(stars), answer)
 
 
 def is_held_out(function: Documented) -> bool:
-    """Whether a function's rows are for validation."""
-    return int(_digest("held out " + function.says)[:8], 16) < VALID_SHARE * 2**32
+    """Whether a function is used for validation."""
+    return int(_digest("held out " + function.answer)[:8], 16) < VALID_SHARE * 2**32
 
 
 def _sources(root: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(root.rglob("*.py")):
-        inside = path.relative_to(root).with_suffix("")
-        if NOT_READ & set(inside.parts) or ("site-packages" in inside.parts) or path.stat().st_size > LARGEST_FILE:
-            continue
-        yield path, ".".join(part for part in inside.parts if part != "__init__")
+    """Yield the source files below a folder, each with its module name."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if name not in NOT_READ]
+        package = Path(folder).relative_to(root).parts
+        for name in names:
+            module, dot, suffix = name.rpartition(".")
+            if dot and suffix == "py" and module not in NOT_READ:
+                yield Path(folder, name), ".".join(part for part in (*package, module) if part != "__init__")
 
 
 def _question(function: Documented) -> str:

@@ -1,4 +1,4 @@
-"""A row of a preference, feedback or question file becomes what TRL's trainers take."""
+"""Parse a preference, feedback or question row into the columns of TRL's trainers."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ SOLUTIONS = ("answer", "solution", "ground_truth", "final_answer", "completion")
 
 
 def pairs(row: dict[str, Any]) -> list[Pair]:
-    """``prompt``, ``chosen`` and ``rejected`` as messages; the last two hold one assistant turn each.
+    """Return ``prompt``, ``chosen`` and ``rejected`` as messages; the last two are one assistant turn each.
 
-    Read are: a prompt (text or messages) with two answers; two whole conversations that differ in the last turn; two hh
-    transcripts; an Open Assistant tree (best against worst ranked reply at every fork).
+    A row holds a prompt (text or messages) with two answers, two conversations or hh-rlhf transcripts that differ in the
+    last turn, or an Open Assistant tree, which gives the best and the worst ranked reply of every fork.
 
     Raises: ValueError with the reason.
     """
@@ -33,11 +33,11 @@ def pairs(row: dict[str, Any]) -> list[Pair]:
     for key in ("chosen", "rejected"):
         if row.get(key) is None:
             raise ValueError(f"has no '{key}'; the columns are {', '.join(row) or 'none'}: name yours in data.columns")
-    return [_pair(*(_told(row, key) for key in ("chosen", "rejected")))]
+    return [_pair(*(_conversation(row, key) for key in ("chosen", "rejected")))]
 
 
 def feedback(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """``prompt``, ``completion`` and ``label`` (true is wanted); a pair gives one wanted and one unwanted answer.
+    """Return ``prompt``, ``completion`` and ``label``, true if the answer is wanted; a pair gives one of each.
 
     Raises: ValueError with the reason.
     """
@@ -60,14 +60,14 @@ def feedback(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def questions(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """``prompt`` as messages and ``solution``, the text by which an answer is checked.
+    """Return ``prompt`` as messages and ``solution``, the text that answers are compared with.
 
     Raises: ValueError with the reason.
     """
     key = next((key for key in SOLUTIONS if row.get(key) is not None), None)
     if key is None:
         raise ValueError(
-            f"has nothing to check an answer by ({', '.join(SOLUTIONS)}); the columns are {', '.join(row) or 'none'}: "
+            f"has no column with a solution ({', '.join(SOLUTIONS)}); the columns are {', '.join(row) or 'none'}: "
             f"name yours in data.columns"
         )
     solution = str(row[key]) if isinstance(row[key], int | float) else text_of(row[key], key)
@@ -77,8 +77,8 @@ def questions(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"prompt": prompt, "solution": solution}]
 
 
-def _told(row: dict[str, Any], key: str) -> Conversation:
-    """The whole conversation that ends with the answer in ``key``."""
+def _conversation(row: dict[str, Any], key: str) -> Conversation:
+    """The conversation that ends with the answer in ``key``."""
     value = row[key]
     if is_transcript(value):
         return whole(transcript(value, key))
@@ -105,7 +105,7 @@ def _pair(chosen: Conversation, rejected: Conversation) -> Pair:
 
 
 def _forks(node: dict[str, Any], before: tuple[dict[str, Any], ...] = ()) -> list[Pair]:
-    """Best and worst ranked answer wherever a tree holds two; the way on leads through every reply."""
+    """The best and the worst ranked answer at every node with two or more; every reply is followed."""
     path = (*before, node)
     replies, found = ranked_replies(node), []
     ranked = [reply for reply in replies if reply.get("rank") is not None and reply.get("role") == "assistant"]

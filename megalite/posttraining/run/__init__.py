@@ -1,1 +1,1 @@
-"""One training run: its folder, TRL's trainers and arguments, callbacks, the export."""
+"""One run: ``prepare`` checks and reads, ``samples`` tokenizes, ``session`` trains with TRL, ``export`` writes the model."""

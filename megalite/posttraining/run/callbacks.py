@@ -1,4 +1,4 @@
-"""What a run tells while it trains, and the mark that makes a checkpoint one."""
+"""Trainer callbacks: log lines, progress bar and ``metrics.jsonl``; the mark of a complete checkpoint; the vote to stop."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from megalite.config.errors import DivergenceError
-from megalite.posttraining.run.folder import mark_whole
+from megalite.posttraining.run.folder import mark_complete
 from megalite.training.supervision.stop import Stop
 
 SHOWN = {
@@ -26,26 +26,26 @@ SHOWN = {
     "reward": ("reward", ".3f"),
     "kl": ("KL", ".4f"),
 }
-SUMMARIES = ("train_runtime", "eval_runtime")
-"""Keys that only the line at the end of a training or a validation has."""
 
 
 class Reporter(TrainerCallback):
-    """Lines, a bar and ``metrics.jsonl`` from rank 0; a last validation; an end where the loss is no number."""
+    """Logs from rank 0, validates after the last step, and ends the training if the loss is not finite.
+
+    Attributes:
+        first: metrics of the validation before the first step.
+        last: metrics of the latest validation.
+        losses: logged training loss by step.
+    """
 
     def __init__(self, run: Path, console: Console) -> None:
-        """``metrics.jsonl`` is appended to."""
         self.first: dict[str, float] = {}
-        """Values of the validation before the first step (``loss``, ``rewards/accuracies`` ...)."""
         self.last: dict[str, float] = {}
-        """Values of the newest validation."""
         self.losses: dict[int, float] = {}
-        """Step -> logged training loss."""
         self._path, self._console = run / "metrics.jsonl", console
-        if self._path.is_file():  # a run that goes on
+        if self._path.is_file():  # a resumed run
             line = json.loads(self._path.read_text(encoding="utf-8").partition("\n")[0])
             self.first = line if line["event"] == "valid" else {}
-        self._progress = Progress(
+        self._bar = Progress(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -54,20 +54,18 @@ class Reporter(TrainerCallback):
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("training")
+        self._task = self._bar.add_task("training")
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Show the bar."""
-        self._progress.update(self._task, total=state.max_steps, completed=state.global_step)
-        self._progress.start()
+        self._bar.update(self._task, total=state.max_steps, completed=state.global_step)
+        self._bar.start()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Advance the bar; after the last step, validate."""
-        self._progress.update(self._task, completed=state.global_step)
+        self._bar.update(self._task, completed=state.global_step)
         if state.global_step >= state.max_steps and args.eval_strategy != "no":
             control.should_evaluate = True
         return control
@@ -80,7 +78,7 @@ class Reporter(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write and show one line. Raises: DivergenceError where the loss is not a finite number."""
+        """Record and show one line. Raises: DivergenceError if the loss is not finite."""
         if not logs or "train_runtime" in logs:
             return
         is_validation = "eval_runtime" in logs
@@ -95,24 +93,25 @@ class Reporter(TrainerCallback):
         loss = logs.get("eval_loss" if is_validation else "loss", 0.0)
         if not math.isfinite(loss):
             raise DivergenceError(
-                f"step {state.global_step}: the loss is {loss}; lower optimizer.lr, or look at the samples of this step"
+                f"step {state.global_step}: the loss is {loss}; lower optimizer.lr, or check the samples of this step"
             )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Mark the checkpoint, once every rank has written its part of it."""
+        """Mark the checkpoint as complete once every rank has written its part."""
         import torch
 
-        if torch.distributed.is_initialized():
+        distributed = torch.distributed.is_initialized()
+        if distributed:
             torch.distributed.barrier()
         if state.is_world_process_zero:
-            world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-            mark_whole(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", state.global_step, world)
+            world_size = torch.distributed.get_world_size() if distributed else 1
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            mark_complete(checkpoint, state.global_step, world_size)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Close the bar."""
-        self._progress.stop()
+        self._bar.stop()
 
     def _record(self, event: str, step: int, logs: dict[str, float]) -> None:
         values = {key.removeprefix("eval_"): value for key, value in logs.items()}
@@ -125,18 +124,19 @@ class Reporter(TrainerCallback):
 
 
 class StopVote(TrainerCallback):
-    """Saves and ends the training after a step where one of the ranks was asked to end."""
+    """Saves a checkpoint and ends the training after a step at which any rank has received a stop request.
+
+    Attributes:
+        agreed: whether the ranks have voted to stop.
+    """
 
     def __init__(self, stop: Stop) -> None:
-        """Look at ``stop`` after every step."""
         self.agreed = False
-        """Whether the ranks have voted to end."""
         self._stop = stop
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Vote. Collective."""
         import torch
 
         votes = torch.tensor(float(self._stop.reason is not None), device=args.device)

@@ -1,4 +1,4 @@
-"""The tuned model as a Hugging Face folder, whole or not there."""
+"""Write the tuned model as a Hugging Face folder, in one atomic step."""
 
 import shutil
 from pathlib import Path
@@ -11,14 +11,15 @@ from megalite.posttraining.mask.encoder import ChatEncoder
 from megalite.posttraining.schema import TuningRun
 
 NOT_EXPORTED = ("training_args.bin", "README.md")
-"""A pickle of this run's arguments, and a card that TRL words itself."""
+"""A pickle of the arguments, and TRL's own model card."""
 
 
-def export_model(trainer: Any, config: TuningRun, run: Path, encoder: ChatEncoder) -> Path:
-    """Write ``run/hf`` (and ``run/adapter`` with LoRA); every rank calls this. Returns the folder.
+def export_model(trainer: Any, config: TuningRun, encoder: ChatEncoder) -> Path:
+    """Write ``hf`` (and ``adapter`` with LoRA) into the run folder; returns ``hf``. Collective.
 
-    Generation from it ends at the template's stop token. An adapter is merged, so that the folder needs no PEFT.
+    Generation stops at the template's stop token. An adapter is merged into the weights, so that the folder needs no PEFT.
     """
+    run = config.folder
     trainer.model.generation_config.eos_token_id = stop_ids(trainer.model.generation_config, encoder)
     kind = "hf" if config.lora is None else "adapter"
     partial = run / f"{kind}.partial"
@@ -28,19 +29,19 @@ def export_model(trainer: Any, config: TuningRun, run: Path, encoder: ChatEncode
     trainer.save_model(str(partial / NEW))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
-        encoder.tokenizer.save_pretrained(partial / NEW)  # the trainer's own may have been given another eos
-        _finish(partial, run / kind)
+        encoder.tokenizer.save_pretrained(partial / NEW)  # the trainer's tokenizer may have another eos token
+        _publish(partial, run / kind)
         if config.lora is not None:
             partial = run / "hf.partial"
             claim(partial)
             merge_adapter(config.model.path, run / "adapter", partial / NEW, encoder)
-            _finish(partial, run / "hf")
+            _publish(partial, run / "hf")
     trainer.accelerator.wait_for_everyone()
     return run / "hf"
 
 
 def stop_ids(generation_config: Any, encoder: ChatEncoder) -> list[int]:
-    """The template's stop token first, then every other token that ended the model's text before."""
+    """The template's stop token, followed by the tokens at which the model stopped before."""
     known = generation_config.eos_token_id
     known = [known] if isinstance(known, int) else list(known or [])
     if encoder.tokenizer.eos_token_id is not None:
@@ -49,12 +50,12 @@ def stop_ids(generation_config: Any, encoder: ChatEncoder) -> list[int]:
 
 
 def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder) -> None:
-    """Add the products of the low-rank matrices to the weights of ``model``, in fp32, and write them in its own dtype."""
+    """Merge an adapter into the weights of ``model`` in fp32, and write them in the model's dtype."""
     import peft
     import torch
     from transformers.integrations import deepspeed
 
-    deepspeed.unset_hf_deepspeed_config()  # or the weights would be partitioned over ranks that are not called here
+    deepspeed.unset_hf_deepspeed_config()  # otherwise from_pretrained would partition the weights over all ranks
     config = load_config(model)
     dtype = getattr(config, "dtype", None) or torch.float32
     base = load_weights(model, config, dtype=torch.float32)
@@ -64,11 +65,11 @@ def merge_adapter(model: str, adapter: Path, target: Path, encoder: ChatEncoder)
     encoder.tokenizer.save_pretrained(target)
 
 
-def _finish(partial: Path, final: Path) -> None:
+def _publish(partial: Path, final: Path) -> None:
     for name in NOT_EXPORTED:
         (partial / NEW / name).unlink(missing_ok=True)
     flush_all(partial / NEW)
-    if final.exists():  # the adapter of an export that was interrupted after it
+    if final.exists():  # the adapter of an interrupted export
         shutil.rmtree(final)
     (partial / NEW).rename(final)
     remove_ours(partial)

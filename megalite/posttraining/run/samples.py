@@ -1,8 +1,7 @@
-"""Rows become the samples of a run: read, drawn into training and validation, measured, and tokenized."""
+"""Turn rows into samples: split them into training and validation, encode them, and drop those that are too long."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -10,113 +9,65 @@ from rich.progress import track
 
 from megalite.config.errors import DataError
 from megalite.config.labels import IGNORE
-from megalite.files.readers.malformed import ReadReport, refuse_malformed
-from megalite.posttraining.mask.encoder import ChatEncoder
-from megalite.posttraining.rows.chat import Conversation
-from megalite.posttraining.rows.read import add_broken, parse_rows
-from megalite.posttraining.schema import RowsSection
+from megalite.files.readers.malformed import refuse_malformed
+from megalite.posttraining.rows.ledger import RowLedger
+from megalite.posttraining.rows.read import parse_rows
+from megalite.posttraining.schema import TuningRun
 
 T = TypeVar("T")
+S = TypeVar("S")
 Placed = list[tuple[str, T]]
+"""Items, each with the place of its row."""
 Tokens = list[tuple[list[int], list[int]]]
 """``(ids, labels)`` of each sample."""
 
 
-@dataclass
-class Counts:
-    """What became of the rows."""
-
-    read: ReadReport = field(default_factory=ReadReport)
-    too_long: int = 0
-    spelled: int = 0
-    """Special tokens that turns spell."""
-    rule: str = "stayed text"
-    """What they became."""
-    longest: str = ""
-    """The first sample that was too long."""
-
-
 def read_samples(
-    data: RowsSection, seed: int, parse: Callable[[dict[str, Any]], list[T]], counts: Counts
+    config: TuningRun, parse: Callable[[dict[str, Any]], list[T]], ledger: RowLedger
 ) -> tuple[Placed[T], Placed[T] | None]:
-    """Training items and validation items (None without), each with its place.
+    """Return the training items, and the validation items or None.
 
-    Raises: DataError for the first broken row unless they are skipped, and where nothing is left.
+    Raises: DataError if nothing is left, or for a broken row if ``data.on_error`` is ``fatal``.
     """
-    train = list(parse_rows(data.train, data, parse, counts.read))
-    valid = None if data.valid is None else list(parse_rows(data.valid, data, parse, counts.read))
-    read = counts.read
-    refuse_malformed(read.documents, read.malformed, read.examples, data.max_malformed, "data.max_malformed")
+    data, report = config.data, ledger.report
+    train = list(parse_rows(data.train, parse, ledger))
+    valid = None if data.valid is None else list(parse_rows(data.valid, parse, ledger))
+    refuse_malformed(report.documents, report.malformed, report.examples, data.max_malformed, "data.max_malformed")
     if data.valid_fraction > 0:
-        drawn = [_share(seed, number) < data.valid_fraction for number in range(len(train))]
-        valid = [item for item, held_out in zip(train, drawn, strict=True) if held_out]
-        train = [item for item, held_out in zip(train, drawn, strict=True) if not held_out]
+        drawn = [_uniform(config.run.seed, number) < data.valid_fraction for number in range(len(train))]
+        valid = [item for item, is_drawn in zip(train, drawn, strict=True) if is_drawn]
+        train = [item for item, is_drawn in zip(train, drawn, strict=True) if not is_drawn]
     for items, inputs in ((train, data.train), (valid, data.valid or data.train)):
         if items is not None and not items:
-            raise DataError(f"{', '.join(inputs)}: no sample in it ({counts.read.malformed} broken rows)")
+            raise DataError(f"{', '.join(inputs)}: no samples ({report.malformed} broken rows)")
     return train, valid
 
 
-def encode_samples(
-    encoder: ChatEncoder, items: Placed[Conversation], data: RowsSection, counts: Counts, console: Console, what: str
-) -> Tokens:
-    """``(ids, labels)`` of every conversation that fits. Raises: DataError with the place."""
-    fitting = []
-    for place, turns in _progress(items, what, console):
-        try:
-            chat = encoder.encode(turns)
-        except ValueError as error:
-            add_broken(counts.read, place, str(error), data)
-            continue
-        if not fits(place, len(chat.ids), data, counts):
-            continue
-        counts.spelled += chat.spelled
-        if any(label != IGNORE for label in chat.labels):
-            fitting.append((chat.ids, chat.labels))
-    if not fitting:
-        raise DataError(_nothing_left(data, counts))
-    return fitting
+def fitting_samples(
+    items: Placed[T], encode: Callable[[T], tuple[S, int]], ledger: RowLedger, console: Console, task: str
+) -> list[S]:
+    """Encode the items and keep the samples that are short enough.
 
+    Args:
+        encode: returns a sample and its number of tokens. Raises: ValueError if the row is broken.
 
-def fitting_rows(
-    rows: Placed[dict[str, Any]],
-    length: Callable[[dict[str, Any]], int],
-    data: RowsSection,
-    counts: Counts,
-    console: Console,
-    what: str,
-) -> list[dict[str, Any]]:
-    """The rows whose longest rendering has at most ``data.sequence_length`` tokens. Raises: DataError with the place."""
+    Raises: DataError with the place of the row.
+    """
     kept = []
-    for place, row in _progress(rows, what, console):
+    for place, item in track(items, task, console=console, disable=not console.is_terminal, transient=True):
         try:
-            tokens = length(row)
+            sample, tokens = encode(item)
         except ValueError as error:
-            add_broken(counts.read, place, str(error), data)
+            ledger.add_broken(place, str(error))
             continue
-        if fits(place, tokens, data, counts):
-            kept.append(row)
-    if not kept:
-        raise DataError(_nothing_left(data, counts))
+        if ledger.fits(place, tokens):
+            kept.append(sample)
+    ledger.require(len(kept))
     return kept
 
 
-def fits(place: str, tokens: int, data: RowsSection, counts: Counts) -> bool:
-    """Whether a sample is short enough; counted where not. Raises: DataError where ``too_long`` is ``refuse``."""
-    if tokens <= data.sequence_length:
-        return True
-    if data.too_long == "refuse":
-        raise DataError(
-            f"{place}: {tokens} tokens, data.sequence_length is {data.sequence_length}; raise it, or leave such samples "
-            f"out with data.too_long=drop"
-        )
-    counts.too_long += 1
-    counts.longest = counts.longest or f"{place} ({tokens} tokens)"
-    return False
-
-
 def token_dataset(samples: Tokens) -> Any:
-    """A ``datasets.Dataset`` of ``input_ids`` and ``labels``."""
+    """A ``datasets.Dataset`` with ``input_ids`` and ``labels``."""
     import datasets
     import pyarrow
 
@@ -127,26 +78,15 @@ def token_dataset(samples: Tokens) -> Any:
 
 
 def pad_to_ranks(samples: Tokens, multiple: int) -> Tokens:
-    """``samples`` and as many of them again without loss as make full batches on every rank.
+    """Append samples without loss until the number of samples is a multiple of ``multiple``.
 
-    Validation then counts every token once: a loader that is out of samples would repeat some.
+    Validation then counts every token once; otherwise the data loader would repeat samples to fill the last batch.
     """
     missing = -len(samples) % multiple
     ids = samples[0][0][:2]
     return samples + [(ids, [IGNORE] * len(ids))] * missing
 
 
-def _share(seed: int, number: int) -> float:
-    """A number in [0, 1) that is a function of seed and row alone."""
+def _uniform(seed: int, number: int) -> float:
+    """A number in [0, 1) that depends on the seed and the row's number only."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:7], "big") / 2**56
-
-
-def _nothing_left(data: RowsSection, counts: Counts) -> str:
-    return (
-        f"{', '.join(data.train)}: no sample left: {counts.too_long} are longer than data.sequence_length="
-        f"{data.sequence_length} (the first is {counts.longest or 'none'}), {counts.read.malformed} are broken"
-    )
-
-
-def _progress(items: Sequence[T], what: str, console: Console) -> Iterable[T]:
-    return track(items, description=what, console=console, disable=not console.is_terminal, transient=True)

@@ -91,7 +91,7 @@ def test_a_template_without_a_stop_token_is_refused(chat_tokenizer) -> None:
 
 def test_a_template_that_keeps_the_last_turn_only_is_refused(chat_tokenizer) -> None:
     forgetful = "{{ messages[-1]['content'] + '</s>' }}"
-    with pytest.raises(DataError, match="loses turns"):
+    with pytest.raises(DataError, match="drops turns"):
         ChatEncoder(chat_tokenizer, "m", forgetful)
 
 
@@ -159,13 +159,13 @@ def test_turns_are_parsed_where_that_is_asked_for(chat_tokenizer) -> None:
 
 
 def test_real_chats_are_encoded_as_transformers_does(chat_tokenizer, shared_data: Path) -> None:
-    from megalite.files.readers.malformed import ReadReport
     from megalite.posttraining.rows.chat import conversations
+    from megalite.posttraining.rows.ledger import RowLedger
     from megalite.posttraining.rows.read import parse_rows
     from megalite.posttraining.schema import RowsSection
 
     data = RowsSection(train=(f"{shared_data}/posttrain/*.jsonl*",), sequence_length=8, on_error="skip")
-    talks = [turns for _, turns in parse_rows(data.train, data, conversations, ReadReport())][::40]
+    talks = [turns for _, turns in parse_rows(data.train, conversations, RowLedger(data))][::40]
     assert len(talks) > 250
     encoders = [
         ChatEncoder(chat_tokenizer, name, TEMPLATES[name]) for name in ("chatml with marks", "llama 3", "zephyr")

@@ -28,16 +28,16 @@ def brief(a):
 '''
 
 
-def test_a_function_is_asked_about_by_its_signature_and_answers_with_its_first_paragraph(tmp_path: Path) -> None:
+def test_a_docstrings_first_paragraph_is_the_answer(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text(SOURCE)
     (found,) = functions_of(tmp_path / "m.py", "m")
-    assert found.says == "Give the sum of all the numbers that are handed over."
+    assert found.answer == "Give the sum of all the numbers that are handed over."
     assert (found.signature, found.parameters) == ("add(a, b=1, *more, key=None, **rest)", 5)
 
 
-def test_the_rows_are_read_by_the_trainers_parsers_and_no_answer_is_in_both_splits(tmp_path: Path) -> None:
+def test_rows_parse_and_no_answer_is_in_both_splits(tmp_path: Path) -> None:
     console = Console(file=StringIO())
-    make_rows(tmp_path / "rows", 300, console)
+    make_rows(tmp_path / "rows", 100, console)
     found = {
         path.stem: [json.loads(line) for line in path.read_text().splitlines()]
         for path in (tmp_path / "rows").iterdir()
@@ -48,7 +48,7 @@ def test_the_rows_are_read_by_the_trainers_parsers_and_no_answer_is_in_both_spli
     said = {
         split: {conversations(row)[0][-1]["content"] for row in found[f"chats-{split}"]} for split in ("train", "valid")
     }
-    assert len(said["train"]) + len(said["valid"]) == 300 and not said["train"] & said["valid"]
+    assert all(said.values()) and len(said["train"]) + len(said["valid"]) == 100 and not said["train"] & said["valid"]
     for row in found["pairs-train"]:
         (pair,) = pairs(row)
         assert sorted(pair["chosen"][0]["content"].split()) == sorted(pair["rejected"][0]["content"].split())
@@ -56,6 +56,6 @@ def test_the_rows_are_read_by_the_trainers_parsers_and_no_answer_is_in_both_spli
         (question,) = questions(row)
         assert question["solution"].startswith("#### ")
     with pytest.raises(DataError, match="exists; choose another --output"):
-        make_rows(tmp_path / "rows", 300, console)
-    with pytest.raises(ConfigError, match="take at least 1"):
+        make_rows(tmp_path / "rows", 100, console)
+    with pytest.raises(ConfigError, match="give at least 1"):
         make_rows(tmp_path / "none", 0, console)

@@ -1,4 +1,4 @@
-"""The doctor lets sound masks pass and names what is wrong with the others."""
+"""The mask doctor passes sound masks and names the problem of the others."""
 
 from html.parser import HTMLParser
 from io import StringIO
@@ -42,7 +42,7 @@ def test_a_stop_token_outside_the_marks_is_refused(chat_tokenizer) -> None:
 
 def test_a_mask_of_all_ones_is_refused(chat_tokenizer) -> None:
     template = "{% generation %}" + HEAD + "{{ m['content'] + '<|im_end|>' }}{% endgeneration %}"
-    with pytest.raises(DataError, match="the mask is all ones"):
+    with pytest.raises(DataError, match="every token carries loss"):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
@@ -50,7 +50,7 @@ def test_a_mask_of_all_zeros_is_refused(chat_tokenizer) -> None:
     template = (
         "{% if false %}{% generation %}{% endgeneration %}{% endif %}" + HEAD + "{{ m['content'] + '<|im_end|>' }}"
     )
-    with pytest.raises(DataError, match="the mask is all zeros"):
+    with pytest.raises(DataError, match="mask doctor: no token carries loss"):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
@@ -59,7 +59,7 @@ def test_loss_on_the_users_words_is_refused(chat_tokenizer) -> None:
         "{% if m['role'] == 'system' %}{{ m['content'] + '<|im_end|>' }}"
         "{% else %}{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}{% endif %}"
     )
-    with pytest.raises(DataError, match=r"the loss falls on '.*' at character \d+, which is not the assistant's"):
+    with pytest.raises(DataError, match=r"'.*' at character \d+ carries loss, but is not in an assistant turn"):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
@@ -69,23 +69,23 @@ def test_an_assistants_word_without_loss_is_refused(chat_tokenizer) -> None:
         "{% elif m['role'] == 'assistant' %}{{ m['content'] }}{% generation %}{{ '<|im_end|>' }}{% endgeneration %}"
         "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}"
     )
-    with pytest.raises(DataError, match="a part of turn 2 carries no loss"):
+    with pytest.raises(DataError, match="a part of assistant turn 2 carries no loss"):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
 def test_a_template_that_drops_the_system_turn_is_refused(chat_tokenizer) -> None:
     template = "{% if m['role'] != 'system' %}" + HEAD + "{{ m['content'] + '<|im_end|>' }}{% endif %}"
-    with pytest.raises(DataError, match=r"file:0: mask doctor: the chat template loses turn 0 \(system\)"):
+    with pytest.raises(DataError, match=r"file:0: mask doctor: the chat template drops turn 0 \(system\)"):
         examine(encoder(chat_tokenizer, template), SAMPLES)
 
 
-def test_samples_that_cannot_be_encoded_are_skipped_only_where_asked(chat_tokenizer) -> None:
+def test_samples_that_cannot_be_encoded_are_skipped_on_request(chat_tokenizer) -> None:
     chats = ChatEncoder(chat_tokenizer, "m")
     broken = ("file:9", [{"role": "user me", "content": "y"}, {"role": "assistant", "content": "x"}])
     with pytest.raises(DataError, match="file:9: turn 0: the role 'user me'"):
         examine(chats, [broken, *SAMPLES])
     assert len(examine(chats, [broken, *SAMPLES], skip_broken=True)) == len(SAMPLES)
-    with pytest.raises(DataError, match="no sample can be rendered; the first: file:9: turn 0: the role"):
+    with pytest.raises(DataError, match="no sample can be encoded; the first: file:9: turn 0: the role"):
         examine(chats, [broken], skip_broken=True)
 
 
@@ -100,9 +100,9 @@ def test_the_pieces_are_the_text_and_the_loss_is_the_labels(chat_tokenizer) -> N
         chats = ChatEncoder(chat_tokenizer, name, template)
         for _, turns in SAMPLES:
             chat = chats.encode(turns)
-            told = pieces(chat, chats.stop_id)
-            assert "".join(text for text, _ in told) == chat.text
-            words = "".join(text for text, kind in told if kind != "none")
+            found = pieces(chat, chats.stop_id)
+            assert "".join(text for text, _ in found) == chat.text
+            words = "".join(text for text, kind in found if kind != "none")
             own = [token for token, label in zip(chat.ids, chat.labels, strict=True) if label != IGNORE]
             assert words.strip() == chats.tokenizer.decode(own).strip()
 

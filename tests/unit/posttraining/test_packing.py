@@ -1,4 +1,4 @@
-"""Packing: documents in a row do not see each other, and where they would, packing is refused."""
+"""Packing: documents in a row do not attend to each other; if they would, packing is refused."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_a_leak_is_seen_and_refused(chat_model: Path, monkeypatch: pytest.Monkey
     config = AutoConfig.from_pretrained(chat_model)
     monkeypatch.setattr(transformers.masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
     assert packing_leak(config, "sdpa") > 0.01
-    with pytest.raises(ConfigError, match=r"lets packed documents see each other .* set data.packing to false"):
+    with pytest.raises(ConfigError, match=r"lets packed documents attend to each other .* set data.packing to false"):
         check_packing(config, "sdpa")
 
 

@@ -17,7 +17,7 @@ from megalite.posttraining.model.folder import load_config_and_tokenizer
 from megalite.posttraining.model.lora import check_architecture
 from megalite.posttraining.preferences import check_method, full_batches
 from megalite.posttraining.run.arguments import training_arguments, weight_options
-from megalite.posttraining.run.folder import mark_whole, resume_point
+from megalite.posttraining.run.folder import mark_complete, resume_point
 from megalite.posttraining.schema import PreferenceRun, SftRun
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
 
@@ -99,7 +99,7 @@ def test_the_shipped_yaml_is_a_run_under_every_json(schema: Any, name: str, monk
 
 
 def test_stage_0_is_plain_data_parallelism(yaml_file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"zero0\.json: zero_optimization\.stage=0 .* leave --ds_config out"):
+    with pytest.raises(ConfigError, match=r"zero0\.json: zero_optimization\.stage=0 .* leave out --ds_config"):
         deepspeed_dict(settings(yaml_file, REPOSITORY / "ds_configs/zero0.json"), 32)
 
 
@@ -147,7 +147,7 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path)
     with pytest.raises(FileNotFoundError, match="no such model folder"):
         check_model_folder(str(tmp_path / "none"))
     (tmp_path / "empty/config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(DataError, match=r"no \.safetensors weights in it"):
+    with pytest.raises(DataError, match=r"contains no \.safetensors weights"):
         check_model_folder(str(tmp_path / "empty"))
     (tmp_path / "empty/model.safetensors").write_bytes(b"")
     with pytest.raises(DataError, match="is damaged") as raised:
@@ -162,9 +162,12 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, chat_model: Path)
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"lora": {"target_modules": ["q_proj", "nope"]}}, r"'nope' is no linear layer .* a llama model has down_proj"),
-        ({"lora": {"target_modules": "lm_head"}}, "'lm_head' is no linear layer that can be adapted"),
-        ({"model": {"attention": "flash_attention_2"}}, r"model\.attention=flash_attention_2: not to be had here"),
+        (
+            {"lora": {"target_modules": ["q_proj", "nope"]}},
+            r"'nope' is not a linear layer .* a llama model has down_proj",
+        ),
+        ({"lora": {"target_modules": "lm_head"}}, "'lm_head' is not a linear layer that can be adapted"),
+        ({"model": {"attention": "flash_attention_2"}}, r"model\.attention=flash_attention_2: not available"),
     ],
 )
 def test_layers_and_attention_that_are_not_there_are_refused(
@@ -192,7 +195,7 @@ def test_a_model_without_a_tokenizer_is_one_line(tmp_path: Path, chat_model: Pat
 @pytest.mark.parametrize(
     ("preference", "batch", "message"),
     [
-        ({"method": "grpo", "generations": 3}, {}, "does not divide by preference.generations=3"),
+        ({"method": "grpo", "generations": 3}, {}, "is not a multiple of preference.generations=3"),
         ({"method": "grpo", "max_new_tokens": 128}, {}, "leaves no room for a prompt"),
         ({"method": "kto"}, {"micro_batch_size": 1}, "KTO compares the rows of a batch"),
     ],
@@ -226,7 +229,7 @@ def test_a_checkpoint_of_other_ranks_is_refused_under_deepspeed(tmp_path: Path) 
     config = SftRun.model_validate(run_values(tmp_path, tmp_path, tmp_path))
     (tmp_path / "test/checkpoint-2").mkdir(parents=True)
     (tmp_path / "test/run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    mark_whole(tmp_path / "test/checkpoint-2", 2, world_size=2)
-    assert resume_point(config, "", 2, True) == tmp_path / "test/checkpoint-2"
-    with pytest.raises(ConfigError, match=r"written by 2 ranks .* which 4 cannot read"):
-        resume_point(config, "", 4, True)
+    mark_complete(tmp_path / "test/checkpoint-2", 2, world_size=2)
+    assert resume_point(Settings(config, "y", {}, "j", "", False, 2)) == tmp_path / "test/checkpoint-2"
+    with pytest.raises(ConfigError, match=r"written by 2 ranks .* which 4 ranks cannot read"):
+        resume_point(Settings(config, "y", {}, "j", "", False, 4))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megalite.files.readers.malformed import ReadReport
+from megalite.posttraining.rows.ledger import RowLedger
 from megalite.posttraining.rows.preference import feedback, pairs, questions
 from megalite.posttraining.rows.read import parse_rows
 from megalite.posttraining.schema import RowsSection
@@ -68,14 +68,13 @@ def test_a_question_keeps_its_solution() -> None:
         {"prompt": [USER], "solution": "It is\n#### 4"}
     ]
     assert questions({"prompt": "2+2?", "solution": 4}) == [{"prompt": [USER], "solution": "4"}]
-    with pytest.raises(ValueError, match="nothing to check an answer by"):
+    with pytest.raises(ValueError, match="no column with a solution"):
         questions({"question": "2+2?"})
 
 
 def test_shared_pairs_are_read_and_broken_ones_counted(shared_data: Path) -> None:
     for name, found, broken in (("hh_helpful_base_test.jsonl.gz", 2333, 21), ("oasst_en_100_tree.jsonl", 212, 0)):
-        report = ReadReport()
-        data = RowsSection(train=str(shared_data / "posttrain" / name), sequence_length=8, on_error="skip")
-        rows = [pair for _, pair in parse_rows(data.train, data, pairs, report)]
-        assert (len(rows), report.malformed) == (found, broken)
+        ledger = RowLedger(RowsSection(train=str(shared_data / "posttrain" / name), sequence_length=8, on_error="skip"))
+        rows = [pair for _, pair in parse_rows(ledger.data.train, pairs, ledger)]
+        assert (len(rows), ledger.report.malformed) == (found, broken)
         assert all(row["chosen"] != row["rejected"] and row["prompt"][-1]["role"] == "user" for row in rows)

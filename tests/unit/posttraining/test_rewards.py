@@ -41,7 +41,7 @@ def test_exact_match_forgives_case_space_and_a_full_stop() -> None:
 
 
 def test_a_solution_without_a_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(ValueError, match="has no number"):
         check_solution("final_number", "it depends")
     check_solution("exact_match", "it depends")
 

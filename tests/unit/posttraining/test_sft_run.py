@@ -125,9 +125,9 @@ def test_a_run_folder_is_not_reused_and_another_config_not_resumed(
 ) -> None:
     import shutil
 
-    with pytest.raises(ConfigError, match="this run folder exists; continue it with --resume"):
+    with pytest.raises(ConfigError, match="this run folder exists; resume the run with --resume"):
         fine_tune(settings(finished[0].parent, chat_model, rows))
-    with pytest.raises(ConfigError, match="the run is done"):
+    with pytest.raises(ConfigError, match="the run is finished"):
         fine_tune(settings(finished[0].parent, chat_model, rows, resume=""))
     with pytest.raises(ConfigError, match="there is no run folder"):
         fine_tune(settings(tmp_path, chat_model, rows, resume=""))
