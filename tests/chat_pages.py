@@ -1,4 +1,4 @@
-"""A chat page with a scripted model, served in a thread, and the machine's own browser to look at it."""
+"""A chat page with a scripted model, served in a thread, and a browser to look at it."""
 
 import asyncio
 import shutil
@@ -12,18 +12,18 @@ import pytest
 from aiohttp import web
 
 from megalite.generation.chat import open_port
-from megalite.generation.chat_guard import Guard
-from megalite.generation.chat_line import Turns
-from megalite.generation.chat_server import chat_app
-from megalite.generation.piece_stream import Tally
 from megalite.generation.settings import GenerationSettings
+from megalite.generation.stream import Tally
+from megalite.generation.web_chat.guard import Guard
+from megalite.generation.web_chat.reply_queue import Turns
+from megalite.generation.web_chat.server import chat_app
 
 PATIENCE = 20
-"""Seconds after which a test that waits has failed."""
+"""Seconds until a waiting test fails."""
 
 
 class ScriptedModel:
-    """Repeats what it was told, a word a token; ``hold`` stops it after the first word until ``go`` is set."""
+    """Repeats the question, one word per token; ``hold`` stops it after the first word until ``go`` is set."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Turns, GenerationSettings]] = []
@@ -38,10 +38,10 @@ class ScriptedModel:
         how = "closed"
         try:
             if turns[-1]["content"] == "too much":
-                raise ValueError("the conversation has 9 tokens, and the model sees 8: shorten it")
+                raise ValueError("the conversation has 9 tokens, but the model's context is 8; shorten it")
             if turns[-1]["content"] == "bug":
                 raise RuntimeError("a secret path")
-            endless = turns[-1]["content"] == "for ever"
+            endless = turns[-1]["content"] == "forever"
             words = ["You", f" said turn {len(turns)}:", *(f" {word}" for word in turns[-1]["content"].split())]
             for word in words if not endless else [" la"] * 100_000:
                 tally.tokens += 1
@@ -85,13 +85,13 @@ def chat_page(
 def wait_until(holds: Any, what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < deadline, f"waited {PATIENCE} s in vain: {what}"
+        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
         time.sleep(0.01)
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """The system's Chromium without a window, driven by playwright. Skips where one of them is missing."""
+    """The system's Chromium without a window, driven by playwright. Skips if one of them is missing."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )

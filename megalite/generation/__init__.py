@@ -1,7 +1,7 @@
-"""What a model says. Works on any Hugging Face folder, ours or anybody's, and on GGUF files.
+"""Generates text with any Hugging Face folder or GGUF file.
 
-Read ``settings`` and ``continuation`` (a text goes on, or a reply, in pieces), ``piece_stream`` (where transformers works
-and tokens are counted), ``speculation`` (drafts and prompt look-up), then ``generate``, the command over all of it, with
-``terminal_chat`` and ``batch_generation``; ``chat`` is a local web page (``chat_server`` behind ``chat_guard``).
-``quantize`` makes a model smaller and measures what that costs.
+Read ``settings`` (how tokens are chosen), ``text_model`` (a model, its tokenizer and perhaps a draft), ``stream`` (the call
+of transformers, token by token), ``text_pieces`` (tokens to text) and ``continuation`` (prompts and conversations). Three
+commands stand on them: ``generate`` (with ``terminal_chat``, ``batch_generation`` and ``speculation``), ``chat`` (a local
+web page, in ``web_chat``) and ``quantize`` (a smaller model, measured before and after).
 """

@@ -1,4 +1,4 @@
-"""The text of one of many prompts: it ends by itself, whatever the others do."""
+"""The text of one prompt in a batch, which ends independently of the others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from megalite.generation.text_pieces import TextPieces
 
 
 class Answer(TextPieces):
-    """A text that also knows the end tokens and its room, and keeps what was shown.
+    """A text that also ends at an end token or at its token limit, and keeps what was shown.
 
     Args:
-        settings: with ``max_new_tokens`` as far as there is room after this prompt.
-        end_tokens: ids after which the model has no more to say.
+        settings: with ``max_new_tokens`` limited to the context after this prompt.
+        end_tokens: ids that end the text.
     """
 
     def __init__(
@@ -23,15 +23,14 @@ class Answer(TextPieces):
         self.finish_reason = ""
         """``stop`` after an end token or a stop string, ``length`` after ``max_new_tokens``."""
         self._shown = ""
-        self._end_tokens, self._room = end_tokens, settings.max_new_tokens
+        self._end_tokens, self._most_tokens = end_tokens, settings.max_new_tokens
 
     @property
     def over(self) -> bool:
-        """Whether no more tokens are wanted."""
         return bool(self.finish_reason)
 
     def add(self, token: int) -> str:
-        """Take the next token; after the end it is ignored."""
+        """Add the next token; ignored after the end."""
         if self.over:
             return ""
         piece = super().add(token)
@@ -39,16 +38,16 @@ class Answer(TextPieces):
         self.tokens += 1
         if self.stopped or token in self._end_tokens:
             self.finish_reason = "stop"
-        elif self.tokens == self._room:
+        elif self.tokens == self._most_tokens:
             self.finish_reason = "length"
         return piece
 
     def row(self) -> dict[str, Any]:
-        """What is written beside the prompt."""
+        """The keys added to the prompt's row."""
         return {"text": self._shown + self.rest(), "tokens": self.tokens, "finish_reason": self.finish_reason}
 
 
 def end_tokens(model: Any) -> frozenset[int]:
-    """The ids after which the model has no more to say."""
+    """The ids that end a text."""
     ids = model.generation_config.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])

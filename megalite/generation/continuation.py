@@ -1,12 +1,13 @@
-"""One text, piece by piece: a continuation, or the reply in a conversation."""
+"""One text, streamed: the continuation of a prompt, or the reply in a conversation."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.settings import GenerationSettings
+from megalite.generation.stream import Tally, stream_pieces
+from megalite.generation.text_model import TextModel
 from megalite.generation.text_pieces import TextPieces
 from megalite.huggingface.load import start_of_text
 from megalite.tokenizer.chat_text import chat_text, require_template, text_ids
@@ -16,50 +17,34 @@ Message = dict[str, str]
 
 
 def stream_reply(
-    model: Any,
-    tokenizer: Any,
-    messages: Sequence[Message],
-    settings: GenerationSettings,
-    draft: Any | None = None,
-    tally: Tally | None = None,
+    lm: TextModel, messages: Sequence[Message], settings: GenerationSettings, tally: Tally | None = None
 ) -> Generator[str, None, None]:
-    """The assistant's next turn in pieces as they are made; joined they are the reply, without its end mark.
+    """The assistant's next turn in pieces, without its end token. ``messages`` ends with the user's turn.
 
-    The checks are made when called, the work when iterated. Closing the iterator ends the work.
+    The checks run on the call, the work on iteration. Closing the iterator ends the work.
 
-    Args:
-        model: as of ``huggingface.load.load_model``, as the tokenizer.
-        messages: the conversation so far, the user's turn last.
-        draft, tally: as in ``stream_pieces``.
-
-    Raises: DataError where the tokenizer has no chat template, the template refuses the messages, or the conversation
-    fills all that the model sees.
+    Raises: DataError if the tokenizer has no chat template, the template rejects the messages, or the conversation fills
+    the model's context.
     """
-    prompt = conversation_tokens(tokenizer, messages)
-    settings = with_room(model, prompt, settings, "the conversation")
-    text = TextPieces(tokenizer, prompt, settings.stop, skip_special_tokens=True)
-    return stream_pieces(model, prompt, settings, text, draft, tally)
+    prompt = conversation_tokens(lm.tokenizer, messages)
+    settings = limit_new_tokens(lm.model, prompt, settings, "the conversation")
+    text = TextPieces(lm.tokenizer, prompt, settings.stop, skip_special_tokens=True)
+    return stream_pieces(lm, prompt, settings, text, tally)
 
 
 def stream_continuation(
-    model: Any,
-    tokenizer: Any,
-    prompt: Sequence[int],
-    settings: GenerationSettings,
-    draft: Any | None = None,
-    tally: Tally | None = None,
+    lm: TextModel, prompt: Sequence[int], settings: GenerationSettings, tally: Tally | None = None
 ) -> Generator[str, None, None]:
-    """What follows the prompt's tokens, in pieces; special tokens are shown. Otherwise as ``stream_reply``.
+    """What follows the prompt's tokens, in pieces, with special tokens. Otherwise like ``stream_reply``.
 
-    Raises: DataError where the prompt fills all that the model sees.
+    Raises: DataError if the prompt fills the model's context.
     """
-    settings = with_room(model, prompt, settings, "the prompt")
-    text = TextPieces(tokenizer, prompt, settings.stop)
-    return stream_pieces(model, prompt, settings, text, draft, tally)
+    settings = limit_new_tokens(lm.model, prompt, settings, "the prompt")
+    return stream_pieces(lm, prompt, settings, TextPieces(lm.tokenizer, prompt, settings.stop), tally)
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """The prompt as the tokenizer has it, what it spells as text; an empty one is the beginning of a document.
+    """The prompt's tokens. Special tokens that it spells out are text; an empty prompt is the start of a document.
 
     Raises: DataError.
     """
@@ -71,9 +56,9 @@ def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
 
 
 def conversation_tokens(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """The conversation by the chat template, up to where the assistant begins to speak.
+    """The conversation in the chat template, up to the start of the assistant's turn.
 
-    A special token that a message spells is text: nobody can type a turn. Raises: DataError.
+    Special tokens that a message spells out are text, so a user cannot type a turn. Raises: DataError.
     """
     try:
         return chat_text(tokenizer, require_template(tokenizer)).ids(messages, add_generation_prompt=True)
@@ -81,11 +66,11 @@ def conversation_tokens(tokenizer: Any, messages: Sequence[Message]) -> list[int
         raise DataError(f"{tokenizer.name_or_path}: {error}") from None
 
 
-def with_room(model: Any, prompt: Sequence[int], settings: GenerationSettings, what: str) -> GenerationSettings:
-    """The settings with no more new tokens than the model sees beside the prompt. Raises: DataError for none at all."""
+def limit_new_tokens(model: Any, prompt: Sequence[int], settings: GenerationSettings, what: str) -> GenerationSettings:
+    """The settings with ``max_new_tokens`` limited to the model's context after the prompt. Raises: DataError if full."""
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is None:
         return settings
     if len(prompt) >= longest:
-        raise DataError(f"{what} has {len(prompt):,} tokens, and the model sees {longest:,}: shorten it")
+        raise DataError(f"{what} has {len(prompt):,} tokens, but the model's context is {longest:,}; shorten it")
     return replace(settings, max_new_tokens=min(settings.max_new_tokens, longest - len(prompt)))

@@ -1,4 +1,4 @@
-"""A Hugging Face folder with the weights of its linear layers in int8, by torchao; safetensors, and nothing pickled."""
+"""Quantizes the linear layers of a Hugging Face folder to int8 with torchao. Writes safetensors, no pickles."""
 
 import shutil
 from importlib.util import find_spec
@@ -11,25 +11,25 @@ from megalite.files.whole_folder import whole_folder
 from megalite.huggingface.load import load_config, load_weights
 
 FORMATS = {
-    "int8": "int8 weights, one scale a row; the products in the model's own precision",
-    "int8-dynamic": "the same, and activations rounded to int8 when used: integer products",
+    "int8": "int8 weights with one scale per row; matrix products in the model's dtype",
+    "int8-dynamic": "int8 weights and dynamically quantized activations; integer matrix products",
 }
 
 
 def check_int8(folder: Path) -> None:
-    """Refuse before any work. Raises: ConfigError without torchao, DataError for a folder that is quantised already."""
+    """Raises: ConfigError without torchao, DataError for a folder that is quantized already."""
     if find_spec("torchao") is None:
         raise ConfigError("int8 needs the package torchao; pip install 'megalite[quantize]'")
     if getattr(load_config(str(folder)), "quantization_config", None) is not None:
-        raise DataError(f"{folder}: is quantised already; start from the folder that it was made of")
+        raise DataError(f"{folder}: is already quantized; use the original folder")
 
 
 def write_int8(folder: Path, output: Path, kind: str, card: str) -> None:
-    """Write ``output``, whole or not at all: weights, configs, tokenizer, and ``card`` as its README.md.
+    """Write weights, configs, tokenizer, and ``card`` as README.md to ``output``, all or nothing.
 
-    Embeddings, the head and norms stay as they are; a head that is tied stays tied.
+    Embeddings, head and norms are unchanged; a tied head stays tied.
 
-    Raises: DataError where the folder cannot be loaded.
+    Raises: DataError if the folder cannot be loaded.
     """
     check_int8(folder)
     import transformers
@@ -42,7 +42,7 @@ def write_int8(folder: Path, output: Path, kind: str, card: str) -> None:
             shutil.copyfile(path, partial / path.name)
         (partial / "README.md").write_text(card, encoding="utf-8")
         if foreign := [path.name for path in partial.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]:
-            raise DataError(f"{output}: torchao would have pickled {foreign[0]}; nothing was written")
+            raise DataError(f"{output}: torchao wrote a pickle, {foreign[0]}; the output was discarded")
 
 
 def _config_of(kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where the keys and values of a text's earlier tokens are kept while it grows."""
+"""Key/value caches for generation."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -7,23 +7,21 @@ from megalite.config.errors import ConfigError
 
 CACHES = {
     "dynamic": "grows with the text",
-    "static": "one block of the text's full length from the start",
-    "quantized": "keys and values in 4 bits; needs the package hqq",
-    "offloaded": "in the host's memory, on the CUDA device a layer at a time",
-    "none": "nothing is kept; every token costs the whole text",
+    "static": "full length from the start",
+    "quantized": "4 bits, needs the package hqq",
+    "offloaded": "in host memory, one layer at a time on the CUDA device",
+    "none": "no cache, every token recomputes the whole text",
 }
 RESIDUAL_TOKENS = 128
-"""The newest tokens, which a quantized cache keeps as they are."""
+"""Newest tokens, which a quantized cache does not quantize."""
 
 
 def check_cache(cache: str, with_proposals: bool, device: str) -> None:
-    """Refuse what this machine, or decoding with proposals, cannot do. Raises: ConfigError."""
+    """Refuse a cache that this machine or speculative decoding does not support. Raises: ConfigError."""
     if cache not in CACHES:
         raise ConfigError(f"--cache {cache}: unknown; choose one of {', '.join(CACHES)}")
     if with_proposals and cache != "dynamic":
-        raise ConfigError(
-            f"--cache {cache}: only 'dynamic' can take back what --draft or --prompt_lookup proposed in vain"
-        )
+        raise ConfigError(f"--cache {cache}: only 'dynamic' can remove rejected tokens of --draft or --prompt_lookup")
     if cache == "quantized" and find_spec("hqq") is None:
         raise ConfigError("--cache quantized: needs the package hqq; pip install hqq, or choose another cache")
     if cache == "offloaded" and not device.startswith("cuda"):
@@ -31,7 +29,7 @@ def check_cache(cache: str, with_proposals: bool, device: str) -> None:
 
 
 def cache_keywords(cache: str, model_config: Any) -> dict[str, Any]:
-    """What ``generate`` takes for it. Nothing is compiled."""
+    """Arguments of ``generate``. Nothing is compiled."""
     if cache == "none":
         return {"use_cache": False}
     if cache == "static":
@@ -39,6 +37,6 @@ def cache_keywords(cache: str, model_config: Any) -> dict[str, Any]:
     if cache == "quantized":
         head_dim = getattr(model_config, "head_dim", model_config.hidden_size // model_config.num_attention_heads)
         options = {"backend": "hqq", "nbits": 4, "axis_key": 1, "axis_value": 1, "residual_length": RESIDUAL_TOKENS}
-        options["q_group_size"] = head_dim // 2  # hqq packs groups in pairs: an odd number of them fails
+        options["q_group_size"] = head_dim // 2  # hqq packs groups in pairs and fails on an odd number
         return {"use_cache": True, "cache_implementation": "quantized", "cache_config": options}
     return {"use_cache": True, "cache_implementation": None if cache == "dynamic" else cache}

@@ -1,4 +1,4 @@
-"""``tools/quantize.py``: a Hugging Face folder in int8 or as GGUF, with size and bits per byte before and after."""
+"""Quantizes a Hugging Face folder to int8 or GGUF, and reports size and bits per byte before and after."""
 
 import argparse
 import os
@@ -30,18 +30,17 @@ FORMATS = (*int8_weights.FORMATS, *(GGUF_PREFIX + kind.replace("_", "-") for kin
 
 @dataclass(frozen=True)
 class Measured:
-    """One form of the model."""
+    """One format of the model."""
 
     path: str
     format: str
     weight_bytes: int
     score: BitsPerByte | None
-    """None where no text was given."""
+    """None without --text."""
 
 
 @one_line_errors
 def main() -> None:
-    """Check, measure, write, measure again, and say both."""
     parser = CommandParser(description="Quantize a model and measure its bits per byte before and after.")
     parser.add_argument(
         "model", type=lambda path: Path(model_folder_of(path)), help="Hugging Face folder or run folder"
@@ -62,7 +61,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     arguments = parser.parse_args()
     texts = _checked_texts(arguments)
-    before = measure(arguments.model, "as it is", texts)
+    before = measure(arguments.model, "original", texts)
     wider: tuple[str, ...] = ()
     if arguments.format in int8_weights.FORMATS:
         int8_weights.write_int8(
@@ -77,7 +76,7 @@ def main() -> None:
 
 
 def _checked_texts(arguments: argparse.Namespace) -> list[str]:
-    """The documents to measure on, after everything was checked. Raises: ConfigError, DataError, FileNotFoundError."""
+    """Check all arguments. Returns the texts to measure. Raises: ConfigError, DataError, FileNotFoundError."""
     form, output = arguments.format, arguments.output
     if form not in FORMATS:
         raise ConfigError(f"--format {form}: unknown; choose one of {', '.join(FORMATS)}")
@@ -90,7 +89,7 @@ def _checked_texts(arguments: argparse.Namespace) -> list[str]:
     check_place(output, [arguments.model, *texts])
     if form.startswith(GGUF_PREFIX):
         if output.suffix != ".gguf":
-            raise ConfigError(f"{output}: a GGUF is one file; give a name that ends in .gguf")
+            raise ConfigError(f"{output}: a GGUF is one file; give a name ending in .gguf")
         if not output.parent.is_dir():
             raise ConfigError(f"{output}: its folder does not exist; create it, or choose another --output")
         gguf_file.check_gguf(arguments.model, gguf_kind(form))
@@ -107,7 +106,7 @@ def gguf_kind(form: str) -> str:
 
 
 def measure(path: Path, form: str, texts: Sequence[str]) -> Measured:
-    """Bytes of the weights, and bits per byte computed in fp32 on the CPU, or as stored on an accelerator."""
+    """Size of the weights, and bits per byte in fp32 on the CPU or in the stored dtype on an accelerator."""
     score = None
     if texts:
         model, tokenizer = load_model(str(path))
@@ -117,18 +116,18 @@ def measure(path: Path, form: str, texts: Sequence[str]) -> Measured:
 
 
 def card(folder: Path, form: str) -> str:
-    """README.md of the int8 folder: the source's own, and what was done."""
+    """README.md of the int8 folder: the source's, with a section on quantization."""
     source = folder / "README.md"
     own = source.read_text(encoding="utf-8") if source.is_file() else f"# {folder.resolve().name}\n"
     return (
-        f"{own.rstrip()}\n\n## Quantisation\n\n{form}: {int8_weights.FORMATS[form]}; embeddings, head and norms as they "
-        f"were. By torchao {version('torchao')} with transformers {version('transformers')}, which load it again.\n"
+        f"{own.rstrip()}\n\n## Quantization\n\n{form}: {int8_weights.FORMATS[form]}. Embeddings, head and norms are "
+        f"unchanged. Made with torchao {version('torchao')} and transformers {version('transformers')}.\n"
     )
 
 
 def print_table(before: Measured, after: Measured, wider: Sequence[str], console: Console) -> None:
     """Size and bits per byte, before and after."""
-    table = Table("", "weights", "bits per byte", "path", title="quantised", title_justify="left")
+    table = Table("", "weights", "bits per byte", "path", title="quantized", title_justify="left")
     for form in (before, after):
         bits = f"{form.score.bits_per_byte:.4f}" if form.score else "not measured"
         table.add_row(form.format, f"{form.weight_bytes:,} bytes", bits, form.path)
@@ -139,4 +138,4 @@ def print_table(before: Measured, after: Measured, wider: Sequence[str], console
     table.add_row("after / before", smaller, worse, "")
     console.print(table)
     if wider:
-        console.print(f"{len(wider)} matrices are f16: their rows are no multiple of 32", highlight=False)
+        console.print(f"{len(wider)} matrices are f16: their rows are not a multiple of 32", highlight=False)

@@ -1,21 +1,21 @@
-"""A conversation in the terminal, or from a pipe with a line for each turn."""
+"""A conversation in the terminal, or from a pipe with one line per turn."""
 
 import sys
-from typing import Any
 
 from megalite.config.errors import DataError
 from megalite.generation.continuation import Message, stream_reply
-from megalite.generation.piece_stream import Tally
 from megalite.generation.settings import GenerationSettings
 from megalite.generation.speculation import summary
+from megalite.generation.stream import Tally
+from megalite.generation.text_model import TextModel
 
-HELP = "/reset begins anew, /exit (or the end of input) ends; Ctrl-C stops a reply"
+HELP = "/reset starts over, /exit (or end of input) quits; Ctrl-C stops a reply"
 
 
-def chat(model: Any, tokenizer: Any, settings: GenerationSettings, draft: Any | None, system: str | None) -> None:
-    """Read turns from stdin and answer each on stdout; the counts of a reply go to stderr.
+def chat(lm: TextModel, settings: GenerationSettings, system: str | None) -> None:
+    """Read turns from stdin and answer each on stdout; counts go to stderr.
 
-    A turn that does not fit is told and left out where a person types; from a pipe it ends the conversation.
+    A turn that does not fit is reported and dropped in a terminal. In a pipe it ends the conversation.
 
     Raises: DataError.
     """
@@ -34,27 +34,27 @@ def chat(model: Any, tokenizer: Any, settings: GenerationSettings, draft: Any | 
         elif line:
             messages.append({"role": "user", "content": line})
             try:
-                messages.append({"role": "assistant", "content": say(model, tokenizer, messages, settings, draft)})
+                messages.append({"role": "assistant", "content": say(lm, messages, settings)})
             except DataError as error:
                 if not interactive:
                     raise
                 messages.pop()
-                print(f"{error}; /reset begins anew", file=sys.stderr)
+                print(f"{error}; /reset starts over", file=sys.stderr)
 
 
-def say(model: Any, tokenizer: Any, messages: list[Message], settings: GenerationSettings, draft: Any | None) -> str:
-    """Print the reply as it is made, and give it; after Ctrl-C what there is of it."""
-    tally, said = Tally(), []
-    reply = stream_reply(model, tokenizer, messages, settings, draft, tally)
+def say(lm: TextModel, messages: list[Message], settings: GenerationSettings) -> str:
+    """Print the reply as it is generated, and return it; after Ctrl-C the part so far."""
+    tally, pieces = Tally(), []
+    reply = stream_reply(lm, messages, settings, tally)
     try:
         for piece in reply:
-            said.append(piece)
+            pieces.append(piece)
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         reply.close()
     print(flush=True)
-    print(summary(tally, draft is not None or settings.prompt_lookup > 0), file=sys.stderr)
-    return "".join(said)
+    print(summary(tally, lm.proposes(settings)), file=sys.stderr)
+    return "".join(pieces)
 
 
 def _next_line(interactive: bool) -> str | None:

@@ -1,23 +1,23 @@
-"""Tokens become text as they come: no half characters, nothing of a stop string, in sum the text of all of them."""
+"""Converts tokens to text as they come, without partial characters or stop strings."""
 
 from collections.abc import Sequence
 from typing import Any
 
 UNFINISHED = "\ufffd"
-"""What decoders put where the bytes of a character are not complete yet."""
+"""Replacement character, which decoders emit for the incomplete bytes of a character."""
 CONTEXT_TOKENS = 8
 
 
 class TextPieces:
-    """Text of a growing list of tokens.
+    """The text of a growing list of tokens. The pieces join to the text of all tokens.
 
-    A few tokens before are decoded with every new one, because a decoder may treat the first token differently
+    Each new token is decoded together with a few before it, because a decoder may treat the first token differently
     (sentencepiece drops its space).
 
     Args:
         context: the tokens of the prompt.
-        stop: strings that end the text; neither they nor what follows is shown.
-        skip_special_tokens: leave out end of text, turn marks and the like.
+        stop: strings that end the text; they are not part of it.
+        skip_special_tokens: omit special tokens.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class TextPieces:
         self._held = ""
 
     def add(self, token: int) -> str:
-        """What may be shown now; empty while a character or a possible stop string is not complete."""
+        """Add a token. Returns the text to show now, empty while a character or a possible stop string is incomplete."""
         self._ids.append(token)
         text = self._new_text()
         if text.endswith(UNFINISHED):
@@ -40,11 +40,11 @@ class TextPieces:
 
     @property
     def over(self) -> bool:
-        """Whether no more tokens are wanted."""
+        """Whether the text has ended."""
         return self.stopped
 
     def rest(self) -> str:
-        """What was held back, at the end."""
+        """The text held back, at the end."""
         if self.stopped:
             return ""
         shown = self._before_stop(self._held + self._new_text())
@@ -61,17 +61,17 @@ class TextPieces:
         text, self.stopped = cut_at_stop(text, self._stop)
         longest = 0
         if not self.stopped:
-            longest = max((_begun(text, stop) for stop in self._stop), default=0)
+            longest = max((_overlap(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - longest :]
         return text[: len(text) - longest]
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first stop string in it, and whether there was one."""
+    """The text before its first stop string, and whether there is one."""
     places = [place for place in map(text.find, stop) if place >= 0]
     return (text[: min(places)], True) if places else (text, False)
 
 
-def _begun(text: str, stop: str) -> int:
-    """Length of the longest end of ``text`` that is a beginning of ``stop``."""
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest suffix of ``text`` that is a proper prefix of ``stop``."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

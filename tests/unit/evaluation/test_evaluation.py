@@ -240,7 +240,7 @@ def test_an_unknown_task_name_is_refused_with_the_nearest(tmp_path: Path) -> Non
 
 def test_a_folder_that_transformers_cannot_load_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(DataError, match="name the model's type"):
+    with pytest.raises(DataError, match="set the model's type"):
         load_model(str(tmp_path))
 
 

@@ -83,7 +83,7 @@ def test_a_reply_is_seen_while_it_is_made_and_the_next_turn_knows_it(page: Any, 
 
 
 def test_stop_ends_the_reply_and_the_conversation_goes_on(page: Any, model: ScriptedModel) -> None:
-    say(page, "for ever")
+    say(page, "forever")
     until(page, f"document.querySelector('{REPLY}')?.textContent.length > 9")
     page.click("#stop")
     finished(page, 1)
@@ -96,7 +96,7 @@ def test_stop_ends_the_reply_and_the_conversation_goes_on(page: Any, model: Scri
 
 
 def test_new_chat_forgets_everything_and_ends_what_is_running(page: Any, model: ScriptedModel) -> None:
-    say(page, "for ever")
+    say(page, "forever")
     until(page, f"document.querySelector('{REPLY}')?.textContent.length > 0")
     page.click("#reset")
     wait_until(lambda: model.ended == ["closed"], "the model to stop")
@@ -110,7 +110,7 @@ def test_a_closed_tab_ends_its_reply(window: Any, model: ScriptedModel) -> None:
     with chat_page(model) as url:
         tab = window.new_page()
         tab.goto(url)
-        say(tab, "for ever")
+        say(tab, "forever")
         until(tab, f"document.querySelector('{REPLY}')?.textContent.length > 0")
         tab.close()
         wait_until(lambda: model.ended == ["closed"], "the model to stop")
@@ -153,7 +153,7 @@ def test_the_page_asks_for_the_token_takes_it_from_the_address_and_refuses_a_wro
     with chat_page(model, TOKEN, host="0.0.0.0") as url:
         stranger = window.new_context().new_page()
         assert stranger.goto(f"{url}#token=wrong").status == 401
-        until(stranger, "document.getElementById('refusal').textContent == 'That is not the token.'")
+        until(stranger, "document.getElementById('refusal').textContent == 'Wrong token.'")
         assert stranger.locator("#talk").count() == 0
         assert stranger.evaluate("fetch('reply', {method: 'POST'}).then(answer => answer.status)") == 401
         stranger.fill("#token", TOKEN)

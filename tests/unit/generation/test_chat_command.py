@@ -39,7 +39,7 @@ def test_what_cannot_be_costs_one_line(
     assert "is not a model folder" in refused(monkeypatch, capsys, str(tmp_path))
     with open_port("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        assert f"--port {port}: is taken" in refused(monkeypatch, capsys, str(folder), "--port", str(port))
+        assert f"--port {port}: is in use" in refused(monkeypatch, capsys, str(folder), "--port", str(port))
     assert "--port 70000" in refused(monkeypatch, capsys, str(folder), "--port", "70000")
     assert "--host 192.0.2.1: cannot be opened" in refused(monkeypatch, capsys, str(folder), "--host", "192.0.2.1")
     assert "--token: has 3" in refused(monkeypatch, capsys, str(folder), "--token", "abc")

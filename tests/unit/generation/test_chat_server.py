@@ -12,8 +12,8 @@ import pytest
 from chat_pages import PATIENCE, ScriptedModel, chat_page, wait_until
 
 from megalite.config.errors import ConfigError
-from megalite.generation.chat_guard import Guard, is_loopback
-from megalite.generation.chat_line import LONGEST_LINE
+from megalite.generation.web_chat.guard import Guard, is_loopback
+from megalite.generation.web_chat.reply_queue import LONGEST_QUEUE
 
 TOKEN = "open sesame, 1001 nights"
 JSON = {"Content-Type": "application/json"}
@@ -99,7 +99,7 @@ def test_a_reader_that_goes_away_ends_its_reply_and_one_in_line_is_never_made(
     model, free, _ = pages
     before, asked = len(model.ended), len(model.asked)
     first = HTTPConnection(urlsplit(free).netloc)
-    first.request("POST", "/reply", json.dumps(question("for ever")), JSON)
+    first.request("POST", "/reply", json.dumps(question("forever")), JSON)
     first_answer = first.getresponse()
     assert b"la" in first_answer.readline()
     second = HTTPConnection(urlsplit(free).netloc)
@@ -244,9 +244,9 @@ def test_the_line_has_an_end(pages: tuple[ScriptedModel, str, str]) -> None:
     model, free, _ = pages
     waiting = []
     try:
-        for _ in range(LONGEST_LINE):
+        for _ in range(LONGEST_QUEUE):
             connection = HTTPConnection(urlsplit(free).netloc, timeout=PATIENCE)
-            connection.request("POST", "/reply", json.dumps(question("for ever")), JSON)
+            connection.request("POST", "/reply", json.dumps(question("forever")), JSON)
             waiting.append((connection, connection.getresponse()))
         assert "try again later" in json.loads(ask(free, "POST", "/reply", JSON, question("one more")).read())["error"]
     finally:

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from chats import write_model
-from stories import write_stories
 
 from megalite.generation import batch_generation, generate
 from megalite.generation.continuation import stream_reply
 from megalite.generation.settings import GenerationSettings
+from megalite.generation.text_model import TextModel
 from megalite.huggingface.load import load_model
 
 PROMPTS = [
@@ -21,16 +20,6 @@ PROMPTS = [
     "",
     "Tim was",
 ]
-
-
-@pytest.fixture(scope="module")
-def stories(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stories(shared_data / "models" / "stories260K", tmp_path_factory.mktemp("stories") / "hf")
-
-
-@pytest.fixture(scope="module")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("talker") / "hf", positions=128)
 
 
 class Command:
@@ -69,12 +58,14 @@ def rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_batch_answers_as_one_by_one_in_order(stories: Path, prompts: Path, tmp_path: Path, command: Command) -> None:
-    base = (stories, "--input", prompts, "--max_new_tokens", 24, "--stop", "She loved", "zebra")
+def test_a_batch_answers_as_one_by_one_in_order(
+    stories_folder: Path, prompts: Path, tmp_path: Path, command: Command
+) -> None:
+    base = (stories_folder, "--input", prompts, "--max_new_tokens", 24, "--stop", "She loved", "zebra")
     for name, more in (("one", ("--batch_size", 1)), ("two", ("--batch_size", 2)), ("all", ("--batch_size", 8))):
         command(*base, "--output", tmp_path / name, *more)
     told = command(*base, "--output", tmp_path / "looked_up", "--prompt_lookup", 5)[1]
-    assert "proposed tokens accepted" in told and "the same text" in told
+    assert "proposed tokens accepted" in told and "same text" in told
     answered = rows(tmp_path / "one")
     assert [row["id"] for row in answered] == [0, 10, 20, 30, 40]
     assert {row["finish_reason"] for row in answered} == {"stop", "length"}
@@ -85,9 +76,9 @@ def test_a_batch_answers_as_one_by_one_in_order(stories: Path, prompts: Path, tm
 
 
 def test_a_killed_batch_goes_on_where_it_was(
-    stories: Path, prompts: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    stories_folder: Path, prompts: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (stories, "--input", prompts, "--max_new_tokens", 8, "--batch_size", 2, "--temperature", 1)
+    words = (stories_folder, "--input", prompts, "--max_new_tokens", 8, "--batch_size", 2, "--temperature", 1)
     command(*words, "--output", tmp_path / "whole")
     answer, calls = batch_generation._answers, []
 
@@ -111,66 +102,67 @@ def test_a_killed_batch_goes_on_where_it_was(
     assert not work.parent.exists()
 
 
-def test_a_conversation_from_a_pipe(talker: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokenizer = load_model(str(talker))
-    settings = GenerationSettings(6)
+def test_a_conversation_from_a_pipe(talker_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, settings = TextModel(*load_model(str(talker_folder))), GenerationSettings(6)
 
     def reply(*contents: str) -> str:
         roles = ("user", "assistant", "user")
         messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
-        return "".join(stream_reply(model, tokenizer, [{"role": "system", "content": "be"}, *messages], settings))
+        return "".join(stream_reply(lm, [{"role": "system", "content": "be"}, *messages], settings))
 
     first = reply("the cat")
     monkeypatch.setattr(sys, "stdin", io.StringIO("the cat\n\nsat\n/reset\nthe cat\n/nothing\n/exit\nnever\n"))
-    out, err = command(talker, "--chat", "--system", "be", "--max_new_tokens", 6)
+    out, err = command(talker_folder, "--chat", "--system", "be", "--max_new_tokens", 6)
     assert out == f"{first}\n{reply('the cat', first, 'sat')}\n{first}\n"
     assert "/nothing: unknown" in err and err.count("tokens in") == 3
-    assert command(talker, "the cat", "--chat", "--system", "be", "--max_new_tokens", 6)[0] == f"{first}\n"
+    assert command(talker_folder, "the cat", "--chat", "--system", "be", "--max_new_tokens", 6)[0] == f"{first}\n"
 
 
 def test_a_conversation_that_is_full_ends_a_pipe_and_not_a_person(
-    talker: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    talker_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = "the cat sat " * 200
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{long}\nthe cat\n"))
-    assert "the conversation has" in command.refused(talker, "--chat")
+    assert "the conversation has" in command.refused(talker_folder, "--chat")
     typed = io.StringIO(f"{long}\nthe cat\n")
     typed.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stdin", typed)
-    err = command(talker, "--chat", "--max_new_tokens", 4)[1]
-    assert "the conversation has" in err and "/reset begins anew" in err and err.count("tokens in") == 1
+    err = command(talker_folder, "--chat", "--max_new_tokens", 4)[1]
+    assert "the conversation has" in err and "/reset starts over" in err and err.count("tokens in") == 1
 
 
-def test_counts_and_the_speed_up_go_to_stderr(stories: Path, command: Command) -> None:
-    out, err = command(stories, "Once upon a time", "--draft", stories, "--max_new_tokens", 12)
+def test_counts_and_the_speed_up_go_to_stderr(stories_folder: Path, command: Command) -> None:
+    out, err = command(stories_folder, "Once upon a time", "--draft", stories_folder, "--max_new_tokens", 12)
     assert out.startswith("Once upon a time, there was a little girl")
-    assert "12 tokens in" in err and "9 of 9 proposed tokens accepted (100%), 4.00 tokens a pass" in err
-    assert "times the speed without proposals" in err and "the same text" in err
-    err = command(stories, "Once", "--prompt_lookup", 3, "--max_new_tokens", 5, "--compare", 0)[1]
-    assert "times the speed" not in err
+    assert "12 tokens in" in err and "9 of 9 proposed tokens accepted (100%), 4.00 tokens per forward pass" in err
+    assert "times as fast as without proposals" in err and "same text" in err
+    err = command(stories_folder, "Once", "--prompt_lookup", 3, "--max_new_tokens", 5, "--compare", 0)[1]
+    assert "times as fast" not in err
 
 
-def test_a_broken_file_of_prompts_is_refused_with_its_line(stories: Path, tmp_path: Path, command: Command) -> None:
+def test_a_broken_file_of_prompts_is_refused_with_its_line(
+    stories_folder: Path, tmp_path: Path, command: Command
+) -> None:
     path = tmp_path / "broken.jsonl"
     for line, message in (
         ("{", "not readable as JSON"),
-        ("[1]", "needs a JSON object with either 'prompt' or 'messages'"),
+        ("[1]", "give a JSON object with either 'prompt' or 'messages'"),
         ('{"prompt": 5}', "'prompt' is a number, not text"),
-        ('{"prompt": "a", "text": "b"}', "has a key 'text', which the answer would replace"),
+        ('{"prompt": "a", "text": "b"}', "has a key 'text', which the answer would overwrite"),
         ('{"messages": []}', "'messages' must be a list with at least one message"),
         ('{"messages": [{"role": "user"}]}', "a message needs 'role' and 'content'"),
         ('{"prompt": "' + "word " * 600 + '"}', "the prompt has"),
         ('{"messages": [{"role": "user", "content": "a"}]}', "has no chat template"),
     ):
         path.write_text('{"prompt": "fine"}\n\n' + line + "\n")
-        told = command.refused(stories, "--input", path, "--output", tmp_path / "out")
+        told = command.refused(stories_folder, "--input", path, "--output", tmp_path / "out")
         assert told.startswith(f"{path}:3: ") and message in told
     path.write_text("\n")
-    assert "holds no prompt" in command.refused(stories, "--input", path, "--output", tmp_path / "out")
+    assert "contains no prompt" in command.refused(stories_folder, "--input", path, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_costs_one_line(stories: Path, prompts: Path, tmp_path: Path, command: Command) -> None:
+def test_what_cannot_be_costs_one_line(stories_folder: Path, prompts: Path, tmp_path: Path, command: Command) -> None:
     for words, message in (
         ((), "give a prompt, --chat, or --input with --output"),
         (("x", "--input", prompts, "--output", tmp_path / "o"), "a prompt and --input: give one"),
@@ -178,9 +170,9 @@ def test_what_cannot_be_costs_one_line(stories: Path, prompts: Path, tmp_path: P
         (("--input", prompts, "--output", prompts), "is the input"),
         (("--input", tmp_path / "none", "--output", tmp_path / "o"), "no such file of prompts"),
         (("x", "--system", "y"), "--system needs --chat"),
-        (("x", "--draft", stories, "--prompt_lookup", 3), "--draft and --prompt_lookup: give one"),
+        (("x", "--draft", stories_folder, "--prompt_lookup", 3), "--draft and --prompt_lookup: give one"),
         (("x", "--draft_tokens", 3), "--draft_tokens needs --draft"),
-        (("x", "--draft", stories, "--draft_tokens", 0), "--draft_tokens 0: give at least 1"),
+        (("x", "--draft", stories_folder, "--draft_tokens", 0), "--draft_tokens 0: give at least 1"),
         (("x", "--draft", tmp_path), "is not a model folder"),
         (("x", "--compare", 2), "--compare needs --draft"),
         (("x", "--cache", "big"), "--cache big: unknown"),
@@ -188,4 +180,4 @@ def test_what_cannot_be_costs_one_line(stories: Path, prompts: Path, tmp_path: P
         (("x", "--chat"), "has no chat template"),
         (("word " * 600,), "the prompt has"),
     ):
-        assert message in command.refused(stories, *words)
+        assert message in command.refused(stories_folder, *words)

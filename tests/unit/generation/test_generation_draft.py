@@ -1,4 +1,4 @@
-"""Proposals of a draft or of the text so far: the same greedy text, the same distribution, true counts."""
+"""Speculative decoding: the same greedy text, the same distribution, correct counts."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,36 +8,25 @@ from typing import Any
 
 import pytest
 import torch
-from chats import write_model
-from stories import write_stories
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.config.errors import ConfigError
+from megalite.generation import speculation
 from megalite.generation.continuation import prompt_tokens, stream_continuation
-from megalite.generation.piece_stream import Tally, stream_pieces
 from megalite.generation.settings import GenerationSettings
-from megalite.generation.speculation import check_same_vocabulary, compare, load_draft, summary
+from megalite.generation.speculation import compare, load_draft, summary
+from megalite.generation.stream import Tally, stream_pieces
+from megalite.generation.text_model import TextModel
 from megalite.generation.text_pieces import TextPieces
 from megalite.huggingface.load import load_model
 
 PROMPTS = ("The dog said", "")
-Loaded = tuple[Any, Any]
 
 
 @pytest.fixture(scope="module")
-def folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stories(shared_data / "models" / "stories260K", tmp_path_factory.mktemp("stories") / "hf")
-
-
-@pytest.fixture(scope="module")
-def stories(folder: Path) -> Loaded:
-    return load_model(str(folder))
-
-
-@pytest.fixture(scope="module")
-def blurred(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def blurred(stories_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model with noise on its weights: a draft that is often right."""
-    model, tokenizer = load_model(str(folder))
+    model, tokenizer = load_model(str(stories_folder))
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -48,58 +37,57 @@ def blurred(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def with_draft(lm: TextModel, folder: Path, *tokens: int) -> TextModel:
+    return replace(lm, draft=load_draft(str(folder), lm.model, lm.tokenizer, *tokens))
+
+
 @pytest.mark.parametrize("tokens", [1, 5])
-def test_a_draft_leaves_the_greedy_text_as_it_is(stories: Loaded, blurred: Path, tokens: int) -> None:
-    model, tokenizer = stories
-    draft = load_draft(str(blurred), model, tokenizer, tokens)
+def test_a_draft_leaves_the_greedy_text_as_it_is(stories: TextModel, blurred: Path, tokens: int) -> None:
+    drafted = with_draft(stories, blurred, tokens)
     for prompt in PROMPTS:
-        ids = prompt_tokens(tokenizer, prompt)
+        ids = prompt_tokens(stories.tokenizer, prompt)
         for settings in (GenerationSettings(30), GenerationSettings(20, repetition_penalty=1.3)):
             tally, plain = Tally(), Tally()
-            text = "".join(stream_continuation(model, tokenizer, ids, settings, draft, tally))
-            assert text == "".join(stream_continuation(model, tokenizer, ids, settings, None, plain))
+            text = "".join(stream_continuation(drafted, ids, settings, tally))
+            assert text == "".join(stream_continuation(stories, ids, settings, plain))
             assert tally.tokens == plain.tokens == plain.passes
             assert tally.passes < plain.passes
             assert tally.accepted + tally.passes == tally.tokens
             assert 0 < tally.accepted <= tally.proposed <= tokens * tally.passes
 
 
-def test_the_prompt_lookup_leaves_the_greedy_text_as_it_is(stories: Loaded) -> None:
-    model, tokenizer = stories
+def test_the_prompt_lookup_leaves_the_greedy_text_as_it_is(stories: TextModel) -> None:
     tally = Tally()
     for prompt in (*PROMPTS, "Lily was sad. Tim was sad. Lily was sad. Tim was"):
-        ids, settings = prompt_tokens(tokenizer, prompt), GenerationSettings(40, prompt_lookup=8)
-        text = "".join(stream_continuation(model, tokenizer, ids, settings, None, tally))
-        plain = stream_continuation(model, tokenizer, ids, replace(settings, prompt_lookup=0))
+        ids, settings = prompt_tokens(stories.tokenizer, prompt), GenerationSettings(40, prompt_lookup=8)
+        text = "".join(stream_continuation(stories, ids, settings, tally))
+        plain = stream_continuation(stories, ids, replace(settings, prompt_lookup=0))
         assert text == "".join(plain)
     assert 0 < tally.accepted < tally.proposed
 
 
-def test_a_stop_string_among_accepted_tokens_ends_the_same_text(stories: Loaded, blurred: Path) -> None:
-    model, tokenizer = stories
-    draft = load_draft(str(blurred), model, tokenizer, 7)
+def test_a_stop_string_among_accepted_tokens_ends_the_same_text(stories: TextModel, blurred: Path) -> None:
+    drafted = with_draft(stories, blurred, 7)
     for stop in ("girl", "play outs", "ball."):
         settings, tally, plain = GenerationSettings(50, stop=(stop,)), Tally(), Tally()
-        text = "".join(stream_continuation(model, tokenizer, [1], settings, draft, tally))
-        assert text == "".join(stream_continuation(model, tokenizer, [1], settings, None, plain))
+        text = "".join(stream_continuation(drafted, [1], settings, tally))
+        assert text == "".join(stream_continuation(stories, [1], settings, plain))
         assert stop not in text and tally.tokens == plain.tokens
 
 
-def test_a_draft_that_is_the_model_itself_is_always_right(stories: Loaded, folder: Path) -> None:
-    model, tokenizer = stories
+def test_a_draft_that_is_the_model_itself_is_always_right(stories: TextModel, stories_folder: Path) -> None:
     tally = Tally()
-    draft = load_draft(str(folder), model, tokenizer, 3)
-    text = stream_continuation(model, tokenizer, [1], GenerationSettings(40), draft, tally)
+    drafted = with_draft(stories, stories_folder, 3)
+    text = stream_continuation(drafted, [1], GenerationSettings(40), tally)
     assert len("".join(text)) > 0
     assert tally.tokens == 40 and tally.passes == 10
     assert tally.accepted == tally.proposed == 30 or tally.proposed - tally.accepted <= 1
-    assert "100%" in summary(tally, True) and "4.00 tokens a pass" in summary(tally, True)
+    assert "100%" in summary(tally, True) and "4.00 tokens per forward pass" in summary(tally, True)
 
 
-def test_a_comparison_makes_the_same_texts_and_measures_both(stories: Loaded, blurred: Path) -> None:
-    model, tokenizer = stories
-    draft = load_draft(str(blurred), model, tokenizer)
-    found = compare(model, tokenizer, [[1], [1, 5]], GenerationSettings(10), draft, 2)
+def test_a_comparison_makes_the_same_texts_and_measures_both(stories: TextModel, blurred: Path) -> None:
+    drafted = with_draft(stories, blurred)
+    found = compare(drafted, [[1], [1, 5]], GenerationSettings(10), 2)
     assert found.same_texts and found.rounds == 2 and found.speed_up > 0
 
 
@@ -135,10 +123,11 @@ def test_sampling_with_a_draft_keeps_the_models_distribution() -> None:
             (exact if name == "model" else of_draft)["".join(map(str, text))] = likelihood
     assert sum(exact.values()) == pytest.approx(1.0, abs=1e-5)
     torch.manual_seed(0)
+    lm = TextModel(model, Ids(), draft)
     tally, seen = Tally(), Counter[str]()
     settings = GenerationSettings(3, temperature=temperature)
     for _ in range(count):
-        seen["".join(stream_pieces(model, [1], settings, TextPieces(Ids(), []), draft, tally))] += 1
+        seen["".join(stream_pieces(lm, [1], settings, TextPieces(Ids(), []), tally))] += 1
     assert 0.3 < tally.accepted / tally.proposed < 0.95
 
     def distance(likelihoods: dict[str, float]) -> float:
@@ -148,13 +137,13 @@ def test_sampling_with_a_draft_keeps_the_models_distribution() -> None:
     assert distance(of_draft) > 100
 
 
-def test_a_draft_with_another_vocabulary_is_refused(stories: Loaded, folder: Path, tmp_path: Path) -> None:
-    model, tokenizer = stories
-    other = write_model(tmp_path / "other" / "hf")
-    with pytest.raises(ConfigError, match=r"has a vocabulary of \d+, the model one of 512; they must be the same"):
-        load_draft(str(other), model, tokenizer)
-    swapped = load_model(str(folder))[1]
-    ids = {"a": 7, "b": 8}
-    swapped.get_vocab = lambda: tokenizer.get_vocab() | ids
-    with pytest.raises(ConfigError, match="another vocabulary: 'a' is 7 in the draft, and "):
-        check_same_vocabulary("small", model, swapped, model, tokenizer)
+def test_a_draft_with_another_vocabulary_is_refused(
+    stories: TextModel, talker_folder: Path, stories_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"its vocabulary has \d+ ids, the model's 512; they must be equal"):
+        with_draft(stories, talker_folder)
+    model, swapped = load_model(str(stories_folder))
+    swapped.get_vocab = lambda: stories.tokenizer.get_vocab() | {"a": 7, "b": 8}
+    monkeypatch.setattr(speculation, "load_model", lambda folder: (model, swapped))
+    with pytest.raises(ConfigError, match="its vocabulary differs: 'a' is 7 in the draft and "):
+        with_draft(stories, stories_folder)

@@ -66,9 +66,9 @@ def test_a_number_that_cannot_be_is_named(refused: Callable[..., str], talker: P
 
 
 def test_prompts_that_do_not_fit_are_told(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
-    assert "the model sees 64: shorten it" in refused(talker, "cat " * 500)
+    assert "the model's context is 64; shorten it" in refused(talker, "cat " * 500)
     assert "not UTF-8 text" in refused(talker, "a\udcff")
-    assert "the model sees 64: shorten it" in refused(talker, "--chat", typed="cat " * 500)
+    assert "the model's context is 64; shorten it" in refused(talker, "--chat", typed="cat " * 500)
     file = tmp_path / "prompts.jsonl"
     words = (talker, "--input", file, "--output", tmp_path / "out.jsonl")
     for content in (
@@ -129,7 +129,7 @@ TEMPLATES = {
     "does not parse": ("{% for %}", "refuses the conversation"),
     "reaches out": ("{{ cycler.__init__.__globals__ }}", "refuses the conversation"),
     "multiplies": ("{{ 'a' * 10 ** 11 }}", "bytes of memory"),
-    "never ends": (LOOP, "takes more than 0.5 seconds"),
+    "never ends": (LOOP, "takes more than 0.1 seconds"),
     "wants no such field": ("{{ messages[7].content }}", "refuses the conversation"),
 }
 
@@ -142,7 +142,7 @@ def test_a_chat_template_that_cannot_be_rendered_is_told(
     monkeypatch: pytest.MonkeyPatch,
     case: tuple[str, str],
 ) -> None:
-    monkeypatch.setattr(render, "SECONDS", 0.5)
+    monkeypatch.setattr(render, "SECONDS", 0.1)
     monkeypatch.setattr(render, "_workers", [])
     folder = copied(talker, tmp_path / "hf", lambda path: (path / "chat_template.jinja").write_text(case[0]) and None)
     assert case[1] in refused(folder, "hello", "--chat")

@@ -1,4 +1,4 @@
-"""Settings, pieces of text, and what a published model must print."""
+"""Settings, streamed text, and the expected output of a published model."""
 
 import random
 from dataclasses import replace
@@ -7,38 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from chats import write_model
-from stories import write_stories
 from transformers import AutoTokenizer
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.generation.continuation import prompt_tokens, stream_continuation, stream_reply
 from megalite.generation.kv_cache import check_cache
-from megalite.generation.piece_stream import Tally
 from megalite.generation.settings import GenerationSettings
+from megalite.generation.stream import Tally
+from megalite.generation.text_model import TextModel
 from megalite.generation.text_pieces import TextPieces, cut_at_stop
-from megalite.huggingface.load import load_model
-
-Loaded = tuple[Any, Any]
 
 
-@pytest.fixture(scope="module")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    torch.manual_seed(0)
-    return load_model(str(write_model(tmp_path_factory.mktemp("generation") / "hf")))
+def text_of(loaded: TextModel, prompt: list[int], tally: Tally | None = None, **settings: Any) -> str:
+    return "".join(stream_continuation(loaded, prompt, GenerationSettings(**settings), tally))
 
 
-@pytest.fixture(scope="module")
-def stories(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    source = shared_data / "models" / "stories260K"
-    return load_model(str(write_stories(source, tmp_path_factory.mktemp("stories") / "hf")))
-
-
-def text_of(loaded: Loaded, prompt: list[int], tally: Tally | None = None, **settings: Any) -> str:
-    return "".join(stream_continuation(*loaded, prompt, GenerationSettings(**settings), None, tally))
-
-
-def test_a_published_model_prints_what_it_must(shared_data: Path, stories: Loaded) -> None:
+def test_a_published_model_prints_what_it_must(shared_data: Path, stories: TextModel) -> None:
     expected = (shared_data / "models" / "stories260K" / "expected_greedy_200.txt").read_text()
     tally = Tally()
     text = text_of(stories, [1], tally, max_new_tokens=200)
@@ -47,15 +31,15 @@ def test_a_published_model_prints_what_it_must(shared_data: Path, stories: Loade
 
 
 @pytest.mark.parametrize("cache", ["static", "none"])
-def test_where_keys_and_values_are_kept_does_not_change_the_text(stories: Loaded, cache: str) -> None:
-    prompt = prompt_tokens(stories[1], "The dog")
+def test_where_keys_and_values_are_kept_does_not_change_the_text(stories: TextModel, cache: str) -> None:
+    prompt = prompt_tokens(stories.tokenizer, "The dog")
     assert text_of(stories, prompt, cache=cache, max_new_tokens=60) == text_of(stories, prompt, max_new_tokens=60)
 
 
 def test_caches_that_cannot_be_are_refused() -> None:
     for cache, proposals, message in (
         ("paged", False, "--cache paged: unknown; choose one of dynamic"),
-        ("static", True, "only 'dynamic' can take back"),
+        ("static", True, "only 'dynamic' can remove"),
         ("offloaded", False, "needs a CUDA device, and the model is on cpu"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -63,16 +47,16 @@ def test_caches_that_cannot_be_are_refused() -> None:
     check_cache("dynamic", True, "cpu")
 
 
-def test_a_quantized_cache_goes_with_hqq(stories: Loaded) -> None:
+def test_a_quantized_cache_goes_with_hqq(stories: TextModel) -> None:
     pytest.importorskip("hqq")
-    prompt = prompt_tokens(stories[1], "Once upon a time, there was a")
+    prompt = prompt_tokens(stories.tokenizer, "Once upon a time, there was a")
     text = text_of(stories, prompt, cache="quantized", max_new_tokens=20)
     assert text.startswith(" little")
 
 
 @pytest.mark.parametrize("special", [False, True])
-def test_pieces_join_to_the_text_of_all_tokens(talker: Loaded, special: bool) -> None:
-    tokenizer, chance = talker[1], random.Random(0)
+def test_pieces_join_to_the_text_of_all_tokens(talker: TextModel, special: bool) -> None:
+    tokenizer, chance = talker.tokenizer, random.Random(0)
     for _ in range(50):
         ids = [chance.randrange(len(tokenizer)) for _ in range(30)]
         pieces = TextPieces(tokenizer, [], skip_special_tokens=special)
@@ -80,23 +64,23 @@ def test_pieces_join_to_the_text_of_all_tokens(talker: Loaded, special: bool) ->
         assert "".join(shown) + pieces.rest() == tokenizer.decode(ids, skip_special_tokens=special)
 
 
-def test_a_character_is_never_shown_by_halves(talker: Loaded) -> None:
+def test_a_character_is_never_shown_by_halves(talker: TextModel) -> None:
     text = "né 你好 — naïve 🙂!"
-    pieces = TextPieces(talker[1], [])
-    shown = [pieces.add(token) for token in talker[1](text, add_special_tokens=False)["input_ids"]]
+    pieces = TextPieces(talker.tokenizer, [])
+    shown = [pieces.add(token) for token in talker.tokenizer(text, add_special_tokens=False)["input_ids"]]
     assert "".join(shown) == text
     assert not any("\ufffd" in piece for piece in shown)
     assert "" in shown  # some token ended within a character
 
 
-def test_pieces_of_sentencepiece_keep_the_space_of_a_first_word(stories: Loaded) -> None:
-    tokenizer = stories[1]
+def test_pieces_of_sentencepiece_keep_the_space_of_a_first_word(stories: TextModel) -> None:
+    tokenizer = stories.tokenizer
     ids = tokenizer("Once upon a time", add_special_tokens=False)["input_ids"]
     pieces = TextPieces(tokenizer, ids[:-1])
     assert tokenizer.decode(ids[:-1]) + pieces.add(ids[-1]) + pieces.rest() == "Once upon a time"
 
 
-def test_the_text_ends_before_the_first_stop_string_wherever_tokens_end(stories: Loaded) -> None:
+def test_the_text_ends_before_the_first_stop_string_wherever_tokens_end(stories: TextModel) -> None:
     whole = text_of(stories, [1], max_new_tokens=80)
     for stop in (("little girl",), ("re was", "upon a time,"), (whole[3:40], "zzz")):
         tally = Tally()
@@ -107,12 +91,12 @@ def test_the_text_ends_before_the_first_stop_string_wherever_tokens_end(stories:
     assert cut_at_stop("abcab", ("c", "b")) == ("a", True)
 
 
-def test_a_text_whose_end_begins_a_stop_string_is_not_cut(stories: Loaded) -> None:
+def test_a_text_whose_end_begins_a_stop_string_is_not_cut(stories: TextModel) -> None:
     whole = text_of(stories, [1], max_new_tokens=20)
     assert text_of(stories, [1], max_new_tokens=20, stop=(whole[-3:] + "!!",)) == whole
 
 
-def test_a_seed_gives_the_same_text_again_and_top_k_of_one_is_greedy(stories: Loaded) -> None:
+def test_a_seed_gives_the_same_text_again_and_top_k_of_one_is_greedy(stories: TextModel) -> None:
     drawn = {seed: text_of(stories, [1], temperature=1.5, seed=seed, max_new_tokens=30) for seed in (1, 2)}
     assert drawn[1] != drawn[2]
     assert text_of(stories, [1], temperature=1.5, seed=1, max_new_tokens=30) == drawn[1]
@@ -121,8 +105,8 @@ def test_a_seed_gives_the_same_text_again_and_top_k_of_one_is_greedy(stories: Lo
         assert text_of(stories, [1], temperature=1.5, seed=3, max_new_tokens=30, **narrow) == greedy
 
 
-def test_no_default_of_the_models_own_changes_the_text(stories: Loaded) -> None:
-    model, prompt = stories[0], [1]
+def test_no_default_of_the_models_own_changes_the_text(stories: TextModel) -> None:
+    model, prompt = stories.model, [1]
     greedy = text_of(stories, prompt, max_new_tokens=30)
     free = text_of(stories, prompt, temperature=1.0, seed=5, max_new_tokens=30)
     own = model.generation_config
@@ -136,9 +120,9 @@ def test_no_default_of_the_models_own_changes_the_text(stories: Loaded) -> None:
         model.generation_config = own
 
 
-def test_closing_the_iterator_ends_the_work(stories: Loaded) -> None:
+def test_closing_the_iterator_ends_the_work(stories: TextModel) -> None:
     tally = Tally()
-    pieces = stream_continuation(*stories, [1], GenerationSettings(max_new_tokens=400), None, tally)
+    pieces = stream_continuation(stories, [1], GenerationSettings(max_new_tokens=400), tally)
     next(pieces)
     pieces.close()
     passes = tally.passes
@@ -147,37 +131,36 @@ def test_closing_the_iterator_ends_the_work(stories: Loaded) -> None:
     assert tally.passes == passes
 
 
-def test_what_the_model_raises_reaches_the_reader(stories: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stories[0], "generate", lambda *a, **k: 1 / 0)
+def test_what_the_model_raises_reaches_the_reader(stories: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stories.model, "generate", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         text_of(stories, [1])
 
 
-def test_there_is_room_for_what_the_model_sees_and_no_more(talker: Loaded) -> None:
-    model, tokenizer = talker
-    longest = model.config.max_position_embeddings
+def test_there_is_room_for_what_the_model_sees_and_no_more(talker: TextModel) -> None:
+    longest = talker.model.config.max_position_embeddings
     tally = Tally()
     settings = GenerationSettings(max_new_tokens=100)
-    assert "".join(stream_continuation(model, tokenizer, [5] * (longest - 3), settings, None, tally)) is not None
+    assert "".join(stream_continuation(talker, [5] * (longest - 3), settings, tally)) is not None
     assert tally.tokens <= 3
-    with pytest.raises(DataError, match=f"the prompt has {longest} tokens, and the model sees {longest}"):
-        stream_continuation(model, tokenizer, [5] * longest, settings)
+    with pytest.raises(DataError, match=f"the prompt has {longest} tokens, but the model's context is {longest}"):
+        stream_continuation(talker, [5] * longest, settings)
 
 
-def test_a_reply_follows_the_template_and_hides_its_marks(talker: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokenizer = talker
+def test_a_reply_follows_the_template_and_hides_its_marks(talker: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = talker.model, talker.tokenizer
     messages = [{"role": "user", "content": "hi"}]
-    text = "".join(stream_reply(model, tokenizer, messages, GenerationSettings(max_new_tokens=12)))
+    text = "".join(stream_reply(talker, messages, GenerationSettings(max_new_tokens=12)))
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
     made = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12)[0, len(prompt) :]
     assert text == tokenizer.decode(made, skip_special_tokens=True)
     bare = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
     bare.chat_template = None
     with pytest.raises(DataError, match="has no chat template"):
-        stream_reply(model, bare, messages, GenerationSettings())
+        stream_reply(TextModel(model, bare), messages, GenerationSettings())
     bare.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(DataError, match="refuses the conversation: roles must alternate"):
-        stream_reply(model, bare, messages, GenerationSettings())
+        stream_reply(TextModel(model, bare), messages, GenerationSettings())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +171,7 @@ def test_a_reply_follows_the_template_and_hides_its_marks(talker: Loaded, monkey
         ({"min_p": 1.5}, "--min_p 1.5: give 0"),
         ({"temperature": float("nan")}, "--temperature nan"),
         ({"seed": -1}, "--seed -1"),
-        ({"stop": ("",)}, "--stop '': give a string"),
+        ({"stop": ("",)}, "--stop '': give a non-empty string"),
         ({"prompt_lookup": -1}, "--prompt_lookup -1"),
     ],
 )

@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 import torch
 from chats import write_model
-from stories import write_stories
 
 from megalite.evaluation.bits_per_byte import bits_per_byte
 from megalite.generation import quantize
 from megalite.huggingface.load import load_model
 
 STORY = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park with her dog."
-
-
-@pytest.fixture(scope="module")
-def stories(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stories(shared_data / "models" / "stories260K", tmp_path_factory.mktemp("stories") / "hf")
 
 
 @pytest.fixture
@@ -40,14 +34,14 @@ def weights(loaded: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("form", ["int8", "int8-dynamic"])
 def test_int8_is_smaller_loads_again_and_is_measured(
-    stories: Path, text: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+    stories_folder: Path, text: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torchao")
     out, table = tmp_path / "out", tmp_path / "table.json"
-    run(monkeypatch, stories, out, "--format", form, "--text", text, "--json", table)
+    run(monkeypatch, stories_folder, out, "--format", form, "--text", text, "--json", table)
     found = json.loads(table.read_text())
     model, tokenizer = load_model(str(out))
-    original = load_model(str(stories))[0]
+    original = load_model(str(stories_folder))[0]
     exact = weights(original)
     scale = exact.abs().amax(1, keepdim=True) / 127.5
     assert type(weights(model)).__name__ == "Int8Tensor"
@@ -66,12 +60,24 @@ def test_int8_is_smaller_loads_again_and_is_measured(
 
 
 def test_gguf_is_measured_by_what_was_written(
-    stories: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stories_folder: Path,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("gguf")
     for form in ("gguf-f32", "gguf-q8-0"):
         run(
-            monkeypatch, stories, tmp_path / f"{form}.gguf", "--format", form, "--text", text, "--json", tmp_path / form
+            monkeypatch,
+            stories_folder,
+            tmp_path / f"{form}.gguf",
+            "--format",
+            form,
+            "--text",
+            text,
+            "--json",
+            tmp_path / form,
         )
     exact, small = (json.loads((tmp_path / form).read_text()) for form in ("gguf-f32", "gguf-q8-0"))
     before = exact["before"]["score"]["bits_per_byte"]
@@ -81,7 +87,9 @@ def test_gguf_is_measured_by_what_was_written(
     assert len(small["f16_instead"]) == 5 and "5 matrices are f16" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_leaves_nothing(stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_leaves_nothing(
+    stories_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torchao")
     import transformers
 
@@ -90,7 +98,7 @@ def test_an_interrupted_run_leaves_nothing(stories: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", broken)
     with pytest.raises(SystemExit, match="130"):
-        run(monkeypatch, stories, tmp_path / "out", "--format", "int8")
+        run(monkeypatch, stories_folder, tmp_path / "out", "--format", "int8")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +116,7 @@ def test_what_cannot_be_costs_one_line_before_any_work(
         ((tmp_path / "nowhere", tmp_path / "o", "--format", "int8"), "no such model folder"),
         ((tmp_path / "none", tmp_path / "o", "--format", "int8"), "is not a model folder"),
         ((model, tmp_path / "there", "--format", "int8"), "exists; choose another --output"),
-        ((model, tmp_path / "o", "--format", "gguf-f32"), "give a name that ends in .gguf"),
+        ((model, tmp_path / "o", "--format", "gguf-f32"), "give a name ending in .gguf"),
         ((model, tmp_path / "no" / "o.gguf", "--format", "gguf-f32"), "its folder does not exist"),
         ((model, tmp_path / "o", "--format", "int8", "--max_documents", 0), "--max_documents 0: give at least 1"),
     ]

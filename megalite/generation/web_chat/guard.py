@@ -1,4 +1,4 @@
-"""Who may use the chat page: loopback alone, or whoever has the token; never another web page in the user's browser."""
+"""Access control of the chat page: loopback or a token, and never another web page in the user's browser."""
 
 import hashlib
 import hmac
@@ -16,32 +16,32 @@ from megalite.config.errors import ConfigError
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SHORTEST_TOKEN = 8
 OWN_PAGE = ("same-origin", "none")
-"""``Sec-Fetch-Site`` of a request that no other site has made; "none" is the user's own typing."""
+"""Values of ``Sec-Fetch-Site`` for requests that no other site made; "none" is a typed address."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """The address that the page is bound to, and the token that opens it; None lets everyone on this machine in."""
+    """The address that the page listens on, and its token; without one, everyone on this machine has access."""
 
     host: str
     token: str | None = None
 
     @classmethod
     def of(cls, host: str, token: str | None) -> "Guard":
-        """The guard of ``--host`` and ``--token``: beyond loopback there is always one. Raises: ConfigError."""
+        """The guard for ``--host`` and ``--token``. Generates a token if the host is not loopback. Raises: ConfigError."""
         if token is not None and len(token) < SHORTEST_TOKEN:
-            raise ConfigError(f"--token: has {len(token)} characters; give at least {SHORTEST_TOKEN}, or leave it out")
+            raise ConfigError(f"--token: has {len(token)} characters; give at least {SHORTEST_TOKEN}, or omit it")
         if token is None and not is_loopback(host):
             token = secrets.token_urlsafe(24)
         return cls(host, token)
 
     @property
     def cookie(self) -> str:
-        """What the browser keeps in the token's stead."""
+        """What the browser stores instead of the token."""
         return hashlib.sha256(f"megalite chat:{self.token}".encode()).hexdigest()
 
     def knows_host(self, name: str | None) -> bool:
-        """Whether a request's ``Host`` is ours: a foreign name that resolves to this machine is DNS rebinding."""
+        """Whether ``Host`` is ours. A foreign name that resolves to this machine is DNS rebinding."""
         wanted = _host_name(name)
         if wanted is None:
             return False
@@ -52,22 +52,21 @@ class Guard:
         return _is_address(wanted) or wanted in (socket.gethostname().lower(), socket.getfqdn().lower())
 
     def is_own_page(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request comes from our page or from no page at all; browsers send these headers with every POST."""
+        """Whether a request comes from our page or from no page. Browsers send these headers with every POST."""
         origin = headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
             return False
         return headers.get("Sec-Fetch-Site", "none") in OWN_PAGE
 
-    def lets_in(self, cookie: str | None, authorization: str | None) -> bool:
-        """Whether a request has the token, by its cookie or as ``Authorization: Bearer TOKEN``."""
+    def admits(self, cookie: str | None, authorization: str | None) -> bool:
+        """Whether a request carries the token, in its cookie or as ``Authorization: Bearer TOKEN``."""
         if self.token is None:
             return True
         if authorization is not None and authorization.startswith("Bearer "):
-            return self.opens(authorization.removeprefix("Bearer "))
+            return self.is_token(authorization.removeprefix("Bearer "))
         return cookie is not None and _same(cookie, self.cookie)
 
-    def opens(self, token: str) -> bool:
-        """Whether ``token`` is the token."""
+    def is_token(self, token: str) -> bool:
         return self.token is not None and _same(token, self.token)
 
 
@@ -79,24 +78,24 @@ def is_loopback(host: str) -> bool:
 def guarded(
     guard: Guard, enter: Handler, without_token: frozenset[str]
 ) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """The middleware that asks ``guard`` before every handler; ``enter`` answers where the token is missing."""
+    """A middleware that checks every request; ``enter`` handles those without a token."""
 
     @web.middleware
-    async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not guard.knows_host(request.headers.get("Host")):
-            raise web.HTTPForbidden(text="this address is not mine; open the page by the address it was printed with\n")
+            raise web.HTTPForbidden(text="unknown host name; open the page at the printed address\n")
         if request.method != "GET" and not guard.is_own_page(request.headers):
-            raise web.HTTPForbidden(text="another page may not speak to this one\n")
-        known = guard.lets_in(request.cookies.get(cookie_name(request)), request.headers.get("Authorization"))
+            raise web.HTTPForbidden(text="requests from other pages are refused\n")
+        known = guard.admits(request.cookies.get(cookie_name(request)), request.headers.get("Authorization"))
         if not known and request.path not in without_token:
             return await enter(request)
         return await handler(request)
 
-    return ask
+    return check
 
 
 def cookie_name(request: web.Request) -> str:
-    """Cookies are shared by all ports of a host: two chat pages must not share theirs."""
+    """One name per port: browsers share cookies between all ports of a host."""
     return f"megalite_chat_{(request.transport.get_extra_info('sockname') if request.transport else (0, 0))[1]}"
 
 
@@ -105,7 +104,7 @@ def _same(given: str, wanted: str) -> bool:
 
 
 def _host_name(header: str | None) -> str | None:
-    """The name in a ``Host`` header, without port and brackets; None where there is none."""
+    """The name in a ``Host`` header, without port and brackets; None if there is none."""
     try:
         return urlsplit(f"//{header or ''}").hostname
     except ValueError:
