@@ -1,6 +1,7 @@
 """The house's floors: a module imports only from lower floors or its own room, and heavy libraries have their rooms."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,9 @@ def test_module_imports_only_from_lower_floors(path: Path) -> None:
 def test_every_room_has_a_floor() -> None:
     rooms = {room(path) for path in MODULES} - {"__init__"}
     assert rooms <= set(FLOORS), f"rooms without a floor: {rooms - set(FLOORS)}"
+
+
+def test_contributing_lists_the_floors() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (`.*`) \|$", text, re.MULTILINE)
+    assert {name.strip("`"): int(floor) for floor, names in rows for name in names.split(", ")} == FLOORS
