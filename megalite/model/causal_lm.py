@@ -11,7 +11,7 @@ from megalite.parallel.mesh import Mesh
 class CausalLM(nn.Module):
     """Runs the list of layers in order.
 
-    Shape: ``(B, S)`` int64 -> logits ``(B, S, V/t)``.
+    Shape: ``(B, S)`` int64 -> logits ``(B, S, V/t)``, or the summed loss; see ``Head``.
     """
 
     def __init__(self, config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> None:
@@ -21,6 +21,7 @@ class CausalLM(nn.Module):
         if config.tie_word_embeddings:
             self.layers[-1].weight = self.layers[0].weight
 
-    def forward(self, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Logits of the next token at every position; ``positions`` as in ``run_layers``."""
-        return run_layers(self.layers, input_ids, positions)
+    def forward(self, input_ids: Tensor, positions: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        """Logits of the next token at every position, or the summed loss; ``positions`` as in ``run_layers``."""
+        *layers, head = self.layers
+        return head(run_layers(layers, input_ids, positions), labels)

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
+EMBEDDING_PREFIX = "model.embed_tokens."
+"""Of the embedding, and of a head tied to it."""
+
 
 def named_hf_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """``("model.layers.3.self_attn.q_proj.weight", parameter)`` and so on, in the order of the layers.

@@ -9,35 +9,24 @@ from torch import Tensor, nn
 from megalite.config.model import ModelConfig
 from megalite.model.decoder_layer import DecoderLayer, Recompute
 from megalite.model.documents import Documents
+from megalite.model.head import Head
+from megalite.model.hf_names import EMBEDDING_PREFIX
 from megalite.model.norm import RMSNorm
 from megalite.model.rope import RopeTables
 from megalite.parallel.embedding import VocabParallelEmbedding
-from megalite.parallel.linear import ColumnParallelLinear
 from megalite.parallel.mesh import Mesh
-
-EMBEDDING = "model.embed_tokens."
-HEAD = "lm_head."
 
 
 class Embedding(VocabParallelEmbedding):
     """Token ids ``(B, S)`` -> hidden states ``(B, S, H)``."""
 
-    hf_prefix = EMBEDDING
+    hf_prefix = EMBEDDING_PREFIX
 
 
 class FinalNorm(RMSNorm):
     """The norm after the last decoder layer."""
 
     hf_prefix = "model.norm."
-
-
-class Head(ColumnParallelLinear):
-    """Hidden states ``(B, S, H)`` -> logits ``(B, S, V/t)``, V padded to a multiple of t."""
-
-    def __init__(self, config: ModelConfig, mesh: Mesh) -> None:
-        """A tied head is the embedding's table, and carries its name."""
-        super().__init__(config.hidden_size, config.vocab_size, mesh, pad=True)
-        self.hf_prefix = EMBEDDING if config.tie_word_embeddings else HEAD
 
 
 def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> list[partial[Any]]:
@@ -56,7 +45,7 @@ def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -
 
 
 def run_layers(layers: Iterable[nn.Module], x: Tensor, positions: Tensor | None) -> Tensor:
-    """``x`` through a stretch of the list.
+    """Run ``x`` through consecutive layers of the list, not including the head.
 
     Args:
         positions: ``(B, S)`` of the whole sequence, 0 where a document begins: attention then stays inside documents.

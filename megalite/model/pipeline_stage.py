@@ -4,7 +4,6 @@ arXiv:2104.04473, section 2.2).
 
 import contextlib
 import io
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,8 +19,6 @@ from megalite.model.init import initialise
 from megalite.model.layer_list import Embedding, Head, layer_list, run_layers
 from megalite.parallel.mesh import Mesh
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-
 
 class PipelineStage(PipelineModule):
     """This rank's stage of the list; the others' layers are never allocated.
@@ -35,14 +32,12 @@ class PipelineStage(PipelineModule):
         config: ModelConfig,
         mesh: Mesh,
         parallel: ParallelSection,
-        loss: Loss,
         recompute: Recompute = "none",
         autocast: torch.dtype | None = None,
     ) -> None:
         """Allocate the stage. Collective.
 
         Args:
-            loss: of ``(logits, labels)``, called on the last stage.
             autocast: run the products in this dtype over fp32 weights.
         """
         self._bounds = stage_bounds(config, parallel)
@@ -50,16 +45,26 @@ class PipelineStage(PipelineModule):
         topology = PipeModelDataParallelTopology(num_pp=mesh.pipe_size, num_mp=mesh.tensor_size, num_dp=mesh.replicas)
         # It lists all layers, and sends the tied table around in place, which autograd need not know of.
         with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-            super().__init__(_specs(config, mesh, recompute), topology=topology, loss_fn=loss)
+            super().__init__(_specs(config, mesh, recompute), topology=topology)
 
     def forward(self, inputs: Any) -> Any:
-        """Hidden states (or ids) -> hidden states (or logits), with the positions beside them where there are any."""
+        """Token ids or hidden states -> hidden states, with the positions beside them if there are any.
+
+        The last stage stops before the head, which also needs the labels.
+        """
         x, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
-        device, enabled = x.device.type, self._autocast is not None
-        with torch.autocast(device, self._autocast, enabled=enabled):
-            x = run_layers(self.forward_funcs, x, positions)
         is_last = self.stage_id == self.num_stages - 1
+        with self._products_in_autocast(x):
+            x = run_layers(self.forward_funcs[:-1] if is_last else self.forward_funcs, x, positions)
         return x if positions is None or is_last else (x, positions)
+
+    def loss_sum(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The head's loss from the output of ``forward``, on the last stage only."""
+        with self._products_in_autocast(x):
+            return self.forward_funcs[-1](x, labels)
+
+    def _products_in_autocast(self, x: Tensor) -> torch.autocast:
+        return torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None)
 
     def _partition_layers(self, method: str = "") -> None:
         """DeepSpeed asks here who holds what; it would build every layer to count its parameters."""
@@ -71,13 +76,12 @@ def build_pipeline_stage(
     config: ModelConfig,
     mesh: Mesh,
     parallel: ParallelSection,
-    loss: Loss,
     seed: int,
     dtype: torch.dtype,
     **options: Any,
 ) -> PipelineStage:
     """Allocate and fill this rank's stage. Collective."""
-    model = PipelineStage(config, mesh, parallel, loss, **options).to(dtype)
+    model = PipelineStage(config, mesh, parallel, **options).to(dtype)
     initialise(model, config, mesh, seed)
     return model
 

@@ -14,7 +14,6 @@ from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.distributed import quiet_deepspeed
 from megalite.training.gradient_norm import GradientClipping
@@ -169,5 +168,4 @@ class Engine:
     def _loss_sum(self, batch: Batch) -> Tensor:
         moved = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.deepspeed(moved["input_ids"], moved.get("positions"))
-        return cross_entropy_sum(logits, moved["labels"], self.config.model.vocab_size, self.mesh)
+            return self.deepspeed(moved["input_ids"], moved.get("positions"), moved["labels"])

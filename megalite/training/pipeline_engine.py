@@ -1,6 +1,6 @@
 """The engine over DeepSpeed's pipeline schedule: the same optimizer step, the layers spread over stages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
 from megalite.model.pipeline_stage import PipelineStage, build_pipeline_stage
-from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import Batch, Engine
 from megalite.training.supervision.heartbeat import Heartbeat
@@ -28,17 +27,16 @@ class PipelineEngine(Engine):
 
     def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> PipelineStage:
         """This rank's stage."""
-        self._loss = StageLoss(self.config.model.vocab_size, self.mesh)
         stage = build_pipeline_stage(
             self.config.model,
             self.mesh,
             self.config.parallel,
-            self._loss,
             self.config.run.seed,
             dtype,
             recompute=self.config.training.activation_checkpointing,
             autocast=torch.bfloat16 if self.autocast else None,
         )
+        stage.loss_fn = self._loss = StageLoss(stage.loss_sum)
         stage.register_forward_pre_hook(self._next_micro_batch)
         return stage
 
@@ -78,21 +76,22 @@ class PipelineEngine(Engine):
 
 
 class StageLoss:
-    """The loss as DeepSpeed's pipeline asks for it, which also keeps the plain sum for the log."""
+    """The loss of the last pipeline stage as DeepSpeed calls it: scaled for the backward pass, and summed for the log."""
 
-    def __init__(self, vocab_size: int, mesh: Mesh) -> None:
-        """``scale`` is set before every step."""
-        self._vocab_size, self._mesh = vocab_size, mesh
+    def __init__(self, loss_sum: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """``loss_sum`` maps hidden states and labels to the loss summed over the tokens of a micro-batch."""
+        self._loss_sum = loss_sum
         self.scale = 1.0
+        """Set before every step."""
         self._sum: Tensor | None = None
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """``scale * sum over tokens`` of one micro-batch."""
-        loss = cross_entropy_sum(logits, labels, self._vocab_size, self._mesh)
-        self._sum = loss.detach().float() if self._sum is None else self._sum + loss.detach()
+    def __call__(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """``scale * loss`` of one micro-batch."""
+        loss = self._loss_sum(hidden, labels)
+        self._sum = loss.detach() if self._sum is None else self._sum + loss.detach()
         return loss * self.scale
 
     def take_sum(self, device: torch.device) -> Tensor:
-        """The unscaled sum since the last call; zero where this stage has no loss."""
+        """Returns the unscaled sum since the last call, zero on stages without a loss."""
         taken, self._sum = self._sum, None
         return torch.zeros((), device=device) if taken is None else taken

@@ -166,8 +166,7 @@ def decoder(t: int, tied: bool) -> dict[str, Tensor]:
     config = ModelConfig(**(SHAPE | {"tie_word_embeddings": tied}))
     model = build_model(config, mesh, seed=7)
     tokens = torch.randint(0, VOCAB, (2, 17), generator=torch.Generator().manual_seed(1))
-    logits = model(tokens[:, :-1])
-    loss = cross_entropy_sum(logits, tokens[:, 1:], VOCAB, mesh)
+    logits, loss = (model(tokens[:, :-1], labels=labels) for labels in (None, tokens[:, 1:]))
     loss.backward()
     whole = logits if t == 1 else gathered(logits, mesh)[..., :VOCAB]
     return {"loss": loss.detach(), "logits": whole.detach()} | {

@@ -70,9 +70,9 @@ def no_scale_for_the_micro_batches_of_the_pipeline() -> None:
 
     plain = StageLoss.__call__
 
-    def unscaled(self: Any, logits: Any, labels: Any) -> Any:
+    def unscaled(self: Any, hidden: Any, labels: Any) -> Any:
         whole, self.scale = self.scale, self.scale / PIPELINED
-        loss = plain(self, logits, labels)
+        loss = plain(self, hidden, labels)
         self.scale = whole
         return loss
 
@@ -101,15 +101,14 @@ def replicas_counted_in_the_norm() -> None:
 
 
 def vocabulary_padding_in_the_softmax() -> None:
-    from megalite.parallel import cross_entropy
-    from megalite.training import engine, pipeline_engine
+    from megalite.model import head
 
-    plain = cross_entropy.cross_entropy_sum
+    plain = head.cross_entropy_sum
 
     def padded(logits: Any, labels: Any, vocab_size: int, mesh: Any) -> Any:
         return plain(logits, labels, logits.shape[-1] * mesh.tensor_size, mesh)
 
-    engine.cross_entropy_sum = pipeline_engine.cross_entropy_sum = padded
+    head.cross_entropy_sum = padded
 
 
 def stale_tied_embeddings() -> None:

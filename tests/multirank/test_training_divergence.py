@@ -10,11 +10,10 @@ from torch import Tensor
 from megalite.config.errors import DivergenceError
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.samples.loader import BatchLoader
+from megalite.model import head
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
-from megalite.training import engine as engine_module
-from megalite.training import pipeline_engine
 from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.loop import Reckoning, train
 from megalite.training.metrics import Metrics
@@ -41,7 +40,7 @@ def diverge(folder: Path, layout: str, fault: str) -> str:
     config, mesh = engine.config, engine.mesh
     rank = torch.distributed.get_rank()
     last = rank == torch.distributed.get_world_size() - 1
-    plain = engine_module.cross_entropy_sum
+    plain = head.cross_entropy_sum
 
     def faulty(*args: Any) -> Tensor:
         loss = plain(*args)
@@ -49,7 +48,7 @@ def diverge(folder: Path, layout: str, fault: str) -> str:
             return loss
         return loss * float("nan") if fault == "loss" else ExplodingGradient.apply(loss)
 
-    engine_module.cross_entropy_sum = pipeline_engine.cross_entropy_sum = faulty  # type: ignore[assignment]
+    head.cross_entropy_sum = faulty  # type: ignore[assignment]
     dataset = GPTDataset(config.data.train[0].prefix, config.data.sequence_length, config.run.seed)
     sizes = (config.batch.micro_batch_size, config.batch.global_batch_size)
     loader = BatchLoader(dataset, *sizes, mesh.data_rank, mesh.data_size)

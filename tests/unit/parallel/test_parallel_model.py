@@ -46,8 +46,7 @@ def loss_and_gradients(
     ids, labels, positions = batch()
     length = LENGTH // mesh.context_size
     mine = slice(mesh.context_rank * length, (mesh.context_rank + 1) * length)
-    logits = model(ids[:, mine], positions if documents else None)
-    loss = cross_entropy_sum(logits, labels[:, mine], config.vocab_size, mesh)
+    loss = model(ids[:, mine], positions if documents else None, labels[:, mine])
     loss.backward()
     gradients = {}
     for name, parameter in named_hf_parameters(model):

@@ -17,6 +17,10 @@ from megalite.training.supervision.heartbeat import Heartbeat
 VOCAB, LENGTH, MICRO, ROWS = 11, 6, 2, 8
 
 
+def loss_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
+
+
 class PlainDeepSpeed:
     """A table of logits, a backward pass, and one update when all micro-batches are through."""
 
@@ -25,9 +29,12 @@ class PlainDeepSpeed:
         self.optimizer = SimpleNamespace(param_groups=[{"lr": None}, {"lr": None}])
         self.micro_batches, self.calls, self.positions = micro_batches, [], []
 
-    def __call__(self, ids: Tensor, positions: Tensor | None) -> Tensor:
+    def logits(self, ids: Tensor, positions: Tensor | None) -> Tensor:
         self.positions.append(positions)
         return F.embedding(ids, self.table)
+
+    def __call__(self, ids: Tensor, positions: Tensor | None, labels: Tensor) -> Tensor:
+        return loss_sum(self.logits(ids, positions), labels)
 
     def backward(self, loss: Tensor, scale_wrt_gas: bool = True) -> None:
         assert not scale_wrt_gas  # else DeepSpeed divides by the number of micro-batches
@@ -50,7 +57,6 @@ class PlainDeepSpeed:
 def engine_of(deepspeed: Any, mesh: Any, kind: type[Engine] = Engine) -> Any:
     made: Any = object.__new__(kind)
     made.deepspeed, made.mesh, made.device = deepspeed, mesh, torch.device("cpu")
-    made.config = SimpleNamespace(model=SimpleNamespace(vocab_size=VOCAB))
     made.heartbeat, made.autocast, made.clipping = Heartbeat(), False, None
     return made
 
@@ -177,7 +183,7 @@ class PlainPipeline(PlainDeepSpeed):
             inputs, labels = next(data_iter)
             ids, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
             if self.is_last:
-                (self.loss(self(ids, positions), labels) / self.micro_batches).backward()
+                (self.loss(self.logits(ids, positions), labels) / self.micro_batches).backward()
         assert next(data_iter, None) is None
 
     def eval_batch(self, data_iter: Any, bcast_loss: bool, reduce_output: None, num_micro_batches: int) -> None:
@@ -185,11 +191,11 @@ class PlainPipeline(PlainDeepSpeed):
         for _ in range(num_micro_batches):
             inputs, labels = next(data_iter)
             if self.is_last:
-                self.loss(self(inputs, None), labels)
+                self.loss(self.logits(inputs, None), labels)
 
 
 def pipeline_of(is_last: bool = True) -> tuple[PlainPipeline, Any]:
-    loss = StageLoss(VOCAB, Mesh.single())
+    loss = StageLoss(loss_sum)
     deepspeed = PlainPipeline(loss, is_last)
     mesh = SimpleNamespace(
         tensor_size=1, replicas=1, pipe_size=2, pipe_rank=int(is_last), pipe_group=None, context_size=1, context_rank=0
@@ -231,10 +237,10 @@ def test_a_stage_before_the_last_counts_no_tokens(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_stage_loss_scales_gradients_and_keeps_the_plain_sum() -> None:
-    loss = StageLoss(VOCAB, Mesh.single())
+    loss = StageLoss(loss_sum)
     logits = torch.randn(2, 3, VOCAB, requires_grad=True)
     labels = torch.tensor([[1, -100, 2], [3, 4, -100]])
-    plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
+    plain = loss_sum(logits, labels)
     loss.scale = 0.25
     assert loss(logits, labels).item() == pytest.approx(plain.item() / 4)
     loss(logits, labels)
