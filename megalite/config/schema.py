@@ -171,6 +171,9 @@ class ScheduleSection(Section):
     """Fraction of the run that decays at its end; only for ``wsd``."""
 
 
+ActivationCheckpointing = Literal["none", "selective", "full"]
+
+
 class TrainingSection(Section):
     """Length of the run, arithmetic, and memory for activations."""
 
@@ -179,7 +182,7 @@ class TrainingSection(Section):
     precision: Precision = "auto"
     """Arithmetic. ``bf16``: matrix products in bfloat16; master weights, moments and gradient accumulation in fp32.
     ``auto``: bf16 if the device supports it in hardware, else fp32; a resumed run keeps the precision of its checkpoint."""
-    activation_checkpointing: Literal["none", "selective", "full"] = "none"
+    activation_checkpointing: ActivationCheckpointing = "none"
     """Activations to recompute in the backward pass instead of storing them: ``none``, those of the attention product
     (``selective``: Korthikanti et al. 2022, arXiv:2205.05198, section 5), or those of every decoder layer (``full``: Chen et
     al. 2016, arXiv:1604.06174)."""

@@ -3,11 +3,10 @@
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from megalite.config.model import ModelConfig
-from megalite.model.documents import Documents, document_attention
+from megalite.model.documents import Documents
+from megalite.model.layer_execution import LayerExecution
 from megalite.model.rope import RopeTables, rotate
 from megalite.parallel.collectives import enter_split_layers, exchange
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
@@ -22,18 +21,15 @@ class Attention(nn.Module):
 
     With fewer key/value heads than ranks, t/K neighbouring ranks hold the same one. On a context axis each rank has S/c
     tokens; around the product heads are exchanged for tokens, so that it sees N/(t*c) heads of the whole sequence
-    (DeepSpeed-Ulysses, Jacobs et al. 2023, arXiv:2309.14509, figure 2). The product is PyTorch's
-    ``scaled_dot_product_attention``, which picks a flash or memory-efficient kernel where the device has one, so that
-    the S x S scores are never stored (Dao et al. 2022, arXiv:2205.14135).
+    (DeepSpeed-Ulysses, Jacobs et al. 2023, arXiv:2309.14509, figure 2).
 
     Shape: ``(B, S/c, H)`` equal on every tensor-parallel rank (with sequence parallelism a slice) -> the same.
     """
 
-    def __init__(self, config: ModelConfig, mesh: Mesh, rope: RopeTables, recompute_product: bool = False) -> None:
-        """Split N and K over the tensor axis; ``megalite.config.layout`` has checked that they divide."""
+    def __init__(self, config: ModelConfig, mesh: Mesh, rope: RopeTables, execution: LayerExecution) -> None:
         super().__init__()
         hidden, head_dim, bias = config.hidden_size, config.head_size, config.attention_bias
-        self.head_dim, self.mesh, self.rope, self.recompute_product = head_dim, mesh, rope, recompute_product
+        self.head_dim, self.mesh, self.rope, self.product = head_dim, mesh, rope, execution.attention_product()
         query_features, kv_features = config.num_attention_heads * head_dim, config.key_value_heads * head_dim
         replicas = max(1, mesh.tensor_size // config.key_value_heads)
         self.q_proj = ColumnParallelLinear(hidden, query_features, mesh, bias, input_entered=True)
@@ -68,20 +64,8 @@ class Attention(nn.Module):
     def _over_whole_sequence(self, q: Tensor, k: Tensor, v: Tensor, documents: Documents | None) -> Tensor:
         c, group = self.mesh.context_size, self.mesh.context_group
         if c == 1:
-            return self._product(q, k, v, documents)
+            return self.product(q, k, v, documents)
         copies = c // math.gcd(c, k.shape[HEAD_DIM])  # of key/value heads, so that each rank gets some
         k, v = (x.repeat_interleave(copies, dim=HEAD_DIM) for x in (k, v))
         q, k, v = (exchange(x, group, split_dim=HEAD_DIM, gather_dim=TOKEN_DIM) for x in (q, k, v))
-        return exchange(self._product(q, k, v, documents), group, split_dim=TOKEN_DIM, gather_dim=HEAD_DIM)
-
-    def _product(self, q: Tensor, k: Tensor, v: Tensor, documents: Documents | None) -> Tensor:
-        if self.recompute_product and self.training:
-            return checkpoint(attention_product, q, k, v, documents, use_reentrant=False)
-        return attention_product(q, k, v, documents)
-
-
-def attention_product(q: Tensor, k: Tensor, v: Tensor, documents: Documents | None) -> Tensor:
-    """``softmax(q @ k.T / sqrt(D)) @ v`` over earlier tokens: ``(B, N, S, D)``, keys and values ``(B, K, S, D)``."""
-    if documents is not None:
-        return document_attention(q, k, v, documents)
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[HEAD_DIM] != k.shape[HEAD_DIM])
+        return exchange(self.product(q, k, v, documents), group, split_dim=TOKEN_DIM, gather_dim=HEAD_DIM)

@@ -7,8 +7,8 @@ import torch
 
 from megalite.config.model import ModelConfig
 from megalite.model.causal_lm import CausalLM
-from megalite.model.decoder_layer import Recompute
 from megalite.model.init import initialise
+from megalite.model.layer_execution import EAGER, LayerExecution
 from megalite.parallel.mesh import Mesh
 
 
@@ -17,7 +17,7 @@ def build_model(
     mesh: Mesh,
     seed: int,
     dtype: torch.dtype = torch.float32,
-    recompute: Recompute = "none",
+    execution: LayerExecution = EAGER,
     zero3_config: dict[str, Any] | None = None,
 ) -> CausalLM:
     """Allocate and fill the model.
@@ -27,7 +27,7 @@ def build_model(
             group as soon as it is allocated, so that no rank ever holds the whole model. Collective.
     """
     if zero3_config is None:
-        model = CausalLM(config, mesh, recompute).to(dtype)
+        model = CausalLM(config, mesh, execution).to(dtype)
         initialise(model, config, mesh, seed)
         return model
     from deepspeed import zero
@@ -38,7 +38,7 @@ def build_model(
         data_parallel_group=mesh.data_parallel_group,
         mpu=mesh,
     ):
-        model = CausalLM(config, mesh, recompute)
+        model = CausalLM(config, mesh, execution)
 
     def opened(parameter: torch.nn.Parameter) -> AbstractContextManager[object]:
         # modifier_rank counts within the data-parallel group; leaving the context hands the writer's pieces out again.

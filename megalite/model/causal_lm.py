@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from megalite.config.model import ModelConfig
-from megalite.model.decoder_layer import Recompute
+from megalite.model.layer_execution import EAGER, LayerExecution
 from megalite.model.layer_list import layer_list, run_layers
 from megalite.parallel.mesh import Mesh
 
@@ -14,10 +14,10 @@ class CausalLM(nn.Module):
     Shape: ``(B, S)`` int64 -> logits ``(B, S, V/t)``, or the summed loss; see ``Head``.
     """
 
-    def __init__(self, config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> None:
+    def __init__(self, config: ModelConfig, mesh: Mesh, execution: LayerExecution = EAGER) -> None:
         """Allocate; ``megalite.model.build`` also fills the weights."""
         super().__init__()
-        self.layers = nn.ModuleList(make() for make in layer_list(config, mesh, recompute))
+        self.layers = nn.ModuleList(make() for make in layer_list(config, mesh, execution))
         if config.tie_word_embeddings:
             self.layers[-1].weight = self.layers[0].weight
 

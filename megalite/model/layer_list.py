@@ -7,10 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from megalite.config.model import ModelConfig
-from megalite.model.decoder_layer import DecoderLayer, Recompute
+from megalite.model.decoder_layer import DecoderLayer
 from megalite.model.documents import Documents
 from megalite.model.head import Head
 from megalite.model.hf_names import EMBEDDING_PREFIX
+from megalite.model.layer_execution import LayerExecution
 from megalite.model.norm import RMSNorm
 from megalite.model.rope import RopeTables
 from megalite.parallel.embedding import VocabParallelEmbedding
@@ -29,7 +30,7 @@ class FinalNorm(RMSNorm):
     hf_prefix = "model.norm."
 
 
-def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -> list[partial[Any]]:
+def layer_list(config: ModelConfig, mesh: Mesh, execution: LayerExecution) -> list[partial[Any]]:
     """Embedding, every decoder layer, final norm, head: each maps the output of the one before.
 
     They are not built yet, so that a pipeline stage allocates its own only. With ``tie_word_embeddings`` whoever builds
@@ -38,7 +39,7 @@ def layer_list(config: ModelConfig, mesh: Mesh, recompute: Recompute = "none") -
     rope = RopeTables(config.rope_parameters, config.head_size)
     layers: list[partial[Any]] = [partial(Embedding, config.vocab_size, config.hidden_size, mesh)]
     for index in range(config.num_hidden_layers):
-        layers.append(partial(DecoderLayer, config, mesh, index, rope, recompute))
+        layers.append(partial(DecoderLayer, config, mesh, index, rope, execution))
     layers.append(partial(FinalNorm, config.hidden_size, config.rms_norm_eps, mesh))
     layers.append(partial(Head, config, mesh))
     return layers

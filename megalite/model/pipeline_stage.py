@@ -14,17 +14,17 @@ from torch import Tensor
 from megalite.config.model import ModelConfig
 from megalite.config.pipeline_split import stage_bounds
 from megalite.config.schema import ParallelSection
-from megalite.model.decoder_layer import Recompute
 from megalite.model.init import initialise
+from megalite.model.layer_execution import LayerExecution
 from megalite.model.layer_list import Embedding, Head, layer_list, run_layers
 from megalite.parallel.mesh import Mesh
 
 
 class PipelineStage(PipelineModule):
-    """This rank's stage of the list; the others' layers are never allocated.
+    """This rank's slice of the layer list; the layers of other stages are never allocated.
 
-    A stage maps hidden states, or a pair of them and the positions where documents are masked, so that the positions travel
-    along to every stage.
+    Inputs and outputs are hidden states. With masked documents they are pairs of hidden states and positions, so that every
+    stage gets the positions.
     """
 
     def __init__(
@@ -32,20 +32,20 @@ class PipelineStage(PipelineModule):
         config: ModelConfig,
         mesh: Mesh,
         parallel: ParallelSection,
-        recompute: Recompute = "none",
+        execution: LayerExecution,
         autocast: torch.dtype | None = None,
     ) -> None:
         """Allocate the stage. Collective.
 
         Args:
-            autocast: run the products in this dtype over fp32 weights.
+            autocast: dtype of the matrix products over fp32 weights.
         """
         self._bounds = stage_bounds(config, parallel)
         self._autocast = autocast
         topology = PipeModelDataParallelTopology(num_pp=mesh.pipe_size, num_mp=mesh.tensor_size, num_dp=mesh.replicas)
-        # It lists all layers, and sends the tied table around in place, which autograd need not know of.
+        # DeepSpeed prints all layers, and broadcasts the tied table in place, which autograd must not record.
         with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-            super().__init__(_specs(config, mesh, recompute), topology=topology)
+            super().__init__(_specs(config, mesh, execution), topology=topology)
 
     def forward(self, inputs: Any) -> Any:
         """Token ids or hidden states -> hidden states, with the positions beside them if there are any.
@@ -67,7 +67,7 @@ class PipelineStage(PipelineModule):
         return torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None)
 
     def _partition_layers(self, method: str = "") -> None:
-        """DeepSpeed asks here who holds what; it would build every layer to count its parameters."""
+        """Set the layers of every stage. DeepSpeed's own method builds every layer to count its parameters."""
         self.parts = self._bounds
         self._set_bounds(self.parts[self.stage_id], self.parts[self.stage_id + 1])
 
@@ -78,18 +78,19 @@ def build_pipeline_stage(
     parallel: ParallelSection,
     seed: int,
     dtype: torch.dtype,
-    **options: Any,
+    execution: LayerExecution,
+    autocast: torch.dtype | None = None,
 ) -> PipelineStage:
     """Allocate and fill this rank's stage. Collective."""
-    model = PipelineStage(config, mesh, parallel, **options).to(dtype)
-    initialise(model, config, mesh, seed)
-    return model
+    stage = PipelineStage(config, mesh, parallel, execution, autocast).to(dtype)
+    initialise(stage, config, mesh, seed)
+    return stage
 
 
-def _specs(config: ModelConfig, mesh: Mesh, recompute: Recompute) -> list[LayerSpec]:
-    """DeepSpeed's form of the list; tied ends share one key, and it sums their gradients between the stages."""
+def _specs(config: ModelConfig, mesh: Mesh, execution: LayerExecution) -> list[LayerSpec]:
+    """The layer list as DeepSpeed takes it. Tied layers share a key; DeepSpeed sums their gradients over the stages."""
     specs = []
-    for make in layer_list(config, mesh, recompute):
+    for make in layer_list(config, mesh, execution):
         if config.tie_word_embeddings and make.func in (Embedding, Head):
             specs.append(TiedLayerSpec("embedding", make.func, *make.args))
         else:

@@ -14,6 +14,7 @@ from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
+from megalite.model.layer_execution import LayerExecution
 from megalite.parallel.mesh import Mesh
 from megalite.training.distributed import quiet_deepspeed
 from megalite.training.gradient_norm import GradientClipping
@@ -92,7 +93,7 @@ class Engine:
             zero3_config=ds_config if self.zero_stage == 3 else None,
             seed=self.config.run.seed,
             dtype=dtype,
-            recompute=self.config.training.activation_checkpointing,
+            execution=LayerExecution.from_config(self.config.training),
         ).to(self.device)
 
     def mpu(self) -> Mesh | None:

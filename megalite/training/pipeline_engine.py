@@ -8,6 +8,7 @@ from torch import Tensor
 
 from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
+from megalite.model.layer_execution import LayerExecution
 from megalite.model.pipeline_stage import PipelineStage, build_pipeline_stage
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import Batch, Engine
@@ -33,7 +34,7 @@ class PipelineEngine(Engine):
             self.config.parallel,
             self.config.run.seed,
             dtype,
-            recompute=self.config.training.activation_checkpointing,
+            execution=LayerExecution.from_config(self.config.training),
             autocast=torch.bfloat16 if self.autocast else None,
         )
         stage.loss_fn = self._loss = StageLoss(stage.loss_sum)

@@ -129,10 +129,10 @@ def positions_of_the_first_context_rank_everywhere() -> None:
 
 
 def attention_across_documents() -> None:
-    from megalite.model import attention
+    from megalite.model import layer_execution
 
-    attention.attention_product = functools.partial(
-        lambda plain, q, k, v, documents: plain(q, k, v, None), attention.attention_product
+    layer_execution.attention_product = functools.partial(
+        lambda plain, q, k, v, documents: plain(q, k, v, None), layer_execution.attention_product
     )
 
 

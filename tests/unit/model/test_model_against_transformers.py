@@ -12,10 +12,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from megalite.config.errors import ConfigError
 from megalite.config.model import ModelConfig
+from megalite.config.schema import ActivationCheckpointing
 from megalite.model.build import build_model
 from megalite.model.causal_lm import CausalLM
 from megalite.model.hf_config import hf_config_from_model, model_config_from_hf
 from megalite.model.hf_names import named_hf_parameters
+from megalite.model.layer_execution import LayerExecution
 from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint.tensor_files import write_shard
 
@@ -119,13 +121,14 @@ def test_a_model_that_we_cannot_express_is_refused_by_key(key: dict) -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole rows", "documents"])
-def test_recomputing_activations_changes_no_bit(masked: bool) -> None:
+def test_activation_checkpointing_changes_no_bit(masked: bool) -> None:
     config = ModelConfig(**SHAPE)
     tokens = torch.randint(0, config.vocab_size, (2, 32))
     positions = torch.cat([torch.arange(20), torch.arange(12)]).repeat(2, 1) if masked else None
     outcomes = []
-    for recompute in ("none", "selective", "full"):
-        model = build_model(config, Mesh.single(), seed=1, recompute=recompute)
+    kinds: tuple[ActivationCheckpointing, ...] = ("none", "selective", "full")
+    for kind in kinds:
+        model = build_model(config, Mesh.single(), seed=1, execution=LayerExecution(kind))
         loss = model(tokens, positions).logsumexp(-1).sum()
         loss.backward()
         outcomes.append([loss, *[p.grad for p in model.parameters()]])
