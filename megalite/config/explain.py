@@ -60,7 +60,10 @@ def _written_keys(values: Any, problem: Any) -> tuple[str, ...]:
     return tuple(keys)
 
 
-RENAMED = {"data.stages": "data.phases"}
+RENAMED = {
+    "data.stages": "data.phases",
+    "training.checkpoint_activations": "training.activation_checkpointing",
+}
 """Keys of earlier versions -> their present names."""
 REASONS = {
     "invalid_key": "a key is a word; write it as text",

@@ -72,9 +72,16 @@ def test_unknown_key_of_another_section_is_found_there(path: Path) -> None:
         load_run_config(path, ["training.lr=3"])
 
 
-def test_a_key_that_was_renamed_names_its_new_name(path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown key 'data.stages'; it is now called 'data.phases'"):
-        load_run_config(path, ["data.stages=[{begin: 0.5, weights: {a: 1}}]"])
+@pytest.mark.parametrize(
+    ("old", "value", "new"),
+    [
+        ("data.stages", "[{begin: 0.5, weights: {a: 1}}]", "data.phases"),
+        ("training.checkpoint_activations", "true", "training.activation_checkpointing"),
+    ],
+)
+def test_a_key_that_was_renamed_names_its_new_name(path: Path, old: str, value: str, new: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown key '{old}'; it is now called '{new}'"):
+        load_run_config(path, [f"{old}={value}"])
 
 
 def undescribed(schema: type[Section]) -> list[str]:
