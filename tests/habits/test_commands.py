@@ -33,7 +33,7 @@ BLOCK = re.compile(r"```bash\n(.*?)```|`([a-z][^`\n]* (?:tools/|benchmarks/|pret
 """A block, or a command in the running text."""
 SHIPPED = re.compile(r"(?<![\w/.-])(?:tools|ds_configs|examples|benchmarks|megalite)/[\w/.-]+\.\w+")
 LAUNCHERS = ("deepspeed", "accelerate", "torchrun")
-PROGRAMS = ("python", "python3", "pip", "pytest", "bash", "sbatch", "megalite", *LAUNCHERS)
+PROGRAMS = ("python", "python3", "pip", "pytest", "bash", "sbatch", "pre-commit", "megalite", *LAUNCHERS)
 SCHEMAS = {
     "megalite.pretrain": RunConfig,
     "megalite.posttraining.sft": SftRun,
