@@ -58,7 +58,10 @@ def _check_bounds(text: str, value: float, least: float, most: float) -> None:
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Adds the default to the help of every option that has one."""
+    """Adds the default to the help of every option that has one; ``--memory_mb`` takes ``MB``, not ``MEMORY_MB``."""
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return action.dest.rpartition("_")[2].upper()
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default

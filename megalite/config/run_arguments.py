@@ -29,18 +29,20 @@ def parse_run_arguments(
         example: overrides that the help shows.
     """
     parser = CommandParser(
-        description=description, epilog=f"section.key=value changes one key of the config: {example}"
+        description=description, epilog=f"section.key=value overrides a key of the configuration: {example}"
     )
     parser.add_argument(
-        "--config", type=Path, required=needs_config, help="YAML of the run: what is learned, from what, how long"
+        "--config", type=Path, required=needs_config, help="YAML of the run: model, data, optimizer, length"
     )
     parser.add_argument("--ds_config", type=Path, help="DeepSpeed JSON: ZeRO stage, offload, buckets, monitors")
     parser.add_argument(
-        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from the newest checkpoint, or from this one"
+        "--resume", nargs="?", const="", metavar="CHECKPOINT", help="resume from the newest or the given checkpoint"
     )
-    parser.add_argument("--check", action="store_true", help="check everything, print what would be done, and exit")
+    parser.add_argument(
+        "--check", action="store_true", help="check everything that a start needs, print the plan, and exit"
+    )
     parser.add_argument("--local_rank", help=argparse.SUPPRESS)  # the DeepSpeed launcher appends it
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="keys of the configuration to change")
     found = parser.parse_args(arguments)
     resume, overrides = found.resume, found.overrides
     if resume and "=" in resume and not Path(resume).exists():  # --resume took the override that follows it

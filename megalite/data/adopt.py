@@ -34,14 +34,14 @@ def main() -> None:
         description="Check PREFIX.bin / .idx that Megatron-LM or another program has made, and write the manifest with "
         "which they can be trained on and merged. Neither file is changed."
     )
-    parser.add_argument("prefix", help="without .bin and .idx")
-    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR", help="the one that made the tokens")
-    parser.add_argument("--no_eod", action="store_true", help="no token ends the documents")
-    parser.add_argument("--eod_token", help="end-of-document token; by default the tokenizer's eos")
+    parser.add_argument("prefix", help="dataset to check, without .bin and .idx")
+    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR", help="tokenizer that made the tokens")
+    parser.add_argument("--no_eod", action="store_true", help="documents do not end with an end-of-document token")
+    parser.add_argument("--eod_token", help="end-of-document token; default: the tokenizer's eos_token")
     parser.add_argument(
         "--parse_special_tokens",
         action="store_true",
-        help="the program made special tokens of text that spells them, as Megatron-LM does with most tokenizers",
+        help="special tokens in the text were parsed, as Megatron-LM mostly does",
     )
     parser.add_argument(
         "--decoded_tokens",

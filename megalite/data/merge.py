@@ -44,9 +44,18 @@ COPIED_DOCUMENTS = 1 << 20
 @one_line_errors
 def main() -> None:
     """``tools/merge_datasets.py``."""
-    parser = CommandParser(description="Concatenate PREFIX.bin / .idx datasets made with one tokenizer.")
-    parser.add_argument("--input", nargs="+", required=True, metavar="PREFIX")
-    parser.add_argument("--output", "--output_prefix", type=Path, required=True, metavar="PREFIX")
+    parser = CommandParser(description="Concatenate .bin/.idx datasets that were made with the same tokenizer.")
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="PREFIX", help="datasets to concatenate, without .bin and .idx"
+    )
+    parser.add_argument(
+        "--output",
+        "--output_prefix",
+        type=Path,
+        required=True,
+        metavar="PREFIX",
+        help="dataset to write, without suffix",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
     merged = merge(arguments.input, arguments.output, arguments.overwrite)

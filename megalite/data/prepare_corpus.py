@@ -30,19 +30,34 @@ ENGINES = ("local", "ray", "slurm")
 @one_line_errors
 def main() -> None:
     """``tools/prepare_corpus.py``."""
-    parser = CommandParser(description="Make clean shards of text, and token ids, by a recipe.")
-    parser.add_argument("--recipe", type=Path, required=True, metavar="YAML")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser = CommandParser(description="Build a corpus from a recipe: clean text shards and, if asked for, tokens.")
     parser.add_argument(
-        "--dataset", metavar="NAME", help="take this Hugging Face dataset instead of the recipe's sources"
+        "--recipe", type=Path, required=True, metavar="YAML", help="recipe of the corpus; see docs/configuration.md"
     )
     parser.add_argument(
-        "--workers", type=number_of_workers, default=os.cpu_count() or 1, help="the bytes do not depend on it"
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write: shards, ledger and tokens"
     )
-    parser.add_argument("--memory_mb", type=whole_number(), help="for all workers together; default: 1024 each")
-    parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work; the bytes are the same")
-    parser.add_argument("--render_only", action="store_true", help="with --engine slurm: only write the scripts")
-    parser.add_argument("--dry_run", action="store_true", help="only score and count; see tools/recount_corpus.py")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="read this Hugging Face dataset instead of the sources of the recipe"
+    )
+    parser.add_argument(
+        "--workers",
+        type=number_of_workers,
+        default=os.cpu_count() or 1,
+        help="worker processes; the output is the same",
+    )
+    parser.add_argument(
+        "--memory_mb", type=whole_number(), help="memory limit of all workers together, in MB; default: 1024 per worker"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="local", help="where the work runs; the output does not depend on it"
+    )
+    parser.add_argument(
+        "--render_only", action="store_true", help="with --engine slurm: write the scripts, do not submit them"
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="only score and count the documents; see tools/recount_corpus.py"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
     if a.render_only and a.engine != "slurm":

@@ -36,11 +36,13 @@ class BitsPerByte:
 
 @one_line_errors
 def main() -> None:
-    parser = CommandParser(description="Bits per byte of a Hugging Face model on documents.")
-    parser.add_argument("model", type=model_folder_of, help="a Hugging Face folder or a run folder")
-    parser.add_argument("--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst), .parquet")
-    parser.add_argument("--text_key", default="text")
-    parser.add_argument("--max_documents", type=whole_number())
+    parser = CommandParser(description="Measure the bits per byte of a Hugging Face model on documents.")
+    parser.add_argument("model", type=model_folder_of, help="Hugging Face folder or run folder")
+    parser.add_argument(
+        "--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt (.gz, .zst) or .parquet files"
+    )
+    parser.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
+    parser.add_argument("--max_documents", type=whole_number(), help="number of documents to use; default: all")
     parser.add_argument(
         "--window", type=whole_number(-MOST), help="context length in tokens; default: the model's maximum"
     )

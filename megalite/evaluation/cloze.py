@@ -20,13 +20,15 @@ CONTEXT_WORDS, CONTINUATION_WORDS = 60, 20
 @one_line_errors
 def main() -> None:
     parser = CommandParser(description="Make a multiple-choice task for lm-eval from held-out documents.")
-    parser.add_argument("--input", nargs="+", required=True, metavar="GLOB")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="where to write cloze.yaml and cloze.jsonl"
+        "--input", nargs="+", required=True, metavar="GLOB", help="held-out documents: files or quoted globs"
     )
-    parser.add_argument("--text_key", default="text")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write: cloze.yaml and cloze.jsonl"
+    )
+    parser.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
     add_max_malformed(parser)
-    parser.add_argument("--max_items", type=whole_number(), default=200)
+    parser.add_argument("--max_items", type=whole_number(), default=200, help="maximum number of items")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
     paths = expand_inputs(a.input)

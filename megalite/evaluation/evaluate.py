@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = CommandParser(description="Measure Hugging Face models on benchmarks and texts, and compare them.")
+    parser = CommandParser(description="Evaluate Hugging Face models on benchmarks and texts, and compare them.")
     parser.add_argument(
         "models", nargs="+", type=model_folder_of, metavar="MODEL", help="a Hugging Face folder or a name on the hub"
     )
@@ -138,7 +138,7 @@ def _arguments() -> argparse.Namespace:
         "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's task names, or task files"
     )
     parser.add_argument("--text", nargs="+", default=[], metavar="GLOB", help="documents to measure bits per byte on")
-    parser.add_argument("--text_key", default="text")
+    parser.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
     parser.add_argument(
         "--data",
         nargs="+",
@@ -153,9 +153,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--include_path", metavar="DIR", help="as in lm-eval: a folder of your task files and their functions"
     )
-    parser.add_argument("--num_fewshot", type=whole_number(0))
+    parser.add_argument("--num_fewshot", type=whole_number(0), help="examples in the prompt; default: that of the task")
     parser.add_argument("--limit", type=whole_number(), help="items per task, documents per text")
-    parser.add_argument("--apply_chat_template", action="store_true")
+    parser.add_argument("--apply_chat_template", action="store_true", help="use the model's chat template")
     parser.add_argument(
         "--batch_size", default=None, help="a number, or auto; default: auto on an accelerator, 8 on CPU"
     )

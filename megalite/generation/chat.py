@@ -22,7 +22,7 @@ from megalite.huggingface.load import load_model, load_tokenizer
 
 @one_line_errors
 def main() -> None:
-    parser = CommandParser(description="A local web page to chat with a model.")
+    parser = CommandParser(description="Serve a local web page to chat with a model.")
     parser.add_argument(
         "model",
         type=model_folder_of,

@@ -60,9 +60,12 @@ MOST_RANKS = 64
 @one_line_errors
 def main() -> None:
     """Run the cases, print a row each, and fail where one is out of tolerance, hangs, fails or cannot be run."""
-    parser = CommandParser(description="Train every layout on this machine's processes against one process.")
+    parser = CommandParser(description="Train every parallel layout on this machine and compare it with one process.")
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, help="YAML of a run; its model is what is proven"
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        help="YAML of a run; its model is trained (default: examples/parity.yaml)",
     )
     parser.add_argument(
         "--layouts",
@@ -70,11 +73,17 @@ def main() -> None:
         metavar="LAYOUT",
         help=f"such as 't2 zero3' 'p2 d2 t2 sp zero1'; features: {' '.join(FEATURES)}. By default all that are allowed",
     )
-    parser.add_argument("--max_ranks", type=whole_number(1, MOST_RANKS), default=8)
-    parser.add_argument("--steps", type=whole_number(1, 10_000), default=STEPS)
-    parser.add_argument("--sequence_length", type=whole_number(1, 1 << 20), help="instead of the config's")
-    parser.add_argument("--timeout_seconds", type=whole_number(1, 86_400), default=180, help="for one layout")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument(
+        "--max_ranks", type=whole_number(1, MOST_RANKS), default=8, help="maximum number of ranks of a layout"
+    )
+    parser.add_argument("--steps", type=whole_number(1, 10000), default=STEPS, help="optimizer steps of each layout")
+    parser.add_argument(
+        "--sequence_length", type=whole_number(1, 1 << 20), help="replaces data.sequence_length of the configuration"
+    )
+    parser.add_argument(
+        "--timeout_seconds", type=whole_number(1, 86400), default=180, help="time limit of one layout, in seconds"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="keys of the configuration to change")
     arguments = parser.parse_args()
     length = [f"data.sequence_length={arguments.sequence_length}"] if arguments.sequence_length else []
     words = [*(arguments.layouts or []), *arguments.overrides]  # --layouts takes all that follows it

@@ -141,50 +141,50 @@ def _scratch(output: Path) -> Iterator[Path]:
 
 
 def _parser() -> CommandParser:
-    parser = CommandParser(description="Train a tokenizer and report on its design.")
+    parser = CommandParser(description="Train a tokenizer and write a report on its vocabulary.")
     text = parser.add_argument_group("text")
     text.add_argument("--input", nargs="+", metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet")
+    text.add_argument("--weights", nargs="+", type=float, metavar="W", help="share of the bytes of each --input")
     text.add_argument(
-        "--weights", nargs="+", type=float, metavar="W", help="one for each --input: its share of the bytes"
+        "--mix", type=Path, metavar="YAML", help="YAML with names, files and weights of the sources, instead of --input"
     )
-    text.add_argument(
-        "--mix", type=Path, metavar="YAML", help="sources with names, inputs and weights, instead of --input"
-    )
-    text.add_argument("--text_key", default="text")
+    text.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
     add_max_malformed(text)
     text.add_argument(
-        "--sample_bytes", "--max_bytes", type=int, default=Sampling.sample_bytes, help="of all inputs together, at most"
+        "--sample_bytes", "--max_bytes", type=int, default=Sampling.sample_bytes, help="maximum text to train on"
     )
     text.add_argument(
-        "--document_characters", type=int, default=Sampling.document_characters, help="a longer document is cut"
+        "--document_characters", type=int, default=Sampling.document_characters, help="cut longer documents"
     )
     wanted = parser.add_argument_group("vocabulary")
-    wanted.add_argument("--output", type=Path, required=True, metavar="DIR")
+    wanted.add_argument("--output", type=Path, required=True, metavar="DIR", help="tokenizer folder to write")
     wanted.add_argument("--overwrite", action="store_true", help="replace an existing output")
     wanted.add_argument("--model", choices=ALGORITHMS, default="bpe", help="byte-level BPE, or a sentencepiece model")
-    wanted.add_argument("--vocab_size", type=int, required=True, help="ids in all, special tokens included")
-    wanted.add_argument("--pad_to_multiple", type=int, default=1, metavar="M", help="fill up with reserved tokens")
+    wanted.add_argument("--vocab_size", type=int, required=True, help="number of tokens, including special tokens")
     wanted.add_argument(
-        "--digits", choices=tuple(SPLITS), help="how runs of digits may be joined (triple; single in spm)"
+        "--pad_to_multiple", type=int, default=1, metavar="M", help="round the size up to a multiple of M"
     )
-    wanted.add_argument(
-        "--trainer", choices=TRAINERS, default="auto", help="of byte-level BPE; all give the same tokens"
-    )
-    special = parser.add_argument_group("tokens with a meaning")
-    special.add_argument("--pad_token", default=PAD)
-    special.add_argument("--bos_token", default=END_OF_TEXT)
-    special.add_argument("--eos_token", default=END_OF_TEXT)
-    special.add_argument("--unk_token", help=f"none in byte-level BPE, {UNKNOWN} in sentencepiece")
+    wanted.add_argument("--digits", choices=tuple(SPLITS), help="default: triple for bpe, single for sentencepiece")
+    wanted.add_argument("--trainer", choices=TRAINERS, default="auto", help="library for bpe; all give the same tokens")
+    special = parser.add_argument_group("special tokens")
+    special.add_argument("--pad_token", default=PAD, help="padding token")
+    special.add_argument("--bos_token", default=END_OF_TEXT, help="beginning-of-text token")
+    special.add_argument("--eos_token", default=END_OF_TEXT, help="end-of-text token")
+    special.add_argument("--unk_token", help=f"default: none for bpe, {UNKNOWN} for sentencepiece")
     special.add_argument(
-        "--special_tokens", nargs="*", metavar="[NAME=]TOKEN", help="others; by default the two of the chat template"
+        "--special_tokens", nargs="*", metavar="[NAME=]TOKEN", help="others; default: those of the chat template"
     )
-    special.add_argument("--reserved", type=int, default=Design.reserved, help="special tokens kept free for later use")
-    special.add_argument("--chat_template", type=Path, metavar="FILE", help="Jinja; ChatML by default")
+    special.add_argument("--reserved", type=int, default=Design.reserved, help="special tokens reserved for later use")
+    special.add_argument(
+        "--chat_template", type=Path, metavar="FILE", help="Jinja file of the chat template; default: ChatML"
+    )
     report = parser.add_argument_group("report")
-    report.add_argument("--sweep", nargs="+", type=int, default=[], metavar="N", help="other sizes to report on")
     report.add_argument(
-        "--hidden_size", nargs="+", type=int, metavar="H", help="widths to tell the embedding's share for"
+        "--sweep", nargs="+", type=int, default=[], metavar="N", help="also report on these vocabulary sizes"
     )
-    report.add_argument("--config", type=Path, metavar="YAML", help="a run or model section, for the same")
+    report.add_argument(
+        "--hidden_size", nargs="+", type=int, metavar="H", help="also report the embedding's share for these widths"
+    )
+    report.add_argument("--config", type=Path, metavar="YAML", help="report it for the model of this YAML")
     report.add_argument("--check_corpus", action="store_true", help="encode and decode every document of the inputs")
     return parser

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from megalite import cli
+from megalite.config.command_line import CommandParser
 from megalite.config.errors import one_line_errors
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,6 +21,23 @@ IMPORTS = re.compile(r"^(?:from|import) .*$", re.MULTILINE)
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_command_is_guarded(verb: str) -> None:
     assert importlib.import_module(cli.VERBS[verb][0]).main.__code__ is GUARD
+
+
+class Seen(BaseException):
+    """Carries a command's parser out of its ``main``."""
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_option_has_a_help_text(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: CommandParser, *_: object, **__: object) -> None:
+        raise Seen(self)
+
+    monkeypatch.setattr(CommandParser, "parse_args", stop)
+    with pytest.raises(Seen) as seen:
+        importlib.import_module(cli.VERBS[verb][0]).main()
+    parser = seen.value.args[0]
+    assert parser.description.endswith(".")
+    assert not [action.dest for action in parser._actions if not action.help]
 
 
 def test_the_verbs_themselves_are_guarded() -> None:

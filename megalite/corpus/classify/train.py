@@ -36,27 +36,35 @@ Numbers = npt.NDArray[np.float64]
 @one_line_errors
 def main() -> None:
     """``tools/train_classifier.py``."""
-    parser = CommandParser(description="Train a linear classifier of documents; see precision and recall.")
-    parser.add_argument("--input", nargs="+", default=[], metavar="GLOB", help="labelled documents")
-    parser.add_argument("--label_key", default="label", metavar="KEY", help="key of a record or of its meta")
-    parser.add_argument("--positive", nargs="+", default=[], metavar="LABEL", help="labels that are to be found")
-    parser.add_argument("--negative", nargs="+", default=[], metavar="LABEL", help="default: all other labels")
+    parser = CommandParser(description="Train a linear document classifier and print its precision and recall.")
     parser.add_argument(
-        "--positive_input", nargs="+", default=[], metavar="GLOB", help="files of positive documents only"
+        "--input", nargs="+", default=[], metavar="GLOB", help="labelled documents: files or quoted globs"
     )
     parser.add_argument(
-        "--negative_input", nargs="+", default=[], metavar="GLOB", help="files of negative documents only"
+        "--label_key", default="label", metavar="KEY", help="key of the label, in the record or in its metadata"
     )
-    parser.add_argument("--text_key", default="text", metavar="KEY")
+    parser.add_argument("--positive", nargs="+", default=[], metavar="LABEL", help="labels of the documents to detect")
+    parser.add_argument(
+        "--negative", nargs="+", default=[], metavar="LABEL", help="the other labels; default: all others"
+    )
+    parser.add_argument(
+        "--positive_input", nargs="+", default=[], metavar="GLOB", help="files that contain only positive documents"
+    )
+    parser.add_argument(
+        "--negative_input", nargs="+", default=[], metavar="GLOB", help="files that contain only negative documents"
+    )
+    parser.add_argument("--text_key", default="text", metavar="KEY", help="JSON key or parquet column of the text")
     add_max_malformed(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="a .safetensors file")
     parser.add_argument(
-        "--bits", type=whole_number(FEWEST_BITS, MOST_BITS), default=20, help="2**bits weights; 20 are 4 MB"
+        "--output", type=Path, required=True, metavar="FILE", help="classifier to write, a .safetensors file"
     )
     parser.add_argument(
-        "--max_characters", type=whole_number(1, 10**9), default=20_000, help="looked at in a longer text"
+        "--bits", type=whole_number(FEWEST_BITS, MOST_BITS), default=20, help="2**BITS weights; 20 bits are 4 MB"
     )
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument(
+        "--max_characters", type=whole_number(1, 10**9), default=20000, help="characters to read of a longer document"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
     check_arguments(arguments)
     console = screen()

@@ -51,23 +51,28 @@ class Plan(Section):
 @one_line_errors
 def main() -> None:
     """``tools/decontaminate.py``."""
-    parser = CommandParser(description="Take out documents that hold items of evaluation sets; say which.")
+    parser = CommandParser(description="Remove documents that contain evaluation items, and list every removed one.")
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
-    parser.add_argument("--against", nargs="+", required=True, metavar="FILE", help="evaluation sets, files or globs")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--text_key", default="text")
-    parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
-    add_max_malformed(parser)
-    parser.add_argument("--eval_keys", nargs="+", default=[], metavar="KEY", help="look for these texts only")
-    parser.add_argument("--ngram", type=whole_number(1, MOST_WORDS), default=13, help="words in a row")
     parser.add_argument(
-        "--min_words",
-        type=whole_number(1, MOST_WORDS),
-        default=8,
-        help="of a shorter item, looked for as a whole",
+        "--against", nargs="+", required=True, metavar="FILE", help="evaluation sets: files or quoted globs"
     )
-    parser.add_argument("--min_overlap", type=real_number(0, 1), default=0.0, help="share of an item's n-grams; 0: any")
-    parser.add_argument("--workers", type=number_of_workers, default=1)
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for shards, ledger and removed documents"
+    )
+    parser.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
+    parser.add_argument(
+        "--on_error", choices=("skip", "fatal"), default="skip", help="skip malformed records, or stop at the first"
+    )
+    add_max_malformed(parser)
+    parser.add_argument(
+        "--eval_keys", nargs="+", default=[], metavar="KEY", help="search only for these texts of an item"
+    )
+    parser.add_argument("--ngram", type=whole_number(1, MOST_WORDS), default=13, help="consecutive words in common")
+    parser.add_argument("--min_words", type=whole_number(1, MOST_WORDS), default=8, help="minimum words of an item")
+    parser.add_argument(
+        "--min_overlap", type=real_number(0, 1), default=0.0, help="share of an item's n-grams; 0: any one"
+    )
+    parser.add_argument("--workers", type=number_of_workers, default=1, help="worker processes; the output is the same")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
     values = {"ngram": a.ngram, "min_words": a.min_words, "min_overlap": a.min_overlap, "eval_keys": a.eval_keys}

@@ -33,31 +33,46 @@ PROCESS_MB = 128
 @one_line_errors
 def main() -> None:
     """``tools/dedup.py``."""
-    parser = CommandParser(description="Remove exact and near-duplicate documents; say which, and why.")
-    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="a folder for shards, ledger and list of the removed"
+    parser = CommandParser(
+        description="Remove exact and near-duplicate documents, and list every removed one with its twin."
     )
-    parser.add_argument("--text_key", default="text")
-    parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what to do with malformed lines")
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or quoted globs")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for shards, ledger and removed documents")
+    parser.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
+    parser.add_argument(
+        "--on_error", choices=("skip", "fatal"), default="skip", help="skip malformed records, or stop at the first"
+    )
     add_max_malformed(parser)
     defaults = Bands()
     parser.add_argument(
-        "--threshold", type=real_number(0, 1), default=defaults.threshold, help="exact Jaccard similarity"
+        "--threshold", type=real_number(0, 1), default=defaults.threshold, help="Jaccard similarity of duplicates"
     )
-    parser.add_argument("--ngram", type=whole_number(1, MOST_WORDS), default=defaults.ngram, help="words of an n-gram")
-    parser.add_argument("--bands", type=whole_number(1, MOST_MINIMA), default=defaults.bands)
-    parser.add_argument("--rows", type=whole_number(1, MOST_MINIMA), default=defaults.rows, help="minima of a band")
-    parser.add_argument("--keep", choices=("first", "longest", "best"), default="first", help="which copy stays")
-    parser.add_argument("--quality_key", help="the number in a document's meta by which --keep best goes")
     parser.add_argument(
-        "--against", nargs="+", type=Path, default=[], metavar="DIR", help="earlier outputs with an index"
+        "--ngram", type=whole_number(1, MOST_WORDS), default=defaults.ngram, help="length of an n-gram, in words"
     )
-    parser.add_argument("--write_index", action="store_true", help="for a later --against; about 1.5 x the text")
-    parser.add_argument("--workers", type=number_of_workers, default=1)
-    parser.add_argument("--memory_mb", type=whole_number(), default=2048, help="for all processes together")
+    parser.add_argument(
+        "--bands", type=whole_number(1, MOST_MINIMA), default=defaults.bands, help="number of MinHash bands"
+    )
+    parser.add_argument(
+        "--rows", type=whole_number(1, MOST_MINIMA), default=defaults.rows, help="MinHash values in a band"
+    )
+    parser.add_argument("--keep", choices=("first", "longest", "best"), default="first", help="which copy to keep")
+    parser.add_argument("--quality_key", help="key of the quality score in the metadata; required with --keep best")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="also remove duplicates of these indexed outputs",
+    )
+    parser.add_argument("--write_index", action="store_true", help="write an index for a later --against")
+    parser.add_argument("--workers", type=number_of_workers, default=1, help="worker processes; the output is the same")
+    parser.add_argument(
+        "--memory_mb", type=whole_number(), default=2048, help="memory limit of all processes together, in MB"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parser.add_argument("--audit", action="store_true", help="write nothing: measure on planted copies of the input")
+    parser.add_argument("--audit", action="store_true", help="write nothing: measure recall on inserted copies")
     a = parser.parse_args()
     bands = validate(
         Bands, {key: getattr(a, key) for key in ("threshold", "ngram", "bands", "rows")}, "the command line"

@@ -131,12 +131,10 @@ def _rows(file: parquet.ParquetFile) -> Iterator[dict[str, Any]]:
 @one_line_errors
 def main() -> None:
     """``tools/recount_corpus.py``."""
-    parser = CommandParser(description="Count a dry run's documents again by other thresholds.")
-    parser.add_argument("scores", type=Path, metavar="DIR", help="what prepare_corpus.py --dry_run wrote")
-    parser.add_argument(
-        "--recipe", type=Path, required=True, metavar="YAML", help="with other thresholds, or rules off"
-    )
-    parser.add_argument("--ledger", type=Path, metavar="HTML", help="write the page here")
+    parser = CommandParser(description="Count the documents of a dry run again with other thresholds.")
+    parser.add_argument("scores", type=Path, metavar="DIR", help="output folder of prepare_corpus.py --dry_run")
+    parser.add_argument("--recipe", type=Path, required=True, metavar="YAML", help="recipe with other thresholds")
+    parser.add_argument("--ledger", type=Path, metavar="HTML", help="write the ledger as a page")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing --ledger")
     arguments = parser.parse_args()
     if arguments.ledger is not None:

@@ -12,14 +12,14 @@ from megalite.jobs.work_folder import PLAN, full_disk
 @one_line_errors
 def main() -> None:
     """``python -m megalite.corpus.prepare.run_task``."""
-    parser = CommandParser(description="Do some tasks of a corpus plant (the scripts of --engine slurm do).")
-    parser.add_argument("work", type=Path, metavar="WORK_DIR")
-    parser.add_argument("--step", required=True)
-    parser.add_argument("--element", type=whole_number(0), default=0, metavar="N")
+    parser = CommandParser(description="Run tasks of a corpus; the scripts of --engine slurm call this.")
+    parser.add_argument("work", type=Path, metavar="WORK_DIR", help="work folder")
+    parser.add_argument("--step", required=True, help="step to run")
+    parser.add_argument("--element", type=whole_number(0), default=0, metavar="N", help="number of this array element")
     parser.add_argument(
-        "--elements", type=whole_number(), default=1, metavar="COUNT", help="tasks N, N + COUNT and so on are done"
+        "--elements", type=whole_number(), default=1, metavar="COUNT", help="runs tasks N, N + COUNT, ..."
     )
-    parser.add_argument("--memory_mb", type=whole_number(), default=2048)
+    parser.add_argument("--memory_mb", type=whole_number(), default=2048, help="memory limit, in MB")
     a = parser.parse_args()
     if not (a.work / PLAN).is_file():
         raise DataError(f"{a.work}: holds no plan; its run is over, or was cleared away")

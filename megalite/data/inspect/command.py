@@ -48,37 +48,41 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """The command line. Raises: ConfigError where its parts do not go together."""
     parser = CommandParser(
-        description="Look into PREFIX.bin / .idx, or into what a training run reads.",
+        description="Print statistics, documents or samples of a .bin/.idx dataset, or the samples of a training run.",
         epilog="With --config, section.key=value changes one key of it, as with pretrain.py.",
     )
-    parser.add_argument("prefix", nargs="?", help="statistics of this dataset, or one of its documents or samples")
+    parser.add_argument(
+        "prefix", nargs="?", help="dataset, without .bin and .idx: print statistics, a document or a sample"
+    )
     parser.add_argument("--document", type=whole_number(-MOST, 1 << 62), metavar="I", help="decode document I")
     parser.add_argument(
         "--sample",
         type=whole_number(-MOST, 1 << 62),
         metavar="N",
-        help="decode training sample N; with --config, of the batch",
+        help="decode training sample N, or sample N of --step",
     )
     parser.add_argument(
-        "--epoch", type=whole_number(-MOST, 1 << 62), help="count --sample from the first one of this epoch"
+        "--epoch", type=whole_number(-MOST, 1 << 62), help="count --sample from the start of this epoch"
     )
-    parser.add_argument("--sequence_length", type=whole_number(1, 1 << 30), default=2048, help="S, of --sample")
+    parser.add_argument(
+        "--sequence_length", type=whole_number(1, 1 << 30), default=2048, help="sequence length of --sample, in tokens"
+    )
     parser.add_argument(
         "--seed",
         type=whole_number(0, 2**64 - 1),
         default=RunSection.model_fields["seed"].default,
-        help="run.seed, of --sample",
+        help="run.seed of --sample",
     )
-    parser.add_argument("--tokenizer", type=Path, help="shows text, not ids, and proves the trace by encoding it again")
+    parser.add_argument("--tokenizer", type=Path, help="print text, not ids, and verify the trace by encoding it again")
     parser.add_argument("--config", type=Path, help="YAML of a training run")
     parser.add_argument(
-        "--step",
-        type=whole_number(-MOST, 1 << 62),
-        help="with --config: the samples of this optimizer step, counted from 1",
+        "--step", type=whole_number(-MOST, 1 << 62), help="with --config: this optimizer step, from 1 on"
     )
-    parser.add_argument("--no_trace", action="store_true", help="do not look for the documents in their source files")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--no_trace", action="store_true", help="do not search for the documents in their source files")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="with --config: keys of the configuration to change"
+    )
     arguments = parser.parse_args()
     if arguments.config is not None:
         if arguments.prefix is not None:  # the first override stands where a prefix would

@@ -47,27 +47,49 @@ def main() -> None:
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="GLOB", help=".jsonl, .txt, .warc, .html (.gz, .zst), .parquet"
     )
-    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--output", "--output_prefix", type=Path, required=True, metavar="PREFIX")
-    parser.add_argument("--workers", type=number_of_workers, default=os.cpu_count() or 1)
+    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR", help="tokenizer folder")
+    parser.add_argument(
+        "--output",
+        "--output_prefix",
+        type=Path,
+        required=True,
+        metavar="PREFIX",
+        help="dataset to write, without suffix",
+    )
+    parser.add_argument(
+        "--workers",
+        type=number_of_workers,
+        default=os.cpu_count() or 1,
+        help="worker processes; the output is the same",
+    )
     parser.add_argument(
         "--text_key",
         "--keys",
         nargs="+",
         default=["text"],
         metavar="KEY",
-        help="JSON keys or parquet columns with the text; each of several becomes PREFIX_KEY_LEVEL.bin / .idx, and "
-        "document i of all of them is the same record",
+        help="keys or columns of the text; with several, each becomes a dataset PREFIX_KEY_LEVEL",
     )
-    parser.add_argument("--level", choices=get_args(Level), default="document", help="what is one sequence of the .idx")
-    parser.add_argument("--language", default="en", help="ISO 639-1, for the rules of --level sentence")
-    parser.add_argument("--encoder", choices=get_args(EncoderChoice), default="auto", help="all give the same ids")
-    parser.add_argument("--append_eod", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--eod_token", help="end-of-document token; by default the tokenizer's eos")
     parser.add_argument(
-        "--parse_special_tokens", action="store_true", help="text that spells a special token becomes that token"
+        "--level", choices=get_args(Level), default="document", help="what becomes one sequence of the .idx"
     )
-    parser.add_argument("--on_error", choices=("skip", "fatal"), default="skip", help="what a malformed line does")
+    parser.add_argument("--language", default="en", help="language of --level sentence, as an ISO 639-1 code")
+    parser.add_argument(
+        "--encoder", choices=get_args(EncoderChoice), default="auto", help="library that encodes; all give the same ids"
+    )
+    parser.add_argument(
+        "--append_eod",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="end every document with the eod token",
+    )
+    parser.add_argument("--eod_token", help="end-of-document token; default: the tokenizer's eos_token")
+    parser.add_argument(
+        "--parse_special_tokens", action="store_true", help="turn text that spells a special token into that token"
+    )
+    parser.add_argument(
+        "--on_error", choices=("skip", "fatal"), default="skip", help="skip malformed records, or stop at the first"
+    )
     add_max_malformed(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()

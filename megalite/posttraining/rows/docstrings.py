@@ -56,9 +56,9 @@ def main() -> None:
     parser = CommandParser(
         description="Make chat, preference and question rows from the docstrings of installed Python packages."
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--max_rows", type=whole_number(), default=4000, help="number of functions to use, sampled from all packages"
+        "--max_rows", type=whole_number(), default=4000, help="functions to use, spread over all packages"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     arguments = parser.parse_args()
