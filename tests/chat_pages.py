@@ -30,6 +30,7 @@ class ScriptedModel:
         self.ended: list[str] = []
         self.running = self.most_running = 0
         self.hold, self.go = False, threading.Event()
+        self.seconds_per_word = 0.01
 
     def reply(self, turns: Turns, settings: GenerationSettings, tally: Tally) -> Generator[str, None, None]:
         self.asked.append((turns, settings))
@@ -48,7 +49,7 @@ class ScriptedModel:
                 yield word
                 if self.hold:
                     assert self.go.wait(PATIENCE)
-                time.sleep(0.01)
+                time.sleep(self.seconds_per_word)
             how = "whole"
         finally:
             self.running -= 1

@@ -77,7 +77,7 @@ def test_two_ranks_and_other_batches_find_what_one_process_finds(place: Path) ->
 
 
 @pytest.mark.timeout(400)
-def test_lm_evals_own_command_on_the_written_tasks_finds_the_same(place: Path) -> None:
+def test_lm_evals_own_command_on_the_written_tasks_agrees(place: Path) -> None:
     words = ["-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={place / 'model'},dtype=float32"]
     words += ["--device", "cpu", "--batch_size", "8", "--num_fewshot", "2", "--tasks", ",".join(TASKS)]
     run(sys.executable, *words, "--include_path", place / "one/tasks", "--output_path", place / "theirs")

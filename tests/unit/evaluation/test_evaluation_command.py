@@ -114,7 +114,7 @@ def test_two_models_are_compared_and_nothing_is_measured_twice(
     assert "was measured with limit=None, not 3; choose another --output" in err
 
 
-def test_a_killed_task_goes_on_with_the_questions_that_are_left(
+def test_a_killed_task_resumes_with_the_remaining_questions(
     place: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [place / "a/hf", "--tasks", "arc_easy", "--data", place / "data", "--batch_size", "1"]
@@ -193,7 +193,7 @@ def test_questions_longer_than_the_model_sees_are_counted(
         (["{a}", "--tasks", "gsm8k", "--data_file", "gsm8k"], "--data_file gsm8k: give NAME=FILE"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_impossible_requests_are_refused_in_one_line(
     place: Path, command: Callable[..., tuple[int, str, str]], words: list[str], message: str
 ) -> None:
     code, _, err = command(*(word.format(a=place / "a/hf", data=place / "data") for word in words))
@@ -214,7 +214,7 @@ def test_a_generating_task_needs_a_model_with_room(
     )
 
 
-def test_the_hub_is_known_to_be_away_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_detected_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(hub, "SECONDS", 0.5)
     monkeypatch.setattr(hub.urllib.request, "urlopen", lambda *_, **__: time.sleep(2) or io.BytesIO())

@@ -57,7 +57,7 @@ def test_damaged_items_are_refused(folder: EvaluationFolder, line: bytes) -> Non
 
 
 @pytest.mark.parametrize("line", [b"[]", b"null", b"[1, 2]", b'["a"]', b"{", b"\xff"])
-def test_a_damaged_journal_is_refused_and_a_line_that_was_cut_is_asked_again(tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_journal_is_refused_and_a_partial_line_dropped(tmp_path: Path, line: bytes) -> None:
     journal = Journal(tmp_path / "pair")
     journal.add([("key", [1.0, False])])
     file = next(tmp_path.glob("pair.answers-0.jsonl"))
@@ -69,7 +69,7 @@ def test_a_damaged_journal_is_refused_and_a_line_that_was_cut_is_asked_again(tmp
         Journal(tmp_path / "pair")
 
 
-def test_a_folder_without_an_answer_is_forgotten_and_one_with_answers_kept(folder: EvaluationFolder) -> None:
+def test_only_a_folder_without_answers_is_discarded(folder: EvaluationFolder) -> None:
     before = sorted(folder.path.rglob("*"))
     folder.discard_if_empty()
     assert sorted(folder.path.rglob("*")) == before

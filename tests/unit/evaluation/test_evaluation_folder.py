@@ -36,7 +36,7 @@ def test_a_half_line_alone_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "t.answers-0.jsonl").read_bytes() == b'["a", 1]\n'
 
 
-def test_a_folder_takes_more_models_and_tasks_but_no_other_options_or_contents(tmp_path: Path) -> None:
+def test_a_folder_accepts_more_models_but_no_other_options(tmp_path: Path) -> None:
     path = tmp_path / "out"
     folder = EvaluationFolder(path, {"limit": None})
     folder.add("models", "runs/a/hf", FACTS)
@@ -69,7 +69,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         EvaluationFolder(tmp_path / "broken", {})
 
 
-def test_a_models_fingerprint_changes_with_weights_and_tokenizer_but_not_with_its_card(tmp_path: Path) -> None:
+def test_a_fingerprint_covers_weights_and_tokenizer_not_the_card(tmp_path: Path) -> None:
     for name in ("model.safetensors", "config.json", "tokenizer.json", "README.md"):
         (tmp_path / name).write_text(name)
     first = model_fingerprint(str(tmp_path))

@@ -57,7 +57,7 @@ def test_errors_of_figures_and_differences_equal_the_jackknifes(metric: Callable
     assert paired_error(one, other, (metric(one), metric(other))) == pytest.approx(expected, rel=0.01)
 
 
-def test_the_error_of_an_accuracy_is_lm_evals_and_of_a_difference_numpys() -> None:
+def test_errors_equal_lm_evals_and_numpys() -> None:
     assert standard_error(influence(RIGHT[0], MEAN)) == pytest.approx(mean_stderr(RIGHT[0]))
     differences = np.subtract(*RIGHT)
     expected = differences.std(ddof=1) / math.sqrt(len(differences))
@@ -65,7 +65,7 @@ def test_the_error_of_an_accuracy_is_lm_evals_and_of_a_difference_numpys() -> No
     assert paired_error(RIGHT[0], RIGHT[0], (mean(RIGHT[0]), mean(RIGHT[0]))) == 0
 
 
-def test_no_error_is_claimed_where_the_items_do_not_give_the_figure_again() -> None:
+def test_no_error_is_reported_if_items_do_not_give_the_figure() -> None:
     assert aggregation_of(RIGHT[0], 0.123) is None
     assert aggregation_of(["yes", "no"], 0.5) is None
     assert aggregation_of([], 0.5) is None

@@ -48,7 +48,7 @@ def test_bits_per_byte_count_the_tokens_of_the_text(folder: Path) -> None:
     assert found.bits_per_byte == pytest.approx(loss * (len(ids) - 1) / math.log(2) / len(SPELLED.encode()), rel=1e-5)
 
 
-def test_a_prompt_and_a_conversation_hold_no_token_that_they_spell(folder: Path) -> None:
+def test_special_tokens_spelled_in_a_prompt_stay_text(folder: Path) -> None:
     auto = AutoTokenizer.from_pretrained(folder)
     assert min(prompt_tokens(auto, SPELLED)) > 3
     one = conversation_tokens(auto, [{"role": "user", "content": "to be"}])

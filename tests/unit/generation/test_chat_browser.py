@@ -56,7 +56,7 @@ def finished(page: Any, replies: int) -> None:
     page.wait_for_selector("#send", state="visible")
 
 
-def test_a_reply_is_seen_while_it_is_made_and_the_next_turn_knows_it(page: Any, model: ScriptedModel) -> None:
+def test_a_reply_is_shown_as_it_is_generated(page: Any, model: ScriptedModel) -> None:
     model.hold = True
     say(page, "hello there")
     until(page, f"document.querySelector('{REPLY}')?.textContent == 'You'")
@@ -147,9 +147,7 @@ def test_a_refusal_is_shown_and_the_question_given_back(page: Any, model: Script
     assert len(model.asked[1][0]) == 1
 
 
-def test_the_page_asks_for_the_token_takes_it_from_the_address_and_refuses_a_wrong_one(
-    window: Any, model: ScriptedModel
-) -> None:
+def test_the_page_accepts_the_token_typed_or_in_the_address(window: Any, model: ScriptedModel) -> None:
     with chat_page(model, TOKEN, host="0.0.0.0") as url:
         stranger = window.new_context().new_page()
         assert stranger.goto(f"{url}#token=wrong").status == 401
@@ -186,10 +184,11 @@ def test_the_browser_itself_refuses_other_hosts(window: Any, model: ScriptedMode
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (360, 640)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_fits_the_window(window: Any, model: ScriptedModel, width: int, height: int, scheme: str) -> None:
+    model.seconds_per_word = 0
     with chat_page(model, name="runs/a-run-with-a-long-name-20261121-120000-that-does-not-end-soon") as url:
         tab = window.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         tab.goto(url)
-        for number in range(8):
+        for number in range(4):
             say(tab, f"turn {number} " + "x" * 200 + " words " * 12)
             finished(tab, number + 1)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width

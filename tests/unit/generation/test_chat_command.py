@@ -1,20 +1,17 @@
-"""``tools/chat.py``: what it refuses before any work, and the whole of it with a model of its own."""
+"""``megalite chat``: what it refuses before any work, and a whole conversation in a browser."""
 
 import os
-import re
 import signal
-import subprocess
+import socket
 import sys
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 import pytest
-from chat_pages import PATIENCE, browser, wait_until
+from chat_pages import browser, wait_until
 from chats import write_model
 
 from megalite.generation.chat import main, open_port, page_address, shown_name
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return lines[0]
 
 
-def test_what_cannot_be_costs_one_line(
+def test_impossible_requests_are_refused_in_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "no such model folder" in refused(monkeypatch, capsys, str(tmp_path / "none" / "here"))
@@ -46,7 +43,7 @@ def test_what_cannot_be_costs_one_line(
     assert "--temperature -1" in refused(monkeypatch, capsys, str(folder), "--temperature", "-1")
 
 
-def test_a_model_that_cannot_chat_is_refused_before_its_weights_are_read(
+def test_a_model_without_template_is_refused_before_loading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from transformers import AutoTokenizer
@@ -68,49 +65,48 @@ def test_addresses_and_names() -> None:
     assert shown_name("owner/name-1B") == "owner/name-1B"
 
 
-@pytest.fixture(scope="module")
-def command(folder: Path) -> Iterator[str]:
-    """The command's address; afterwards Ctrl-C ends it without a word of trouble."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "tools/chat.py",
-            str(folder),
-            "--port",
-            "0",
-            "--token",
-            "correct horse",
-            "--max_new_tokens",
-            "40",
-        ],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found, f"{line!r}: {process.communicate()[1]}"
-        assert "talker" in line
-        yield found.group()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0 and "Traceback" not in errors, errors
-    finally:
-        process.kill()
-        process.wait()
+def test_the_command_talks_to_a_browser_as_transformers_would(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command runs in the main thread, as it handles Ctrl-C, and the browser in another."""
+    with open_port("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    address = page_address("127.0.0.1", port, "correct horse")
+    words = [str(folder), "--port", str(port), "--token", "correct horse", "--max_new_tokens", "40", "--no_browser"]
+    monkeypatch.setattr(sys, "argv", ["chat", *words])
+    failures: list[BaseException] = []
+
+    def user() -> None:
+        try:
+            wait_until(lambda: _answers(port), "the page")
+            _talk(address, folder)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=user)
+    thread.start()
+    main()
+    thread.join()
+    for failure in failures:
+        raise failure
+    printed = capsys.readouterr()
+    assert address in printed.out and "talker" in printed.out and printed.err == ""
 
 
-def test_the_command_talks_to_a_browser_as_transformers_would(command: str, folder: Path) -> None:
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _talk(address: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with browser() as window:
         page = window.new_page()
-        page.goto(command)
+        page.goto(address)
         page.wait_for_selector("#talk")
         page.evaluate("document.querySelector('details').open = true")
         page.fill("#temperature", "0")

@@ -43,7 +43,7 @@ def question(text: str, **more: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], **more}
 
 
-def test_a_reply_comes_a_line_a_piece_with_settings_and_turns_as_asked(pages: tuple[ScriptedModel, str, str]) -> None:
+def test_a_reply_is_one_line_per_piece_with_the_given_settings(pages: tuple[ScriptedModel, str, str]) -> None:
     model, free, _ = pages
     turns = [
         {"role": "user", "content": "one"},
@@ -72,7 +72,7 @@ def test_a_piece_is_sent_before_the_next_one_is_made(pages: tuple[ScriptedModel,
     assert b"held" in answer.read()
 
 
-def test_replies_are_made_one_at_a_time_and_the_others_are_told_to_wait(pages: tuple[ScriptedModel, str, str]) -> None:
+def test_replies_are_generated_one_at_a_time_and_others_wait(pages: tuple[ScriptedModel, str, str]) -> None:
     model, free, _ = pages
     model.most_running = 0
     answers: list[list[dict[str, Any]]] = []
@@ -93,7 +93,7 @@ def test_replies_are_made_one_at_a_time_and_the_others_are_told_to_wait(pages: t
     assert sorted(answer[0].get("waiting", 0) for answer in answers) == [0, 1, 2, 3]
 
 
-def test_a_reader_that_goes_away_ends_its_reply_and_one_in_line_is_never_made(
+def test_a_disconnected_reader_ends_or_cancels_its_reply(
     pages: tuple[ScriptedModel, str, str],
 ) -> None:
     model, free, _ = pages
@@ -115,7 +115,7 @@ def test_a_reader_that_goes_away_ends_its_reply_and_one_in_line_is_never_made(
     assert len(model.asked) == asked + 2, "the reply whose reader had gone was made"
 
 
-def test_what_cannot_be_is_told_in_the_stream_and_a_bug_without_its_inside(
+def test_errors_are_sent_in_the_stream_without_details_of_a_bug(
     pages: tuple[ScriptedModel, str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     _, free, _ = pages
@@ -138,7 +138,7 @@ def test_what_cannot_be_is_told_in_the_stream_and_a_bug_without_its_inside(
         ([1], ""),
     ],
 )
-def test_a_question_that_is_none_is_refused_by_its_place(
+def test_an_invalid_question_is_refused_with_its_key(
     pages: tuple[ScriptedModel, str, str], body: Any, place: str
 ) -> None:
     answer = ask(pages[1], "POST", "/reply", JSON, body)
@@ -240,7 +240,7 @@ def test_beyond_loopback_there_is_always_a_token() -> None:
     ] == ([True] * 3 + [False] * 5)
 
 
-def test_the_line_has_an_end(pages: tuple[ScriptedModel, str, str]) -> None:
+def test_the_queue_is_bounded(pages: tuple[ScriptedModel, str, str]) -> None:
     model, free, _ = pages
     waiting = []
     try:

@@ -58,7 +58,7 @@ def rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_batch_answers_as_one_by_one_in_order(
+def test_a_batch_gives_the_answers_of_single_prompts_in_order(
     stories_folder: Path, prompts: Path, tmp_path: Path, command: Command
 ) -> None:
     base = (stories_folder, "--input", prompts, "--max_new_tokens", 24, "--stop", "She loved", "zebra")
@@ -75,7 +75,7 @@ def test_a_batch_answers_as_one_by_one_in_order(
         assert rows(tmp_path / name) == answered
 
 
-def test_a_killed_batch_goes_on_where_it_was(
+def test_a_killed_batch_resumes(
     stories_folder: Path, prompts: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (stories_folder, "--input", prompts, "--max_new_tokens", 8, "--batch_size", 2, "--temperature", 1)
@@ -118,7 +118,7 @@ def test_a_conversation_from_a_pipe(talker_folder: Path, command: Command, monke
     assert command(talker_folder, "the cat", "--chat", "--system", "be", "--max_new_tokens", 6)[0] == f"{first}\n"
 
 
-def test_a_conversation_that_is_full_ends_a_pipe_and_not_a_person(
+def test_a_full_conversation_ends_a_pipe_and_not_a_terminal(
     talker_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = "the cat sat " * 200
@@ -162,7 +162,9 @@ def test_a_broken_file_of_prompts_is_refused_with_its_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_costs_one_line(stories_folder: Path, prompts: Path, tmp_path: Path, command: Command) -> None:
+def test_impossible_requests_are_refused_in_one_line(
+    stories_folder: Path, prompts: Path, tmp_path: Path, command: Command
+) -> None:
     for words, message in (
         ((), "give a prompt, --chat, or --input with --output"),
         (("x", "--input", prompts, "--output", tmp_path / "o"), "a prompt and --input: give one"),

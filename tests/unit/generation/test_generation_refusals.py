@@ -61,11 +61,11 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     ],
     ids=" ".join,
 )
-def test_a_number_that_cannot_be_is_named(refused: Callable[..., str], talker: Path, words: tuple[str, str]) -> None:
+def test_an_impossible_number_is_named(refused: Callable[..., str], talker: Path, words: tuple[str, str]) -> None:
     assert words[0] in refused(talker, "the", *words)
 
 
-def test_prompts_that_do_not_fit_are_told(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
+def test_prompts_that_do_not_fit_are_refused(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
     assert "the model's context is 64; shorten it" in refused(talker, "cat " * 500)
     assert "not UTF-8 text" in refused(talker, "a\udcff")
     assert "the model's context is 64; shorten it" in refused(talker, "--chat", typed="cat " * 500)
@@ -101,7 +101,7 @@ def test_a_byte_order_mark_loses_no_prompt(talker: Path, tmp_path: Path, monkeyp
     assert (tmp_path / "out.jsonl").read_text().startswith('{"prompt":"the"')
 
 
-def test_outputs_that_are_no_numbers_are_told(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
+def test_outputs_that_are_not_numbers_are_reported(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
     huge = copied(talker, tmp_path / "huge", change_tensors(lambda t: t["model.norm.weight"].fill_(3e38)))
     for words in (("the",), ("the", "--temperature", "1"), ("the", "--chat"), ("the", "--prompt_lookup", "3")):
         assert "is not a number" in refused(huge, *words)
@@ -135,20 +135,21 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("case", TEMPLATES.values(), ids=TEMPLATES)
-def test_a_chat_template_that_cannot_be_rendered_is_told(
+def test_a_chat_template_that_cannot_be_rendered_is_reported(
     refused: Callable[..., str],
     talker: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     case: tuple[str, str],
 ) -> None:
-    monkeypatch.setattr(render, "SECONDS", 0.1)
-    monkeypatch.setattr(render, "_workers", [])
+    if case[0] == LOOP:
+        monkeypatch.setattr(render, "SECONDS", 0.1)
+        monkeypatch.setattr(render, "_workers", [])
     folder = copied(talker, tmp_path / "hf", lambda path: (path / "chat_template.jinja").write_text(case[0]) and None)
     assert case[1] in refused(folder, "hello", "--chat")
 
 
-def test_a_draft_of_other_words_is_told(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
+def test_a_draft_with_another_vocabulary_is_refused(refused: Callable[..., str], talker: Path, tmp_path: Path) -> None:
     from small_models import write_small_model
 
     other = write_small_model(tmp_path / "other", seed=0)
@@ -159,6 +160,6 @@ def test_a_draft_of_other_words_is_told(refused: Callable[..., str], talker: Pat
 @pytest.mark.parametrize(
     ("host", "port"), [("a" * 300, 0), ("nowhere.invalid", 0), ("127.0.0.1", -1), ("127.0.0.1", 70000)]
 )
-def test_addresses_that_cannot_be_are_told(host: str, port: int) -> None:
+def test_impossible_addresses_are_refused(host: str, port: int) -> None:
     with pytest.raises(ConfigError, match=r"--host|--port"):
         open_port(host, port)

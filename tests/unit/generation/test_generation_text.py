@@ -22,7 +22,7 @@ def text_of(loaded: TextModel, prompt: list[int], tally: Tally | None = None, **
     return "".join(stream_continuation(loaded, prompt, GenerationSettings(**settings), tally))
 
 
-def test_a_published_model_prints_what_it_must(shared_data: Path, stories: TextModel) -> None:
+def test_a_published_model_generates_its_published_text(shared_data: Path, stories: TextModel) -> None:
     expected = (shared_data / "models" / "stories260K" / "expected_greedy_200.txt").read_text()
     tally = Tally()
     text = text_of(stories, [1], tally, max_new_tokens=200)
@@ -31,12 +31,12 @@ def test_a_published_model_prints_what_it_must(shared_data: Path, stories: TextM
 
 
 @pytest.mark.parametrize("cache", ["static", "none"])
-def test_where_keys_and_values_are_kept_does_not_change_the_text(stories: TextModel, cache: str) -> None:
+def test_the_cache_does_not_change_the_text(stories: TextModel, cache: str) -> None:
     prompt = prompt_tokens(stories.tokenizer, "The dog")
     assert text_of(stories, prompt, cache=cache, max_new_tokens=60) == text_of(stories, prompt, max_new_tokens=60)
 
 
-def test_caches_that_cannot_be_are_refused() -> None:
+def test_unsupported_caches_are_refused() -> None:
     for cache, proposals, message in (
         ("paged", False, "--cache paged: unknown; choose one of dynamic"),
         ("static", True, "only 'dynamic' can remove"),
@@ -80,7 +80,7 @@ def test_pieces_of_sentencepiece_keep_the_space_of_a_first_word(stories: TextMod
     assert tokenizer.decode(ids[:-1]) + pieces.add(ids[-1]) + pieces.rest() == "Once upon a time"
 
 
-def test_the_text_ends_before_the_first_stop_string_wherever_tokens_end(stories: TextModel) -> None:
+def test_the_text_ends_before_the_first_stop_string(stories: TextModel) -> None:
     whole = text_of(stories, [1], max_new_tokens=80)
     for stop in (("little girl",), ("re was", "upon a time,"), (whole[3:40], "zzz")):
         tally = Tally()
@@ -96,7 +96,7 @@ def test_a_text_whose_end_begins_a_stop_string_is_not_cut(stories: TextModel) ->
     assert text_of(stories, [1], max_new_tokens=20, stop=(whole[-3:] + "!!",)) == whole
 
 
-def test_a_seed_gives_the_same_text_again_and_top_k_of_one_is_greedy(stories: TextModel) -> None:
+def test_a_seed_repeats_the_text_and_top_k_of_one_is_greedy(stories: TextModel) -> None:
     drawn = {seed: text_of(stories, [1], temperature=1.5, seed=seed, max_new_tokens=30) for seed in (1, 2)}
     assert drawn[1] != drawn[2]
     assert text_of(stories, [1], temperature=1.5, seed=1, max_new_tokens=30) == drawn[1]
@@ -175,6 +175,6 @@ def test_a_reply_follows_the_template_and_hides_its_marks(talker: TextModel, mon
         ({"prompt_lookup": -1}, "--prompt_lookup -1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any], message: str) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(GenerationSettings(), **wrong).check()

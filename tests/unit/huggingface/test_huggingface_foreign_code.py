@@ -111,7 +111,7 @@ def _refused(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_runs_a_models_code_or_accepts_an_incomplete_one(
+def test_no_command_runs_a_models_code_or_accepts_a_partial_one(
     command: str, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if command == "int8":
