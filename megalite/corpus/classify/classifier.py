@@ -14,12 +14,13 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from scipy.special import expit
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.explain import validate
 from megalite.config.section import Section
 from megalite.config.text_files import parse_json
-from megalite.corpus.classify.logistic import Buckets, Floats, sigmoid
+from megalite.corpus.classify.logistic import Buckets, Floats
 from megalite.files.whole_file import whole_file
 
 FORMAT = "megalite hashed n-gram classifier 1"
@@ -92,7 +93,7 @@ class Classifier:
 
     def probability(self, text: str) -> float:
         """The calibrated probability that the text belongs to the positive class."""
-        return float(sigmoid(np.float64(self.slope * self.logit(text) + self.offset)))
+        return float(expit(self.slope * self.logit(text) + self.offset))
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; everything but the weights stands in its header."""

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from scipy.sparse import csr_array
+from scipy.special import expit
 
 from megalite.config.command_line import CommandParser, whole_number
 from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.screen import screen
 from megalite.config.text_files import kind_of
 from megalite.corpus.classify.classifier import FEWEST_BITS, MOST_BITS, WORD, Classifier, Features, load_classifier
-from megalite.corpus.classify.logistic import Buckets, Examples, calibrate, fit, sigmoid
+from megalite.corpus.classify.logistic import Buckets, Doubles, calibrate, feature_matrix, fit, log_loss
 from megalite.corpus.words.clean_text import clean_text
 from megalite.files.place import check_output_file
 from megalite.files.readers.documents import Document, read_documents
@@ -30,7 +31,6 @@ PENALTIES = (1e-4, 1e-5, 1e-6)
 FEWEST = 20
 """Documents of each class that each part must have: fewer say nothing."""
 PRECISIONS = (0.5, 0.8, 0.9, 0.95, 0.99)
-Numbers = npt.NDArray[np.float64]
 
 
 @one_line_errors
@@ -127,13 +127,13 @@ class Report:
 
     counts: dict[str, tuple[int, int]]
     """Documents and positive ones, by part."""
-    chances: Numbers
-    raw_chances: Numbers
-    labels: Numbers
+    chances: Doubles
+    raw_chances: Doubles
+    labels: Doubles
     penalty: float
 
     def facts(self) -> dict[str, Any]:
-        """Numbers for the model file."""
+        """Doubles for the model file."""
         return {
             "documents": {part: list(counts) for part, counts in self.counts.items()},
             "area_under_roc": round(area_under_roc(self.chances, self.labels), 4),
@@ -205,22 +205,24 @@ def train_classifier(
                 f"'{part}' has {sum(found)} positive of {len(found)} documents; each part needs at least {FEWEST} of both "
                 "kinds: give more documents, or other --positive labels"
             )
-    train, tune, test = (Examples(rows[part], labels[part]) for part in rows)
-    occurring = train.densely(1 << features.bits)
-    best, least, penalty_chosen, point = None, np.inf, 0.0, None
+    train, tune, test = (feature_matrix(found, 1 << features.bits) for found in rows.values())
+    y_train, y_tune, y_test = (np.asarray(found, dtype=np.float64) for found in labels.values())
+    occurring, indices = np.unique(train.indices, return_inverse=True)
+    train = csr_array((train.data, indices, train.indptr), shape=(len(y_train), len(occurring)))
+    best, least, penalty_chosen, point = None, np.inf, 0.0, np.zeros(len(occurring) + 1)
     for penalty in PENALTIES:
-        point = fit(train, len(occurring), penalty, point)
+        point = fit(train, y_train, penalty, point)
         weights = np.zeros(1 << features.bits, dtype=np.float32)
         weights[occurring] = point[:-1]
-        loss = _log_loss(tune.logits(weights, float(point[-1])), tune.labels)
+        loss = log_loss(tune @ weights + point[-1], y_tune)
         if loss < least:
             best, least, penalty_chosen = (weights, float(point[-1])), loss, penalty
     assert best is not None
     weights, bias = best
-    slope, offset = calibrate(tune.logits(weights, bias), tune.labels)
-    raw = test.logits(weights, bias)
+    slope, offset = calibrate(tune @ weights + bias, y_tune)
+    raw = test @ weights + bias
     counts = {part: (len(found), sum(found)) for part, found in labels.items()}
-    report = Report(counts, sigmoid(slope * raw + offset), sigmoid(raw), test.labels, penalty_chosen)
+    report = Report(counts, expit(slope * raw + offset), expit(raw), y_test, penalty_chosen)
     return Classifier(weights, bias, slope, offset, features, report.facts()), report
 
 
@@ -230,11 +232,7 @@ def _part(text: str) -> str:
     return "trained on" if lot < 8 else "calibrated" if lot == 8 else "held out"
 
 
-def _log_loss(logits: Numbers, labels: Numbers) -> float:
-    return float(np.mean(np.logaddexp(0, logits) - labels * logits))
-
-
-def area_under_roc(scores: Numbers, labels: Numbers) -> float:
+def area_under_roc(scores: Doubles, labels: Doubles) -> float:
     """The chance that a positive document scores above a negative one, ties counted half (Mann and Whitney)."""
     _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(count) - (count - 1) / 2)[place]
@@ -243,7 +241,7 @@ def area_under_roc(scores: Numbers, labels: Numbers) -> float:
     return float((ranks[labels > 0.5].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def calibration_error(chances: Numbers, labels: Numbers) -> float:
+def calibration_error(chances: Doubles, labels: Doubles) -> float:
     """Mean distance of probability and frequency over ten bins (Guo et al. 2017, arXiv:1706.04599, section 2)."""
     bins = np.minimum((chances * 10).astype(int), 9)
     gaps = np.bincount(bins, weights=chances, minlength=10) - np.bincount(bins, weights=labels, minlength=10)

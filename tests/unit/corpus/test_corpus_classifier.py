@@ -10,7 +10,7 @@ from rich.console import Console
 
 from megalite.config.errors import DataError
 from megalite.corpus.classify.classifier import Features, load_classifier
-from megalite.corpus.classify.logistic import Examples, calibrate, fit, sigmoid
+from megalite.corpus.classify.logistic import calibrate, feature_matrix, fit
 from megalite.corpus.classify.train import area_under_roc, calibration_error, train_classifier
 from megalite.files.readers.documents import read_documents
 
@@ -51,7 +51,8 @@ def test_the_fit_is_the_minimum_of_the_penalised_log_loss() -> None:
     rows = [np.unique(draw.integers(0, 30, 6)).astype(np.uint32) for _ in range(400)]
     labels = [bool(row[0] < 4) for row in rows]
     penalty = 1e-3
-    point = fit(Examples(rows, labels), 30, penalty, tolerance=1e-7, iterations=300)
+    targets = np.array(labels, dtype=float)
+    point = fit(feature_matrix(rows, 30), targets, penalty, np.zeros(31), tolerance=1e-7, iterations=300)
     matrix = np.zeros((400, 31))
     for row, columns in enumerate(rows):
         matrix[row, columns] = len(columns) ** -0.5
@@ -74,7 +75,7 @@ def test_the_fit_is_the_minimum_of_the_penalised_log_loss() -> None:
 def test_calibration_finds_the_slope_and_offset_that_made_the_labels() -> None:
     draw = np.random.default_rng(1)
     logits = draw.normal(size=40_000) * 2
-    labels = (draw.random(40_000) < sigmoid(0.5 * logits - 1)).astype(float)
+    labels = (draw.random(40_000) < 1 / (1 + np.exp(1 - 0.5 * logits))).astype(float)
     assert calibrate(logits, labels) == pytest.approx((0.5, -1.0), abs=0.05)
     separated = calibrate(np.array([-1.0, -2, 1, 2]), np.array([0.0, 0, 1, 1]))
     assert np.isfinite(separated).all()
