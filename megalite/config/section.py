@@ -1,10 +1,20 @@
 """The base of every config section: frozen, nothing unknown, numbers as YAML writes them, none of them infinite."""
 
 import reprlib
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("a line of printable text is needed here")
+    return text
+
+
+OneLine = Annotated[str, Field(max_length=4096), AfterValidator(_one_line)]
+"""A name, a path or a pattern."""
 
 
 class Section(BaseModel):

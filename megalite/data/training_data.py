@@ -15,8 +15,8 @@ from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare.prepare import prepare_corpus
 from megalite.corpus.prepare.recipe import Recipe, Tokenize, TrainTokenizer, load_recipe
 from megalite.corpus.sources.sources import files_read
+from megalite.data.corpus_tokens import tokenize_corpus
 from megalite.data.manifest import Manifest, load_manifest, missing_manifest, refuse_other_dataset
-from megalite.data.prepare_corpus import tokenize_corpus
 from megalite.data.samples.blend import BlendedDataset, open_blend
 from megalite.data.samples.epochs import refuse_repetition, source_use
 from megalite.data.samples.gpt_dataset import GPTDataset, SequentialDataset

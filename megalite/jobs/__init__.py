@@ -1,4 +1,6 @@
 """Long work that survives kills: on this machine, on a Ray cluster, on Slurm.
 
-``work_folder`` holds what is done so far, ``notes`` reads it back, ``process_pool`` and ``ray_pool`` run tasks.
+Read ``job`` (stage, step, task), ``run`` (runs a job in a pool), ``process_pool`` and ``ray_pool`` (the pools), ``slurm``
+with ``run_task`` (scripts), ``work_folder`` (what is done so far) and ``notes`` (reading it back). The jobs themselves are in
+``corpus`` and ``data.preprocess``.
 """

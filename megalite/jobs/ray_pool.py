@@ -27,7 +27,7 @@ class RayPool:
             import ray
         except ImportError:
             raise ConfigError("--engine ray: Ray is not installed; pip install 'megalite[cluster]'") from None
-        self._ray, self._workers = ray, workers
+        self._ray, self.workers = ray, workers
         self._began = False
 
     def __enter__(self) -> "RayPool":
@@ -37,7 +37,7 @@ class RayPool:
             if os.environ.get("RAY_ADDRESS"):
                 self._ray.init(**quiet)
             else:
-                self._ray.init(address="local", num_cpus=self._workers, include_dashboard=False, **quiet)
+                self._ray.init(address="local", num_cpus=self.workers, include_dashboard=False, **quiet)
             self._began = True
         return self
 
@@ -53,7 +53,7 @@ class RayPool:
         running: list[Any] = []
         for item in items:
             running.append(remote.remote(function, item, str(Path.cwd())))
-            if len(running) >= WAITING * self._workers:
+            if len(running) >= WAITING * self.workers:
                 yield self._next(running)
         while running:
             yield self._next(running)

@@ -1,4 +1,4 @@
-"""The first pass of deduplication: a unit of input files becomes a part of the index."""
+"""First pass of a deduplication: hashes the documents of a unit into a part of the index."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.config.section import Section
-from megalite.corpus.dedup.lsh_index import RECORD, Part, PartWriter
+from megalite.corpus.dedup.lsh_index import RECORD, PartWriter
 from megalite.corpus.dedup.minhash import Bands, band_keys, signatures
 from megalite.corpus.words.word_hashes import (
     BASE,
@@ -31,7 +31,7 @@ from megalite.jobs.notes import read_note
 Keep = Literal["first", "longest", "best"]
 
 
-class Plan(Section):
+class DedupPlan(Section):
     """Everything that decides the bytes of the output."""
 
     inputs: Inputs
@@ -48,7 +48,7 @@ class Plan(Section):
 
 
 class Scanned(NamedTuple):
-    """What a unit held."""
+    """What a unit holds."""
 
     documents: int
     malformed: int
@@ -57,12 +57,9 @@ class Scanned(NamedTuple):
     """Documents without the quality that decides which copy stays."""
 
 
-def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
-    """Write ``scan-NUMBER`` to ``folder``, or take it as it is there."""
+def scan_unit(plan: DedupPlan, folder: Path, number: int) -> None:
+    """Write ``scan-NUMBER.*`` to ``folder``."""
     prefix = folder / f"scan-{number:05d}"
-    done = prefix.with_suffix(".json")
-    if done.is_file():
-        return read_note(done, lambda values: Scanned(**values))
     report = ReadReport()
     with ExitStack() as files:
         writer = PartWriter(prefix, files)
@@ -72,25 +69,19 @@ def scan_unit(plan: Plan, folder: Path, number: int) -> Scanned:
         block.flush()
         writer.finish()
     scanned = Scanned(writer.documents, report.malformed, report.examples, block.unscored)
-    with whole_file(done) as target:
+    with whole_file(prefix.with_suffix(".json")) as target:
         target.write(json.dumps(scanned._asdict()).encode())
-    return scanned
 
 
-def scanned_parts(plan: Plan, folder: Path, documents: list[int], first: int) -> list[Part]:
-    """The parts that ``scan_unit`` wrote, with so many documents each, counted from ``first``."""
-    paths = tuple(file.path for file in plan.inputs.files)
-    parts = []
-    for number, count in enumerate(documents):
-        parts.append(Part(folder / f"scan-{number:05d}", count, plan.columns, first, paths))
-        first += count
-    return parts
+def scanned_unit(folder: Path, number: int) -> Scanned:
+    """What :func:`scan_unit` found."""
+    return read_note(folder / f"scan-{number:05d}.json", lambda values: Scanned(**values))
 
 
 class _Block:
     """Documents hashed together."""
 
-    def __init__(self, plan: Plan, writer: PartWriter) -> None:
+    def __init__(self, plan: DedupPlan, writer: PartWriter) -> None:
         self._plan, self._writer = plan, writer
         self._texts: list[str] = []
         self._records: list[tuple[tuple[int, int], int, int, int, float, int, bool]] = []
@@ -98,7 +89,7 @@ class _Block:
         self.unscored = 0
 
     def add(self, file: int, document: Document) -> None:
-        """Take a document; hash when there is enough."""
+        """Add a document; hash the block when it is large enough."""
         text = document.text
         if self._letters + len(text) > BLOCK:
             self.flush()
@@ -110,7 +101,7 @@ class _Block:
         self._letters += len(text)
 
     def flush(self) -> None:
-        """Hash what is held and write it."""
+        """Hash the documents of the block and write them."""
         if not self._texts:
             return
         bands, permutations = self._plan.bands, self._plan.bands.bands * self._plan.bands.rows

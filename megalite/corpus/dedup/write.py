@@ -1,4 +1,4 @@
-"""The last pass of deduplication: a unit of input files once more, and what stays of it written."""
+"""Last pass of a deduplication: reads a unit again and writes the documents that stay."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,56 +10,41 @@ import numpy.typing as npt
 
 from megalite.config.errors import DataError
 from megalite.corpus.dedup.lsh_index import CHUNK, SUFFIXES, LshIndex, Part, PartWriter
-from megalite.corpus.dedup.scan import Plan
-from megalite.corpus.ledger.ledger import Ledger
-from megalite.corpus.units.kept_shards import KeptShards, json_line
-from megalite.corpus.units.unit_books import Written, language_of, remember, remembered, source_of
+from megalite.corpus.dedup.scan import DedupPlan
+from megalite.corpus.units.unit_writer import UnitWriter
 from megalite.files.readers.documents import Document
 from megalite.files.readers.malformed import ReadReport
-from megalite.files.whole_file import whole_file
 
 SHINGLES_HELD = 1 << 20
 
 
 def write_unit(
-    plan: Plan, folder: Path, index: LshIndex, removed: npt.NDArray[Any], number: int, part: Part
-) -> Written:
-    """Write ``kept-NUMBER-*.jsonl.zst`` and ``removed-NUMBER.jsonl``, or take them as they are there.
+    plan: DedupPlan, folder: Path, index: LshIndex, removed: npt.NDArray[Any], number: int, part: Part
+) -> None:
+    """Write ``kept-NUMBER-*.jsonl.zst``, ``removed-NUMBER.jsonl`` and the record of the unit.
 
     Args:
         removed: ``REMOVED`` records of the documents of this unit.
 
-    Raises: DataError where the input is not what it was in the first pass.
+    Raises: DataError if the input is not what it was in the first pass.
     """
-    if (written := remembered(folder, number)) is not None:
-        return written
-    ledger, report = Ledger(stage="dedup"), ReadReport()
-    listing = f"removed-{number:05d}.jsonl"
-    with whole_file(folder / listing) as losses, KeptShards(folder, number) as shards:
+    report = ReadReport()
+    with UnitWriter(folder, number, "dedup", "removed") as unit:
         for document, empty, loss in _documents(plan, number, part, removed, report):
-            ledger.read += 1
-            if empty:
-                entry: dict[str, Any] = {"path": document.path, "line": document.line, "rule": "empty"}
-            elif loss is not None:
-                entry = _entry(index, document, loss)
-            else:
-                ledger.keep(source_of(document), document.text, language=language_of(document))
-                shards.write(document)
+            if not empty and loss is None:
+                unit.keep(document)
                 continue
-            place = f"{document.path}:{document.line}"
-            ledger.drop(entry["rule"], source_of(document), place, document.text, language=language_of(document))
-            losses.write(json_line(entry))
-    ledger.malformed, ledger.malformed_examples = report.malformed, report.examples
-    files = shards.names
-    if plan.write_index:
-        files = files + _write_index(folder, part, removed["document"] - part.first, number)
-    return remember(folder, number, listing, files, ledger)
+            entry = _entry(index, document, None if empty else loss)
+            unit.drop(document, entry["rule"], entry)
+    unit.record(
+        report, _write_index(folder, part, removed["document"] - part.first, number) if plan.write_index else []
+    )
 
 
 def _documents(
-    plan: Plan, number: int, part: Part, removed: npt.NDArray[Any], report: ReadReport
+    plan: DedupPlan, number: int, part: Part, removed: npt.NDArray[Any], report: ReadReport
 ) -> Iterator[tuple[Document, bool, Any | None]]:
-    """Every document, whether it is empty, and the record of its removal. Raises: DataError."""
+    """Every document, whether it is empty, and the record of its removal if there is one. Raises: DataError."""
     losses = {int(loss["document"]) - part.first: loss for loss in removed}
     expected = _expected(part.table())
     for position, (file, document) in enumerate(plan.inputs.documents(number, report)):
@@ -80,7 +65,10 @@ def _expected(table: npt.NDArray[Any]) -> Iterator[tuple[int, int, bool]]:
         yield from zip(records["file"].tolist(), records["line"].tolist(), records["empty"].tolist(), strict=True)
 
 
-def _entry(index: LshIndex, document: Document, loss: Any) -> dict[str, Any]:
+def _entry(index: LshIndex, document: Document, loss: Any | None) -> dict[str, Any]:
+    """The line of a dropped document; without a loss it is empty."""
+    if loss is None:
+        return {"path": document.path, "line": document.line, "rule": "empty"}
     path, line = index.place(int(loss["twin"]))
     return {
         "path": document.path,
@@ -93,7 +81,7 @@ def _entry(index: LshIndex, document: Document, loss: Any) -> dict[str, Any]:
 
 
 def _write_index(folder: Path, part: Part, removed: npt.NDArray[np.int64], number: int) -> list[str]:
-    """Write ``index-NUMBER``: the part without what was removed."""
+    """Write ``index-NUMBER.*``: the part without the removed documents."""
     table = part.table()
     stays = ~table["empty"]
     stays[removed] = False

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from megalite.config.errors import ConfigError
+from megalite.config.section import OneLine
 from megalite.corpus.classify.classifier import Classifier, load_classifier
-from megalite.corpus.filters.listed_section import OneLine
 from megalite.corpus.filters.rule import Filter, Rule
 from megalite.corpus.words.languages import ENGLISH
 from megalite.corpus.words.words import Text

@@ -1,22 +1,12 @@
 """A section that stands in a list of a recipe, such as a source or a filter."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from megalite.config.explain import did_you_mean
 from megalite.config.section import Section
-
-
-def _one_line(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("a line of printable text is needed here")
-    return text
-
-
-OneLine = Annotated[str, Field(max_length=4096), AfterValidator(_one_line)]
-"""A name, a path or a pattern."""
 
 
 class ListedSection(Section):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveFloat
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.filters.listed_section import OneLine
+from megalite.config.section import OneLine
 from megalite.corpus.filters.rule import Filter, Rule
 from megalite.corpus.words.languages import ENGLISH
 from megalite.corpus.words.words import Text

@@ -13,10 +13,10 @@ from megalite.config.errors import ConfigError, DataError, one_line_errors
 from megalite.config.explain import did_you_mean
 from megalite.config.screen import screen
 from megalite.corpus.filters.chain import FilterChain, Verdict
+from megalite.corpus.ledger.labels import LANGUAGE_KEY
 from megalite.corpus.ledger.ledger import Ledger
 from megalite.corpus.ledger.page import write_page
 from megalite.corpus.prepare.recipe import Recipe, load_recipe
-from megalite.corpus.units.unit_books import LANGUAGE_KEY
 from megalite.files.place import check_output_file
 
 ROWS_AT_ONCE = 4096

@@ -1,6 +1,5 @@
-"""A dry run: every rule's number of every document, in a table; nothing is kept and nothing dropped."""
+"""A dry run: a table with the value of every rule for every document; no document is kept or dropped."""
 
-import functools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,29 +8,33 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyarrow import parquet
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from megalite.config.errors import DataError
 from megalite.corpus.filters.chain import FilterChain, tell
+from megalite.corpus.ledger.labels import LANGUAGE_KEY, source_of
 from megalite.corpus.ledger.ledger import EXCERPT, VICTIMS_KEPT
 from megalite.corpus.ledger.page import write_page
 from megalite.corpus.ledger.recount import FACTS, ROWS_AT_ONCE, SCORES, WRITTEN, Notes, recount
-from megalite.corpus.prepare.engine import Pool
-from megalite.corpus.prepare.plan import PlantPlan, make_plan
+from megalite.corpus.prepare.plan import CorpusPlan, make_plan
+from megalite.corpus.prepare.prepare import plan_json
 from megalite.corpus.prepare.recipe import Recipe
 from megalite.corpus.sources.sources import files_read
-from megalite.corpus.units.unit_books import LANGUAGE_KEY, source_of
 from megalite.corpus.words.clean_text import clean_text
 from megalite.corpus.words.words import content_digest
 from megalite.files.place import refuse_inputs
 from megalite.files.readers.malformed import ReadReport, refuse_malformed
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import check_output, whole_folder
+from megalite.jobs.job import Job, Stage, Step, has_file
 from megalite.jobs.process_pool import WorkerPool
-from megalite.jobs.work_folder import PLAN, work_folder, work_folder_of
+from megalite.jobs.run import Pool, job_folder, run_job
+from megalite.jobs.work_folder import work_folder_of
+
+NAME = "scores"
+PART = "scores-{:05d}.parquet"
 
 
-class ScorePlan(PlantPlan):
+class ScorePlan(CorpusPlan):
     """The content of ``plan.json`` in the work folder of a dry run."""
 
     work: Literal["dry run"] = "dry run"
@@ -45,9 +48,9 @@ def score_corpus(
     workers: int = 1,
     pool: Pool | None = None,
 ) -> None:
-    """Write ``scores.parquet``, a row a document, and the ledger that the recipe's thresholds would give.
+    """Write ``scores.parquet``, a row for each document, and the ledger that the recipe's thresholds would give.
 
-    The bytes are the same for any number of workers; a run that was killed goes on where it was.
+    The bytes are the same for any number of workers; a run that was killed resumes.
 
     Args:
         pool: scores the units instead of processes of this machine.
@@ -59,17 +62,11 @@ def score_corpus(
     tell(FilterChain(recipe.filters, every_rule=True), console)
     before_copies = recipe.model_copy(update={"dedup": None, "decontaminate": None})
     plan = ScorePlan.model_validate(make_plan(before_copies, output).model_dump())
-    content = plan.model_dump_json(indent=1) + "\n"
-    with work_folder(work_folder_of(output), content) as folder, ExitStack() as stack:
-        todo = [unit for unit in range(len(plan.units)) if not _part(folder, unit).is_file()]
-        columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
-        task = bar.add_task("", total=len(plan.units), completed=len(plan.units) - len(todo))
-        at_work = pool if pool is not None else stack.enter_context(WorkerPool(workers))
-        for _ in at_work.map(functools.partial(_score_unit, folder), todo):
-            bar.advance(task)
+    with ExitStack() as stack:
+        job = stack.enter_context(job_folder("scores", plan_json(plan), work_folder_of(output)))
+        run_job(job, pool or stack.enter_context(WorkerPool(workers)), console)
         with whole_folder(output) as partial:
-            _join(folder, len(plan.units), partial / SCORES)
+            _join(job.folder / NAME, len(plan.units), partial / SCORES)
             (partial / "recipe.json").write_text(recipe.model_dump_json(indent=1))
             ledger = recount(partial, recipe)
             most, examples = recipe.max_malformed, ledger.malformed_examples
@@ -77,25 +74,24 @@ def score_corpus(
             chain = FilterChain(recipe.filters)
             ledger.write(partial / "ledger.json", chain)
             write_page(partial / "ledger.html", [ledger.to_json(chain)])
-    ledger.print(console, f"{output}: a dry run, nothing is written but the scores")
+    ledger.print(console, f"{output}: a dry run, only the scores are written")
 
 
-def _part(folder: Path, unit: int) -> Path:
-    return folder / f"scores-{unit:05d}.parquet"
+def read_plan(content: str) -> ScorePlan:
+    """``plan.json`` of a work folder."""
+    return ScorePlan.model_validate_json(content)
 
 
-@functools.lru_cache(maxsize=1)
-def _opened(content: str) -> tuple[ScorePlan, FilterChain]:
-    """The plan and its filters; made once a process."""
-    plan = ScorePlan.model_validate_json(content)
-    return plan, FilterChain(plan.recipe.filters, every_rule=True)
+def all_stages(plan: ScorePlan) -> list[Stage]:
+    """Scoring alone."""
+    return [Stage(NAME, (Step("score", len(plan.units), _score_unit, has_file(NAME, PART)),))]
 
 
-def _score_unit(folder: Path, unit: int) -> None:
-    plan, chain = _opened((folder / PLAN).read_text())
-    plan.check_beside()
-    report = ReadReport()
-    with whole_file(_part(folder, unit)) as file, _writer(file, chain) as writer:
+def _score_unit(job: Job[ScorePlan], unit: int) -> None:
+    plan, report = job.plan, ReadReport()
+    plan.refuse_changed()
+    chain = job.once("filters", lambda: FilterChain(plan.recipe.filters, every_rule=True))
+    with whole_file(job.folder / NAME / PART.format(unit)) as file, _writer(file, chain) as writer:
         for rows in _rows(plan, chain, unit, report):
             writer.write_table(pa.Table.from_pylist(rows, _schema(chain)))
         writer.add_key_value_metadata(Notes(report.malformed, report.examples, chain.settings).to_metadata())
@@ -132,13 +128,13 @@ def _writer(file: Any, chain: FilterChain) -> parquet.ParquetWriter:
 
 
 def _join(folder: Path, units: int, path: Path) -> None:
-    """All units in their order, in one file. Raises: DataError where one is damaged."""
+    """All units in their order, in one file. Raises: DataError if one is damaged."""
     together: Notes | None = None
     with ExitStack() as stack:
         writer: parquet.ParquetWriter | None = None
         for unit in range(units):
             try:
-                with parquet.ParquetFile(_part(folder, unit)) as part:
+                with parquet.ParquetFile(folder / PART.format(unit)) as part:
                     notes = Notes.of(part)
                     if writer is None:
                         writer = stack.enter_context(parquet.ParquetWriter(path, part.schema_arrow, compression="zstd"))
@@ -146,7 +142,9 @@ def _join(folder: Path, units: int, path: Path) -> None:
                         writer.write_batch(batch)
             except (pa.ArrowException, OSError, KeyError, ValueError) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise DataError(f"{_part(folder, unit)}: damaged: {reason}; remove {folder} and run again") from None
+                raise DataError(
+                    f"{folder / PART.format(unit)}: damaged: {reason}; remove {folder.parent} and run again"
+                ) from None
             together = notes if together is None else together.merged(notes, VICTIMS_KEPT)
         assert writer is not None and together is not None, "a plan has units"
         writer.add_key_value_metadata(together.to_metadata())

@@ -1,10 +1,9 @@
-"""What a corpus will be made from, and everything that decides its bytes; the number of workers and machines does not."""
+"""Everything that decides the bytes of a corpus; the number of workers and machines does not."""
 
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from megalite.config.errors import DataError
 from megalite.config.section import Section
 from megalite.corpus.decontaminate.eval_items import find_eval_files
 from megalite.corpus.filters.by_classifier import ClassifierFilter
@@ -17,34 +16,34 @@ from megalite.files.readers.malformed import ReadReport
 
 SMALLEST_UNIT, LARGEST_UNIT = 2 << 20, 64 << 20
 UNITS_WANTED, MOST_UNITS = 64, 4096
-"""A small corpus is cut finely enough for some workers; a huge one into so many units that each can be a file or two."""
+"""A small corpus is cut into enough units for some workers, a huge one into at most so many."""
 BUCKET_BYTES = 64 << 20
 PARTITION_BYTES = 4 << 30
 MOST_PARTS = 256
-"""Of the shuffle's buckets and of the parts of any other work over all documents."""
+"""Limit for buckets of the shuffle and partitions of the digests."""
 SOURCE_BYTES = 32 << 20
-"""Taken for a source, or a part of one, whose size is not known before."""
+"""Assumed size when unknown, of a source or a part of one."""
 
 
-class PlantPlan(Section):
+class CorpusPlan(Section):
     """The content of ``plan.json`` in the work folder."""
 
     recipe: Recipe
     output: str
     inputs: tuple[Inputs | None, ...]
-    """Of every source; None where it is not files."""
+    """For each source; None if it is not files."""
     parts: tuple[int, ...]
-    """Of every source; more than 1 of a dataset of several files."""
+    """For each source; more than 1 for a dataset of several files."""
     eval_sets: tuple[InputFile, ...]
     classifiers: tuple[InputFile, ...]
     buckets: int
-    """Parts of the shuffled order."""
+    """Number of parts of the shuffled order."""
     partitions: int
-    """Parts of the digests of all documents."""
+    """Number of parts of the digests of all documents."""
 
     @cached_property
     def units(self) -> list[tuple[int, int]]:
-        """(source, its unit) of every unit of work, in the order of the recipe."""
+        """``(source, unit of this source)`` of every unit, in the order of the recipe."""
         return [
             (source, unit)
             for source, inputs in enumerate(self.inputs)
@@ -52,20 +51,18 @@ class PlantPlan(Section):
         ]
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[Document]:
-        """Every document of a unit. Raises: DataError where a source is damaged or not what it was."""
+        """Every document of a unit. Raises: DataError if a source is damaged or has changed."""
         source, inner = self.units[unit]
         return source_documents(self.recipe, source, self.inputs[source], inner, report, self.parts[source])
 
-    def check_beside(self) -> None:
-        """Raises: DataError where an evaluation set or a classifier is not what it was."""
+    def refuse_changed(self) -> None:
+        """Raises: DataError if an evaluation set or a classifier is not what it was when the run began."""
         for file in self.eval_sets + self.classifiers:
-            path = Path(file.path)
-            if not path.is_file() or input_file(path) != file:
-                raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
+            file.refuse_changed()
 
 
-def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
-    """Look at all sources. Raises: FileNotFoundError, DataError."""
+def make_plan(recipe: Recipe, output: Path) -> CorpusPlan:
+    """Look at all sources and cut them into units. Raises: FileNotFoundError, DataError."""
     inputs = [
         find_inputs(source.paths, source.text_key, recipe.on_error, _unit_bytes) if isinstance(source, Files) else None
         for source in recipe.sources
@@ -75,7 +72,7 @@ def make_plan(recipe: Recipe, output: Path) -> PlantPlan:
     parts = [dataset_parts(source) if isinstance(source, HubDataset) else (1, 0) for source in recipe.sources]
     found = zip(recipe.sources, inputs, parts, strict=True)
     total = sum(_bytes(source, files, *cut) for source, files, cut in found)
-    return PlantPlan(
+    return CorpusPlan(
         recipe=recipe.text,
         output=str(absolute(output)),
         inputs=tuple(inputs),

@@ -1,25 +1,27 @@
-"""The end of the plant: shards, lists and books go to the output, as a whole or not at all."""
+"""The last stage: puts shards, lists and ledger into the output, as a whole or not at all."""
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from megalite.corpus.decontaminate import stage as decontaminate_stage
+from megalite.corpus.dedup import stage as dedup_stage
 from megalite.corpus.dedup.dump_index import NAME as INDEX
 from megalite.corpus.dedup.dump_index import DumpIndex
 from megalite.corpus.dedup.lsh_index import SUFFIXES
 from megalite.corpus.filters.chain import FilterChain
 from megalite.corpus.ledger.ledger import Ledger
 from megalite.corpus.ledger.page import write_page
-from megalite.corpus.prepare import decontaminate_stage, dedup_stage, exact_stage
-from megalite.corpus.prepare.plan import PlantPlan
+from megalite.corpus.prepare import exact_stage
+from megalite.corpus.prepare.plan import CorpusPlan
 from megalite.corpus.prepare.recipe import Recipe
 from megalite.corpus.prepare.shuffle import ShuffledShards
 from megalite.corpus.prepare.shuffle_stage import SIDES, sorted_shards
-from megalite.corpus.prepare.steps import Job, Stage, Step, books_path, read_books, write_books
-from megalite.corpus.units.kept_units import FIRST, all_written, unit_paths
+from megalite.corpus.units.kept_units import FIRST, all_written, is_closed, read_ledger, unit_paths, write_ledger
+from megalite.corpus.units.written_units import link
 from megalite.files.whole_folder import whole_folder
+from megalite.jobs.job import Job, Stage, Step
 
 NAME = "publish"
 RECIPE = "recipe.json"
@@ -30,9 +32,9 @@ WRITTEN = (
 )  # fmt: skip
 
 
-def publish_stage(plan: PlantPlan, counted: Sequence[str]) -> Stage:
-    """One task. ``counted`` are the stages that kept and dropped."""
-    write = Step(NAME, 1, lambda job, _: _publish(job, counted), lambda job, _: books_path(job, NAME).is_file())
+def publish_stage(counted: Sequence[str]) -> Stage:
+    """One task. ``counted`` are the stages with a ledger of kept and dropped documents."""
+    write = Step(NAME, 1, lambda job, _: _publish(job, counted), is_closed(NAME))
     return Stage(NAME, (write,))
 
 
@@ -41,13 +43,13 @@ def recipe_json(recipe: Recipe) -> str:
     return recipe.text.model_dump_json(indent=1, exclude={"tokenize", "slurm"})
 
 
-def total_ledger(job: Job) -> Ledger:
-    """The books of all stages as one, of a run that is published."""
-    return read_books(job, NAME)
+def total_ledger(job: Job[CorpusPlan]) -> Ledger:
+    """The ledger of all stages together, of a job whose output is published."""
+    return read_ledger(job, NAME)
 
 
 def _total(stages: Sequence[Ledger]) -> Ledger:
-    """What one kept the next has read, or DataError is raised."""
+    """Raises: DataError if a stage has not read what the one before kept."""
     total = stages[0]
     for later in stages[1:]:
         total = total.then(later)
@@ -55,29 +57,29 @@ def _total(stages: Sequence[Ledger]) -> Ledger:
     return total
 
 
-def _publish(job: Job, counted: Sequence[str]) -> None:
+def _publish(job: Job[CorpusPlan], counted: Sequence[str]) -> None:
     chain = FilterChain(job.plan.recipe.filters)
-    stages = [read_books(job, name) for name in counted]
-    total = _total([read_books(job, name) for name in counted])
+    stages = [read_ledger(job, name) for name in counted]
+    total = _total([read_ledger(job, name) for name in counted])
     values = [ledger.to_json(chain if ledger.stage == FIRST else None) for ledger in stages]
     with whole_folder(Path(job.plan.output)) as partial:
         for side in SIDES:
             shards = sorted_shards(job, side)
             for number, path in enumerate(shards):
-                _link(path, partial / f"{side}-{number:05d}.jsonl.zst")
+                link(path, partial / f"{side}-{number:05d}.jsonl.zst")
             if not shards:
                 ShuffledShards(partial, side).finish()
         _write_lists(job, counted, partial)
-        books = total.to_json(chain) | {"stages": values}
-        text = json.dumps(books, indent=1, ensure_ascii=False) + "\n"
+        total_values = total.to_json(chain) | {"stages": values}
+        text = json.dumps(total_values, indent=1, ensure_ascii=False) + "\n"
         (partial / "ledger.json").write_bytes(text.encode("utf-8", "replace"))
         write_page(partial / "ledger.html", values)
         (partial / RECIPE).write_text(recipe_json(job.plan.recipe))
-    write_books(job, NAME, total)
+    write_ledger(job, NAME, total)
 
 
-def _write_lists(job: Job, counted: Sequence[str], partial: Path) -> None:
-    """What was removed and its twins, what was contaminated and by what, and the index for later dumps."""
+def _write_lists(job: Job[CorpusPlan], counted: Sequence[str], partial: Path) -> None:
+    """The lists of removed and contaminated documents, and the index for later dumps."""
     if dedup_stage.NAME in counted:
         _join(job, [name for name in (exact_stage.NAME, dedup_stage.NAME) if name in counted], partial / REMOVED)
         if job.plan.recipe.dedup is not None and job.plan.recipe.dedup.write_index:
@@ -86,7 +88,7 @@ def _write_lists(job: Job, counted: Sequence[str], partial: Path) -> None:
         _join(job, [decontaminate_stage.NAME], partial / CONTAMINATED)
 
 
-def _join(job: Job, stages: Sequence[str], path: Path) -> None:
+def _join(job: Job[CorpusPlan], stages: Sequence[str], path: Path) -> None:
     with path.open("wb") as together:
         for stage in stages:
             for number in range(len(job.plan.units)):
@@ -95,26 +97,18 @@ def _join(job: Job, stages: Sequence[str], path: Path) -> None:
                         shutil.copyfileobj(file, together)
 
 
-def _link(path: Path, target: Path) -> None:
-    """The file under both names, so that a run that is killed here has lost nothing."""
-    try:
-        os.link(path, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(path, target)
-
-
-def _write_index(job: Job, partial: Path) -> None:
-    """Each part counts its own unit's paths."""
+def _write_index(job: Job[CorpusPlan], partial: Path) -> None:
+    """Each part numbers its own unit's paths."""
     assert job.plan.recipe.dedup is not None
     paths: list[str] = []
     ends, documents = [], []
-    for number, written in enumerate(all_written(job, dedup_stage.NAME, shards=False)):
+    for number, written in enumerate(all_written(job.folder / dedup_stage.NAME, len(job.plan.units), shards=False)):
         paths += unit_paths(job.folder, number)
         ends.append(len(paths))
         documents.append(written.ledger["kept"])
         for suffix in SUFFIXES:
             name = f"index-{number:05d}{suffix}"
-            _link(job.folder / dedup_stage.NAME / name, partial / name)
-    bands = dedup_stage.bands_of(job.plan.recipe.dedup)
+            link(job.folder / dedup_stage.NAME / name, partial / name)
+    bands = job.plan.recipe.dedup.what_counts
     index = DumpIndex(bands=bands, paths=tuple(paths), documents=tuple(documents), path_ends=tuple(ends))
     index.write(partial)

@@ -8,13 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from megalite.config.bounds import unit
 from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
-from megalite.config.section import Section
+from megalite.config.section import OneLine, Section
 from megalite.config.text_files import kind_of, read_yaml_file
 from megalite.corpus.decontaminate.contamination import Contamination
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.filters.chain import AnyFilter
-from megalite.corpus.filters.listed_section import ListedSection, OneLine
+from megalite.corpus.filters.listed_section import ListedSection
 from megalite.corpus.filters.prose import ProseFilter
+from megalite.jobs.slurm import Slurm
 
 
 class InstalledDocs(ListedSection):
@@ -72,12 +73,22 @@ class Dedup(Bands):
             raise ValueError("quality_key goes with keep: best, and keep: best with quality_key")
         return self
 
+    @property
+    def what_counts(self) -> Bands:
+        """The definition of a near-duplicate alone."""
+        return Bands(**self.model_dump(include=set(Bands.model_fields)))
+
 
 class Decontaminate(Contamination):
     """Removal of documents that contain evaluation items. See ``tools/decontaminate.py``."""
 
     against: tuple[OneLine, ...] = Field(min_length=1)
     """Files or globs with the evaluation items."""
+
+    @property
+    def what_counts(self) -> Contamination:
+        """The definition of contamination alone."""
+        return Contamination(**self.model_dump(exclude={"against"}))
 
 
 class TrainTokenizer(Section):
@@ -115,30 +126,6 @@ class Tokenize(Section):
         if (self.tokenizer is None) == (self.train is None):
             raise ValueError("give either tokenizer (a folder) or train (how to make one)")
         return self
-
-
-class Slurm(Section):
-    """What each task requests from the cluster, with ``--engine slurm``."""
-
-    partition: OneLine | None = None
-    """Partition to submit to; null is the cluster's default."""
-    account: OneLine | None = None
-    """Account to charge; null is the user's default."""
-    time: str = Field(default="24:00:00", pattern=r"^[0-9]+(-[0-9]+)?(:[0-9]+){0,2}$")
-    """Time limit of a task, as sbatch takes it: minutes, or ``[DAYS-]HOURS:MINUTES:SECONDS``. Quote it, or YAML reads
-    a number."""
-    cpus: Annotated[int, unit("CPU cores")] = Field(default=1, ge=1, le=1024)
-    """CPU cores of a task. Training a tokenizer and tokenizing use all of them, other tasks use one."""
-    memory_gb: Annotated[int, unit("GB")] = Field(default=8, ge=1, le=1_000_000)
-    """Memory of a task."""
-    max_array_size: Annotated[int, unit("elements")] = Field(default=1000, ge=1, le=1_000_000)
-    """Maximum number of elements in a job array; if there are more tasks, each element runs several."""
-    running: Annotated[int | None, unit("elements")] = Field(default=None, ge=1, le=1_000_000)
-    """Maximum number of array elements that run at the same time; null sets no limit."""
-    setup: tuple[str, ...] = ()
-    """Shell commands to run before the work, such as the activation of an environment."""
-    options: dict[OneLine, OneLine] = Field(default_factory=dict)
-    """Further options of sbatch, for example ``{qos: low}``."""
 
 
 class Recipe(Section):

@@ -1,38 +1,62 @@
-"""The stages of a recipe, in their order, and one task of them."""
+"""The job of a recipe: its stages in their order."""
 
 from pathlib import Path
 
-from megalite.corpus.prepare.decontaminate_stage import decontaminate_stage
-from megalite.corpus.prepare.dedup_stage import dedup_stage
+from megalite.corpus.decontaminate.stage import DecontaminatePlan, decontaminate_stage
+from megalite.corpus.dedup.dump_index import known_parts
+from megalite.corpus.dedup.scan import DedupPlan
+from megalite.corpus.dedup.stage import DedupInput, dedup_stage
 from megalite.corpus.prepare.exact_stage import exact_stage
 from megalite.corpus.prepare.filter_stage import filter_stage
-from megalite.corpus.prepare.plan import PlantPlan
+from megalite.corpus.prepare.plan import CorpusPlan
 from megalite.corpus.prepare.publish import publish_stage
 from megalite.corpus.prepare.shuffle_stage import shuffle_stage
-from megalite.corpus.prepare.steps import Stage, is_finished, open_job
+from megalite.corpus.units.kept_units import kept_units, unit_paths
+from megalite.jobs.job import Job, Stage
 
 
-def all_stages(plan: PlantPlan) -> list[Stage]:
-    """Filter, exact, dedup, decontaminate (the last three if asked for), shuffle, publish."""
+def read_plan(content: str) -> CorpusPlan:
+    """``plan.json`` of a work folder."""
+    return CorpusPlan.model_validate_json(content)
+
+
+def all_stages(plan: CorpusPlan) -> list[Stage]:
+    """Filter, exact, dedup, decontaminate (the last three if the recipe has them), shuffle, publish."""
     stages = [filter_stage(plan)]
     if plan.recipe.exact_dedup:
         stages.append(exact_stage(plan))
     if plan.recipe.dedup is not None:
-        stages.append(dedup_stage(plan, stages[-1].name))
+        stages.append(_dedup(plan, stages[-1].name))
     if plan.recipe.decontaminate is not None:
-        stages.append(decontaminate_stage(plan, stages[-1].name))
+        stages.append(_decontaminate(plan, stages[-1].name))
     counted = [stage.name for stage in stages]
-    return [*stages, shuffle_stage(plan, counted[-1]), publish_stage(plan, counted)]
+    return [*stages, shuffle_stage(plan, counted[-1]), publish_stage(counted)]
 
 
-def run_task(folder: Path, step_name: str, task: int, memory_bytes: int) -> None:
-    """Do one task of the run in this work folder, if it is not done. Raises: DataError, OSError."""
-    job = open_job(folder, memory_bytes)
-    for stage in all_stages(job.plan):
-        for step in stage.steps:
-            if step.name == step_name:
-                if not is_finished(job, stage) and not step.is_done(job, task):
-                    (folder / stage.name).mkdir(exist_ok=True)
-                    step.run(job, task)
-                return
-    raise ValueError(f"{folder}: has no step '{step_name}'")
+def _dedup(plan: CorpusPlan, before: str) -> Stage:
+    section = plan.recipe.dedup
+    assert section is not None
+
+    def open_input(job: Job[CorpusPlan]) -> DedupInput:
+        own = DedupPlan(
+            inputs=kept_units(job.folder / before, len(plan.units)),
+            bands=section.what_counts,
+            keep=section.keep,
+            quality_key=section.quality_key,
+            write_index=section.write_index,
+        )
+        known = known_parts([Path(folder) for folder in section.against], section.what_counts)
+        return DedupInput(own, known, lambda unit: tuple(unit_paths(job.folder, unit)))
+
+    return dedup_stage(len(plan.units), section.bands, open_input, before)
+
+
+def _decontaminate(plan: CorpusPlan, before: str) -> Stage:
+    section = plan.recipe.decontaminate
+    assert section is not None
+
+    def open_plan(job: Job[CorpusPlan]) -> DecontaminatePlan:
+        inputs = kept_units(job.folder / before, len(plan.units))
+        return DecontaminatePlan(inputs=inputs, against=plan.eval_sets, rule=section.what_counts)
+
+    return decontaminate_stage(len(plan.units), open_plan, before)

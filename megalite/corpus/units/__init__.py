@@ -1,1 +1,4 @@
-"""What a unit of work leaves for the next stage: ``kept_shards`` (documents), ``unit_books`` (counts), ``kept_units``."""
+"""What a stage leaves for the next, unit by unit.
+
+``unit_writer`` writes a unit: ``kept_shards`` (documents) and ``written_units`` (its record); ``kept_units`` reads them.
+"""

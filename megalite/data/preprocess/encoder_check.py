@@ -4,21 +4,20 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from megalite.config.errors import DataError
 from megalite.data.preprocess.encoders import ENCODERS, Encoded, Encoder, TokenizersEncoder, open_encoder
-from megalite.data.preprocess.plan import Plan
+from megalite.data.preprocess.plan import EncoderChoice, PreprocessPlan
 from megalite.files.readers.malformed import ReadReport
 from megalite.files.readers.record_blocks import record_blocks
 from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer, differing
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import LoadedTokenizer
 
-EncoderChoice = Literal["auto", "gigatoken", "fastokens", "tokenizers"]
 SAMPLED_CHARACTERS = 300
 """Of one document; a longer one is compared by a stretch of it."""
 SAMPLED_OF_BLOCK = 2
@@ -33,7 +32,7 @@ class EncoderMismatchError(DataError):
     """An encoder gave other ids than ``tokenizers`` in the middle of the work."""
 
 
-def sample_texts(plan: Plan) -> list[str]:
+def sample_texts(plan: PreprocessPlan) -> list[str]:
     """Beginnings of a few documents from all over the inputs."""
     texts: list[str] = []
     for unit in plan.units[:: -(-len(plan.units) // SAMPLED_UNITS)]:
@@ -43,13 +42,16 @@ def sample_texts(plan: Plan) -> list[str]:
     return texts
 
 
-def choose_encoder(choice: EncoderChoice, tokenizer: Any, texts: Sequence[str]) -> tuple[Encoder, list[str]]:
-    """The encoder to work with, and why ``auto`` passed over the faster ones.
+def choose_encoder(
+    choice: EncoderChoice, tokenizer: Any, texts: Sequence[str], inexact: Sequence[str] = ()
+) -> tuple[Encoder, list[str]]:
+    """The encoder to use, and why ``auto`` does not use the faster ones.
 
     Args:
-        texts: real documents of the corpus; the hard ones and the tokenizer's own special tokens are added.
+        texts: real documents of the corpus; hard texts and the tokenizer's own special tokens are added.
+        inexact: encoders that gave other ids in an earlier run; ``auto`` does not use them.
 
-    Raises: DataError where a named encoder is missing, refuses the tokenizer or gives other ids.
+    Raises: DataError if a named encoder is missing, refuses the tokenizer or gives other ids.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker is one core
     reference = TokenizersEncoder(tokenizer)
@@ -62,6 +64,9 @@ def choose_encoder(choice: EncoderChoice, tokenizer: Any, texts: Sequence[str]) 
     for name in ENCODERS if choice == "auto" else (choice,):
         if name == "tokenizers":
             break
+        if name in inexact and choice == "auto":
+            reasons.append(f"{name}: gave other ids than tokenizers in an earlier run")
+            continue
         try:
             encoder = open_encoder(name, tokenizer)
             if (place := _first_difference(encoder.encode(sample), expected)) is None:

@@ -1,4 +1,4 @@
-"""Finished shards become ``PREFIX.bin``, ``PREFIX.idx`` and, last of all, the manifest."""
+"""Joins finished shards into ``PREFIX.bin``, ``PREFIX.idx`` and, last of all, the manifest."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ import numpy as np
 from megalite.config.errors import DataError
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.manifest import Manifest, Source, SourcePiece, file_facts, manifest_path
-from megalite.data.preprocess.plan import Plan
+from megalite.data.preprocess.plan import PreprocessPlan
 from megalite.data.preprocess.shard import Stretch, stretches
 from megalite.data.preprocess.unit import UnitResult, shard_path
 
@@ -27,9 +27,9 @@ class Joined(NamedTuple):
 
 
 def join_shards(
-    plan: Plan, results: Sequence[UnitResult], folder: Path, prefix: Path, tokenizer_check: str | None = None
+    plan: PreprocessPlan, results: Sequence[UnitResult], folder: Path, prefix: Path, tokenizer_check: str | None = None
 ) -> list[Manifest]:
-    """Concatenate the shards of each key in the plan's order, flush, rename; each manifest comes last."""
+    """Concatenate the shards of each key in the plan's order and publish each dataset."""
     manifests = []
     dtype = token_dtype(plan.vocab_size)
     for key, target in enumerate(plan.prefixes(prefix)):
@@ -45,8 +45,8 @@ def join_shards(
     return manifests
 
 
-def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any]:
-    """What the manifest of a key says, but for its files."""
+def _facts(plan: PreprocessPlan, results: Sequence[UnitResult], key: int) -> dict[str, Any]:
+    """Everything in the manifest of a key except its files."""
     return {
         "documents": sum(result.documents for result in results),
         "sequences": sum(result.shards[key].sequences for result in results),
@@ -70,7 +70,7 @@ def _facts(plan: Plan, results: Sequence[UnitResult], key: int) -> dict[str, Any
 
 
 def publish(prefix: Path, joined: Joined, dtype: np.dtype, facts: dict[str, Any]) -> Manifest:
-    """Write the index, then move everything to its name: ``.bin``, ``.idx``, and the manifest that says it is whole."""
+    """Write the index, then rename everything: ``.bin``, ``.idx``, and the manifest, which marks the dataset as complete."""
     index = joined.ids.with_suffix(".idx")
     with index.open("wb") as file:
         write_index(file, dtype, _mapped(joined.lengths), _mapped(joined.sequences))
@@ -98,7 +98,7 @@ def _mapped(path: Path) -> np.ndarray:
 
 
 def concatenate(parts: Sequence[Stretch], target: Path) -> None:
-    """Parts of files one behind the other, by the kernel's own copy where it can; forced to the disk."""
+    """Concatenate parts of files, by the kernel's own copy if possible, and flush the target to the disk."""
     with target.open("wb", buffering=0) as out:
         for path, start, size in parts:
             with path.open("rb", buffering=0) as source:
@@ -106,22 +106,22 @@ def concatenate(parts: Sequence[Stretch], target: Path) -> None:
                 while size:
                     copied = _copy(source.fileno(), out.fileno(), size)
                     if not copied:
-                        raise DataError(f"{path}: is shorter than it was; start again without it")
+                        raise DataError(f"{path}: is shorter than it was; remove it and run again")
                     size -= copied
         _sync(out.fileno())
 
 
 def _copy(source: int, out: int, most: int) -> int:
-    """Copy up to so many bytes from where both files stand; how many it were."""
+    """Copy up to ``most`` bytes between the current positions; returns the number of bytes copied."""
     try:
         return os.copy_file_range(source, out, most)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
-    return os.write(out, os.read(source, min(most, 1 << 20)))  # across file systems, or one without it
+    return os.write(out, os.read(source, min(most, 1 << 20)))  # across file systems, or on one without copy_file_range
 
 
-def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
+def _sources(plan: PreprocessPlan, results: Sequence[UnitResult]) -> list[Source]:
     sources = []
     for item in plan.inputs:
         own = [result for unit, result in zip(plan.units, results, strict=True) if str(unit.path) == item.path]
@@ -137,7 +137,7 @@ def _sources(plan: Plan, results: Sequence[UnitResult]) -> list[Source]:
     return sources
 
 
-def _pieces(plan: Plan, results: Sequence[UnitResult]) -> list[SourcePiece]:
+def _pieces(plan: PreprocessPlan, results: Sequence[UnitResult]) -> list[SourcePiece]:
     numbers = {item.path: number for number, item in enumerate(plan.inputs)}
     pieces: list[SourcePiece] = []
     lines = 0

@@ -1,4 +1,4 @@
-"""One unit of preprocessing: texts of a piece of a file become token ids in a shard of their own."""
+"""Preprocessing of one unit: the texts of a piece of a file become token ids in a shard."""
 
 import json
 from contextlib import ExitStack
@@ -11,22 +11,26 @@ import numpy as np
 from megalite.data.index_file import token_dtype
 from megalite.data.preprocess.encoder_check import EncoderMismatchError, differing_text
 from megalite.data.preprocess.encoders import Encoded, Encoder
-from megalite.data.preprocess.plan import Plan
+from megalite.data.preprocess.plan import PreprocessPlan
 from megalite.data.preprocess.sentences import split_sentences
 from megalite.data.preprocess.shard import ShardCounts, ShardWriter, is_whole
 from megalite.files.readers.malformed import Malformed, ReadReport
 from megalite.files.readers.pieces import Piece, line_in_file
 from megalite.files.readers.record_blocks import Block, record_blocks
+from megalite.files.whole_file import whole_file
 from megalite.tokenizer.special_text import SpecialSpellings
+
+INEXACT = "inexact-"
+"""Name of an empty file, with the encoder's name behind it."""
 
 
 @dataclass
 class UnitResult:
-    """What a finished unit has found; ``NNNNNN.json`` beside its shards."""
+    """Counts of a finished unit; ``NNNNNN.json`` beside its shards."""
 
     documents: int = 0
     empty: int = 0
-    """Records without a token under any key: left out."""
+    """Records without a token under any key, which are left out."""
     lines: int = 0
     malformed: int = 0
     places: list[Malformed] = field(default_factory=list)
@@ -46,19 +50,19 @@ def shard_path(folder: Path, number: int, key: int) -> Path:
 
 
 def result_path(folder: Path, number: int) -> Path:
-    """The file whose presence says that a unit is done."""
+    """The file that exists once a unit is done."""
     return folder / f"{number:06d}.json"
 
 
 def encode_unit(
-    plan: Plan, number: int, folder: Path, encoder: Encoder, reference: Encoder, spellings: SpecialSpellings
-) -> UnitResult:
-    """Write the shards of one unit; its result file appears by a rename when they are on the disk.
+    plan: PreprocessPlan, number: int, folder: Path, encoder: Encoder, reference: Encoder, spellings: SpecialSpellings
+) -> None:
+    """Write the shards of one unit, then the file with its counts.
 
     Args:
         reference: a few documents of every block are compared with its ids.
 
-    Raises: DataError at the first malformed place where the plan says ``fatal``; EncoderMismatchError.
+    Raises: DataError at the first malformed record if the plan says ``fatal``; EncoderMismatchError.
     """
     unit, dtype = plan.units[number], token_dtype(plan.vocab_size)
     report = ReadReport()
@@ -83,26 +87,33 @@ def encode_unit(
                 result.special_spellings[key] += sum(map(spellings.count, block.texts[key]))
     result.shards = [writer.counts for writer in writers]
     result.lines, result.malformed, result.places = report.lines, report.malformed, report.places
-    target = result_path(folder, number)
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(result)))
-    partial.rename(target)
-    return result
+    with whole_file(result_path(folder, number)) as file:
+        file.write(json.dumps(asdict(result)).encode())
 
 
-def finished_result(plan: Plan, number: int, folder: Path) -> UnitResult | None:
-    """What an earlier run found in this unit, where its shards are whole."""
+def read_result(folder: Path, number: int) -> UnitResult:
+    """The counts of a finished unit. Raises: FileNotFoundError; ValueError, TypeError or KeyError if they are damaged."""
+    values = json.loads(result_path(folder, number).read_text())
+    shards = [ShardCounts(**counts) for counts in values["shards"]]
+    return UnitResult(**values | {"shards": shards, "places": [Malformed(*place) for place in values["places"]]})
+
+
+def is_encoded(plan: PreprocessPlan, folder: Path, number: int) -> bool:
+    """Whether the unit is done, its shards have their checksums, and its encoder has not been found inexact since."""
     itemsize = token_dtype(plan.vocab_size).itemsize
     try:
-        values = json.loads(result_path(folder, number).read_text())
-        shards = [ShardCounts(**counts) for counts in values["shards"]]
-        result = UnitResult(**values | {"shards": shards, "places": [Malformed(*place) for place in values["places"]]})
+        result = read_result(folder, number)
         whole = [
             is_whole(shard_path(folder, number, key), counts, itemsize) for key, counts in enumerate(result.shards)
         ]
     except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return None
-    return result if len(whole) == len(plan.keys) and all(whole) else None
+        return False
+    return len(whole) == len(plan.keys) and all(whole) and result.encoder not in inexact_encoders(folder)
+
+
+def inexact_encoders(folder: Path) -> list[str]:
+    """Encoders that gave other ids than the reference in this job."""
+    return [path.name.removeprefix(INEXACT) for path in folder.glob(f"{INEXACT}*")]
 
 
 class Column(NamedTuple):
@@ -120,7 +131,7 @@ class Column(NamedTuple):
     """Parts with ids in each record."""
 
 
-def _encode(plan: Plan, texts: list[str], encoder: Encoder) -> Column:
+def _encode(plan: PreprocessPlan, texts: list[str], encoder: Encoder) -> Column:
     parts, owners = texts, np.arange(len(texts))
     if plan.level == "sentence":
         split = [split_sentences(text, plan.language) for text in texts]
@@ -139,8 +150,8 @@ def _check(unit: Piece, block: Block, column: Column, encoder: Encoder, referenc
     if wrong is not None:
         raise EncoderMismatchError(
             f"{unit.path}:{line_in_file(unit, block.lines[column.owners[wrong]])}: {encoder.name} gives other ids than "
-            f"{reference.name}; nothing that it made is kept, "
-            + ("run again with --encoder tokenizers" if reference.name == "tokenizers" else "take another tokenizer")
+            f"{reference.name}; nothing that it made is used, "
+            + ("run again with --encoder tokenizers" if reference.name == "tokenizers" else "use another tokenizer")
         )
 
 

@@ -24,6 +24,12 @@ class InputFile:
     bytes: int
     modified_ns: int
 
+    def refuse_changed(self) -> None:
+        """Raises: DataError if the file is not what it was when the run was planned."""
+        path = Path(self.path)
+        if not path.is_file() or input_file(path) != self:
+            raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
+
 
 class Inputs(Section):
     """The input files of a run and how to read them."""
@@ -54,8 +60,7 @@ class Inputs(Section):
         numbers = {file.path: number for number, file in enumerate(self.files)}
         for path, pieces in groupby(self.units[unit], key=lambda piece: piece.path):
             number = numbers[str(path)]
-            if not path.is_file() or input_file(path) != self.files[number]:
-                raise DataError(f"{path}: has changed since the run began; run the command again when it is finished")
+            self.files[number].refuse_changed()
             for piece in pieces:
                 for document in read_piece(piece, self.text_key, self.on_error, report):
                     yield number, document

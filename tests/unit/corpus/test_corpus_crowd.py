@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from megalite.corpus.dedup import crowd, shingle_sets
+from megalite.corpus.dedup.clustering import batches
 from megalite.corpus.dedup.command import deduplicate
 from megalite.corpus.dedup.crowd import Crowd
 from megalite.corpus.dedup.minhash import Bands
-from megalite.corpus.dedup.run import batches
 from megalite.corpus.prepare.prepare import prepare_corpus
 from megalite.corpus.prepare.recipe import Recipe
 from megalite.files.readers.documents import read_documents
@@ -118,9 +118,9 @@ def test_the_same_documents_stay_as_by_all_buckets_and_for_any_workers(
     own: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write(tmp_path / "in.jsonl", pages(400, own))
-    monkeypatch.setattr("megalite.corpus.dedup.run.CROWD", NO_CROWD)
+    monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", NO_CROWD)
     deduplicate([str(source)], tmp_path / "plain", Bands(), QUIET)
-    monkeypatch.setattr("megalite.corpus.dedup.run.CROWD", 50)
+    monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", 50)
     monkeypatch.setattr("megalite.files.readers.input_units.UNIT_BYTES", 60_000)
     for workers in (1, 2):
         deduplicate([str(source)], tmp_path / f"{workers}", Bands(), QUIET, workers=workers)
@@ -136,13 +136,13 @@ def test_labelled_sets_lose_the_same_documents(
 ) -> None:
     source = str(shared_data / f"messy/{name}.jsonl.zst")
     for label, limit in (("plain", NO_CROWD), ("crowd", 2)):
-        monkeypatch.setattr("megalite.corpus.dedup.run.CROWD", limit)
+        monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", limit)
         deduplicate([source], tmp_path / label, Bands(), QUIET)
     assert files(tmp_path / "plain") == files(tmp_path / "crowd")
 
 
 def test_a_recipe_settles_a_crowd_as_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.dedup.run.CROWD", 50)
+    monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", 50)
     source = write(tmp_path / "in.jsonl", pages(300, 40))
     values = {"sources": [{"kind": "files", "paths": [str(source)]}], "dedup": {}, "exact_dedup": False}
     off = {"min_stop_words": None, "max_mean_word_length": None, "min_alphabetic_words": None}

@@ -81,7 +81,7 @@ def test_a_damaged_part_of_a_killed_dry_run_is_told(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not killed_after(3, lambda: score_corpus(recipe(corpus), tmp_path / "out", QUIET), monkeypatch)
-    part = next((tmp_path / "out.work").glob("scores-*.parquet"))
+    part = next((tmp_path / "out.work/scores").glob("scores-*.parquet"))
     for content in (b"", part.read_bytes()[:-9], b"[]"):
         part.write_bytes(content)
         with pytest.raises(DataError, match=r"scores-0000\d\.parquet: damaged: .*out\.work and run again"):

@@ -114,7 +114,7 @@ def plainly(corpus: Path, threshold: float = 0.8) -> tuple[list[str], dict[str, 
 def test_the_plant_equals_a_plain_program_over_all_documents(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("megalite.corpus.prepare.dedup_stage.BYTES_A_CANDIDATE", 150 << 20)  # few clusters in a batch
+    monkeypatch.setattr("megalite.corpus.dedup.stage.BYTES_A_CANDIDATE", 150 << 20)  # few clusters in a batch
     prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     left, gone = plainly(corpus)
     assert all(gone.values())
@@ -226,12 +226,14 @@ def test_a_unit_that_was_damaged_while_the_run_stood_still_is_made_again(
 
 
 def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from megalite.corpus.prepare import steps
+    from megalite.jobs.job import open_job
 
     prepare_corpus(recipe(corpus), corpus / "once", QUIET)
     once = files(corpus / "once")
 
     class Twice:
+        workers = 1
+
         def map(self, function: Callable[[int], Any], items: Any) -> Any:
             for item in items:
                 function(item)
@@ -241,13 +243,9 @@ def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch
                 yield None
 
     def again(folder: Path, name: str, task: int) -> None:
-        from megalite.corpus.prepare.stages import all_stages
-
-        job = steps.open_job(folder, 1 << 30)
-        for stage in all_stages(job.plan):
-            for step in stage.steps:
-                if step.name == name and not name.endswith(("-close", "publish")):
-                    step.run(job, task)
+        job = open_job(folder, 1 << 30)
+        if not name.endswith(("-close", "publish")):
+            job.step(name)[1].run(job, task)
 
     prepare_corpus(recipe(corpus), corpus / "once", QUIET, overwrite=True, pool=Twice())
     assert files(corpus / "once") == once
@@ -281,7 +279,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
 def test_sources_that_change_while_the_run_is_at_work_are_refused(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megalite.corpus.prepare.stages as module
+    import megalite.jobs.run as module
 
     run = module.run_task
 
@@ -296,7 +294,7 @@ def test_sources_that_change_while_the_run_is_at_work_are_refused(
 
     for victim, step in (("2.jsonl", "filter"), ("eval.jsonl", "decontaminate-write")):
         with monkeypatch.context() as patch:
-            patch.setattr("megalite.corpus.prepare.engine.run_task", changes(corpus / victim, step))
+            patch.setattr("megalite.jobs.run.run_task", changes(corpus / victim, step))
             with pytest.raises(DataError, match=rf"{victim}: has changed since the run began"):
                 prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     assert not (corpus / "out").exists()
@@ -305,7 +303,7 @@ def test_sources_that_change_while_the_run_is_at_work_are_refused(
 def test_a_shard_that_is_damaged_between_two_stages_is_told(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megalite.corpus.prepare.stages as module
+    import megalite.jobs.run as module
 
     run = module.run_task
 
@@ -316,7 +314,7 @@ def test_a_shard_that_is_damaged_between_two_stages_is_told(
             shard.write_bytes(zstandard.compress(b'{"broken\n').ljust(len(content), b"\0")[: len(content)])
         run(folder, name, *rest)
 
-    monkeypatch.setattr("megalite.corpus.prepare.engine.run_task", damages)
+    monkeypatch.setattr("megalite.jobs.run.run_task", damages)
     with pytest.raises(DataError, match=r"dedup: the shards of unit 1 are missing or damaged; remove .*out\.work"):
         prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     assert not (corpus / "out").exists()

@@ -14,6 +14,9 @@ from megalite.data.preprocess import encoders
 from megalite.data.preprocess.command import preprocess
 from megalite.data.preprocess.encoder_check import EncoderMismatchError, choose_encoder, differing_text
 from megalite.data.preprocess.encoders import Encoded, TokenizersEncoder, open_encoder
+from megalite.data.preprocess.plan import PreprocessOptions
+from megalite.data.preprocess.unit import is_encoded
+from megalite.jobs.job import open_job
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import load_tokenizer
 
@@ -94,8 +97,10 @@ def test_the_files_are_the_same_bytes_whichever_encoder(
     byte_tokenizer: Path, english: Path, tmp_path: Path, name: str
 ) -> None:
     pytest.importorskip(name)
-    preprocess([str(english)], byte_tokenizer, tmp_path / "slow", QUIET, encoder="tokenizers")
-    preprocess([str(english)], byte_tokenizer, tmp_path / "fast", QUIET, encoder=name)  # type: ignore[arg-type]
+    preprocess(
+        [str(english)], byte_tokenizer, tmp_path / "slow", QUIET, options=PreprocessOptions(encoder="tokenizers")
+    )
+    preprocess([str(english)], byte_tokenizer, tmp_path / "fast", QUIET, options=PreprocessOptions(encoder=name))  # type: ignore[arg-type]
     assert outputs(tmp_path / "fast") == outputs(tmp_path / "slow")
 
 
@@ -159,13 +164,18 @@ def test_a_mismatch_in_the_middle_names_the_line_and_nothing_of_that_encoder_is_
     corpus.write_text("\n".join(lines) + "\n")
     monkeypatch.setattr("megalite.data.preprocess.command.sample_texts", lambda _: [])
     with pytest.raises(EncoderMismatchError, match=r"corpus\.jsonl:[4-8]\d\d: gigatoken gives other ids") as caught:
-        preprocess([str(corpus)], byte_tokenizer, tmp_path / "out", QUIET, encoder="gigatoken")
+        preprocess(
+            [str(corpus)], byte_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(encoder="gigatoken")
+        )
     assert "\n" not in str(caught.value)
     assert "qumber" in lines[int(str(caught.value).split(":")[1]) - 1]
-    assert not list(Path(f"{tmp_path / 'out'}.partial").glob("0*.json"))
+    work = open_job(Path(f"{tmp_path / 'out'}.partial"), 0)
+    assert all(not is_encoded(work.plan, work.folder / "tokens", unit) for unit in range(len(work.plan.units)))
     assert not list(tmp_path.glob("out.[!p]*"))
-    preprocess([str(corpus)], byte_tokenizer, tmp_path / "out", QUIET, encoder="tokenizers")
-    preprocess([str(corpus)], byte_tokenizer, tmp_path / "again", QUIET, encoder="tokenizers")
+    preprocess([str(corpus)], byte_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(encoder="tokenizers"))
+    preprocess(
+        [str(corpus)], byte_tokenizer, tmp_path / "again", QUIET, options=PreprocessOptions(encoder="tokenizers")
+    )
     assert outputs(tmp_path / "out") == outputs(tmp_path / "again")
 
 
@@ -173,11 +183,13 @@ def test_a_stopped_run_goes_on_with_another_encoder_to_the_same_bytes(
     byte_tokenizer: Path, english: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gigatoken")
-    import megalite.data.preprocess.workers as module
+    import megalite.data.preprocess.job as module
 
     monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 20_000)
     monkeypatch.setattr("megalite.data.preprocess.plan.UNITS_WANTED", 10**9)
-    preprocess([str(english)], byte_tokenizer, tmp_path / "straight", QUIET, encoder="tokenizers")
+    preprocess(
+        [str(english)], byte_tokenizer, tmp_path / "straight", QUIET, options=PreprocessOptions(encoder="tokenizers")
+    )
     inner, used = module.encode_unit, []
 
     def stopped_at_the_third(plan: object, number: int, *rest: object) -> object:
@@ -188,9 +200,11 @@ def test_a_stopped_run_goes_on_with_another_encoder_to_the_same_bytes(
 
     monkeypatch.setattr(module, "encode_unit", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        preprocess([str(english)], byte_tokenizer, tmp_path / "out", QUIET, encoder="gigatoken")
+        preprocess(
+            [str(english)], byte_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(encoder="gigatoken")
+        )
     monkeypatch.setattr(module, "encode_unit", lambda *given: used.append(given[3].name) or inner(*given))
-    preprocess([str(english)], byte_tokenizer, tmp_path / "out", QUIET, encoder="tokenizers")
+    preprocess([str(english)], byte_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(encoder="tokenizers"))
     assert used[:2] == ["gigatoken", "gigatoken"]
     assert set(used[2:]) == {"tokenizers"}
     assert outputs(tmp_path / "out") == outputs(tmp_path / "straight")

@@ -19,6 +19,7 @@ from megalite.config.mix import MixPhase, mix_phases
 from megalite.config.schema import RunConfig
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import PreprocessOptions
 from megalite.data.samples.blend import BlendedDataset, MixOrder
 from megalite.data.samples.epochs import refuse_repetition, source_use
 from megalite.data.samples.fingerprint import MODULUS, samples_fingerprint
@@ -262,8 +263,8 @@ def test_epochs_are_printed_and_over_repetition_is_refused_before_launch(
 
 def test_sources_of_two_rules_for_special_tokens_are_named(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     for name, parses in (("text", False), ("parsed", True)):
-        options = {"parse_special_tokens": parses}
-        preprocess([str(corpus)], word_tokenizer, tmp_path / name, Console(quiet=True), **options)  # type: ignore[arg-type]
+        options = PreprocessOptions(parse_special_tokens=parses)
+        preprocess([str(corpus)], word_tokenizer, tmp_path / name, Console(quiet=True), options=options)
     for names, warned in ((["text", "parsed"], True), (["text"], False), (["parsed"], False)):
         prefixes = [str(tmp_path / name) for name in names]
         said = StringIO()

@@ -17,6 +17,7 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import PreprocessOptions
 from megalite.files.readers.documents import read_piece
 from megalite.files.readers.malformed import ReadReport
 from megalite.files.readers.pieces import Piece
@@ -101,7 +102,9 @@ def test_the_manifest_leads_from_a_document_to_its_piece_of_a_file(
 
 def test_a_txt_file_is_one_document(word_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("the cat\n\nsat")
-    preprocess([str(tmp_path / "*.txt")], word_tokenizer, tmp_path / "out", QUIET, append_eod=False)
+    preprocess(
+        [str(tmp_path / "*.txt")], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(append_eod=False)
+    )
     assert IndexedDataset(tmp_path / "out").document(0).tolist() == [1, 2, 3]
 
 
@@ -147,7 +150,14 @@ def test_a_malformed_line_stops_the_job_where_that_is_asked_for(
     lines = corpus.read_bytes().splitlines()
     corpus.write_bytes(b"\n".join(lines[1:]))  # the first bad line is then far into the file
     with pytest.raises(DataError, match=r"corpus\.jsonl:699: a list, not an object"):
-        preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, on_error="fatal", workers=2)
+        preprocess(
+            [str(corpus)],
+            word_tokenizer,
+            tmp_path / "out",
+            QUIET,
+            workers=2,
+            options=PreprocessOptions(on_error="fatal"),
+        )
     assert not Path(f"{tmp_path / 'out'}.bin").exists()
 
 
@@ -184,8 +194,10 @@ def test_a_finished_output_is_recognised_and_never_silently_replaced(
     assert preprocess([str(corpus)], word_tokenizer, prefix, QUIET, workers=2) == [first]
     assert Path(f"{prefix}.bin").stat().st_mtime_ns == written_at
     with pytest.raises(DataError, match="exists and was made from other inputs or options"):
-        preprocess([str(corpus)], word_tokenizer, prefix, QUIET, append_eod=False)
-    preprocess([str(corpus)], word_tokenizer, prefix, QUIET, append_eod=False, overwrite=True)
+        preprocess([str(corpus)], word_tokenizer, prefix, QUIET, options=PreprocessOptions(append_eod=False))
+    preprocess(
+        [str(corpus)], word_tokenizer, prefix, QUIET, overwrite=True, options=PreprocessOptions(append_eod=False)
+    )
     assert load_manifest(prefix).eod_id is None
 
 
@@ -200,7 +212,7 @@ def test_merging_equals_preprocessing_both_inputs_at_once(corpus: Path, word_tok
     merged = merge([str(part.with_suffix("")) for part in parts], tmp_path / "merged")
     assert outputs(tmp_path / "merged") == outputs(tmp_path / "whole")
     assert (merged.documents, merged.tokens, merged.text_bytes) == (whole.documents, whole.tokens, whole.text_bytes)
-    preprocess([str(parts[0])], word_tokenizer, tmp_path / "other", QUIET, append_eod=False)
+    preprocess([str(parts[0])], word_tokenizer, tmp_path / "other", QUIET, options=PreprocessOptions(append_eod=False))
     with pytest.raises(DataError, match="eod_id"):
         merge([str(tmp_path / "a"), str(tmp_path / "other")], tmp_path / "bad")
     data = bytearray((tmp_path / "b.bin").read_bytes())

@@ -14,6 +14,7 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import PreprocessOptions
 from megalite.data.preprocess.sentences import split_sentences
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.tokenizer.load import load_tokenizer
@@ -75,9 +76,8 @@ def megatron_files(
 def test_each_of_several_keys_is_the_file_that_megatron_builds(
     records: Path, word_tokenizer: Path, tmp_path: Path, level: str, workers: int, small_units: None
 ) -> None:
-    manifests = preprocess(
-        [str(records)], word_tokenizer, tmp_path / "out", QUIET, workers, keys=["text", "summary"], level=level
-    )  # type: ignore[arg-type] # fmt: skip
+    options = PreprocessOptions(keys=["text", "summary"], level=level)  # type: ignore[arg-type]
+    manifests = preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, workers, options)
     rows = [json.loads(line) for line in records.read_text().splitlines()]
     kept = {row["id"] for row in rows if row["text"].strip() or row["summary"].strip()}
     assert len(kept) < 600
@@ -97,7 +97,9 @@ def test_megatron_core_reads_the_sentences_and_the_documents_of_our_file(
     records: Path, word_tokenizer: Path, tmp_path: Path
 ) -> None:
     indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
-    manifest = preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, level="sentence")[0]
+    manifest = preprocess(
+        [str(records)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(level="sentence")
+    )[0]
     theirs, ours = indexed.IndexedDataset(str(tmp_path / "out")), IndexedDataset(tmp_path / "out")
     assert manifest.level == "sentence"
     assert manifest.sequences == len(theirs.sequence_lengths) == len(ours) > manifest.documents
@@ -113,7 +115,9 @@ def test_training_samples_of_sentences_are_those_of_the_same_documents(
     records: Path, word_tokenizer: Path, tmp_path: Path
 ) -> None:
     preprocess([str(records)], word_tokenizer, tmp_path / "documents", QUIET)
-    preprocess([str(records)], word_tokenizer, tmp_path / "sentences", QUIET, level="sentence")
+    preprocess(
+        [str(records)], word_tokenizer, tmp_path / "sentences", QUIET, options=PreprocessOptions(level="sentence")
+    )
     one, other = (GPTDataset(str(tmp_path / name), 32, 5) for name in ("documents", "sentences"))
     assert len(one.source) < len(other.source)
     for sample in (0, 1, 17, 900):  # words alone are tokens here, so the whitespace between sentences has none
@@ -125,12 +129,25 @@ def test_keys_of_parquet_are_columns(records: Path, word_tokenizer: Path, tmp_pa
     rows = [json.loads(line) for line in records.read_text().splitlines()]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "records.parquet", row_group_size=50)
     keys = ["summary", "text"]
-    preprocess([str(records)], word_tokenizer, tmp_path / "lines", QUIET, keys=keys)
-    preprocess([str(tmp_path / "records.parquet")], word_tokenizer, tmp_path / "columns", QUIET, keys=keys, workers=2)
+    preprocess([str(records)], word_tokenizer, tmp_path / "lines", QUIET, options=PreprocessOptions(keys=keys))
+    preprocess(
+        [str(tmp_path / "records.parquet")],
+        word_tokenizer,
+        tmp_path / "columns",
+        QUIET,
+        workers=2,
+        options=PreprocessOptions(keys=keys),
+    )
     for key in keys:
         assert outputs(tmp_path / f"lines_{key}_document") == outputs(tmp_path / f"columns_{key}_document")
     with pytest.raises(DataError, match=r"records\.parquet: no column 'title'; the columns are text, id, summary"):
-        preprocess([str(tmp_path / "records.parquet")], word_tokenizer, tmp_path / "x", QUIET, keys=["title"])
+        preprocess(
+            [str(tmp_path / "records.parquet")],
+            word_tokenizer,
+            tmp_path / "x",
+            QUIET,
+            options=PreprocessOptions(keys=["title"]),
+        )
     assert not list(tmp_path.glob("x*.bin"))
 
 
@@ -142,10 +159,11 @@ def test_a_record_without_one_of_the_keys_is_malformed_and_located(
     lines[300] = '{"text": "the cat", "summary": 3}'
     records.write_text("\n".join(lines))
     with pytest.raises(DataError, match=r"records\.jsonl:100: no key 'summary'"):
-        preprocess(
-            [str(records)], word_tokenizer, tmp_path / "x", QUIET, keys=["text", "summary"], on_error="fatal"
-        )  # fmt: skip
-    first, second = preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, keys=["text", "summary"])
+        options = PreprocessOptions(keys=["text", "summary"], on_error="fatal")
+        preprocess([str(records)], word_tokenizer, tmp_path / "x", QUIET, options=options)
+    first, second = preprocess(
+        [str(records)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(keys=["text", "summary"])
+    )
     assert first.malformed == second.malformed == 2
     assert first.documents + first.empty + first.malformed == 600
 
@@ -156,7 +174,7 @@ def test_a_run_of_two_keys_that_was_killed_between_them_is_finished_by_the_next(
     import megalite.data.preprocess.join as module
 
     keys, publish = ["text", "summary"], module.publish
-    preprocess([str(records)], word_tokenizer, tmp_path / "straight", QUIET, keys=keys)
+    preprocess([str(records)], word_tokenizer, tmp_path / "straight", QUIET, options=PreprocessOptions(keys=keys))
 
     def killed_at_the_second(prefix: Path, *rest: object) -> object:
         if prefix.name.startswith("out_summary"):
@@ -166,10 +184,10 @@ def test_a_run_of_two_keys_that_was_killed_between_them_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(module, "publish", killed_at_the_second)
         with pytest.raises(KeyboardInterrupt):
-            preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, keys=keys)
+            preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(keys=keys))
     with pytest.raises(FileNotFoundError):
         load_manifest(tmp_path / "out_summary_document")
-    preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, keys=keys)
+    preprocess([str(records)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(keys=keys))
     for key in keys:
         assert outputs(tmp_path / f"out_{key}_document") == outputs(tmp_path / f"straight_{key}_document")
 
@@ -180,8 +198,10 @@ def test_sentence_files_are_merged_with_their_documents(records: Path, word_toke
     parts[0].write_text("".join(lines[:250]))
     parts[1].write_text("".join(lines[250:]))
     for part in parts:
-        preprocess([str(part)], word_tokenizer, part.with_suffix(""), QUIET, level="sentence")
-    preprocess([str(records)], word_tokenizer, tmp_path / "whole", QUIET, level="sentence")
+        preprocess(
+            [str(part)], word_tokenizer, part.with_suffix(""), QUIET, options=PreprocessOptions(level="sentence")
+        )
+    preprocess([str(records)], word_tokenizer, tmp_path / "whole", QUIET, options=PreprocessOptions(level="sentence"))
     merge([str(part.with_suffix("")) for part in parts], tmp_path / "merged")
     assert outputs(tmp_path / "merged") == outputs(tmp_path / "whole")
     preprocess([str(parts[0])], word_tokenizer, tmp_path / "documents", QUIET)
@@ -197,7 +217,9 @@ def test_keys_and_level_that_cannot_be_had_are_refused(records: Path, word_token
         ("records.jsonl", ["text", "../x"], "names a file"),
     ):
         with pytest.raises(DataError, match=message):
-            preprocess([str(tmp_path / inputs)], word_tokenizer, tmp_path / "out", QUIET, keys=keys)
+            preprocess(
+                [str(tmp_path / inputs)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(keys=keys)
+            )
     assert not list(tmp_path.glob("out*"))
 
 

@@ -10,6 +10,7 @@ from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import PreprocessOptions
 from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.special_text import SpecialSpellings
@@ -43,7 +44,7 @@ def folder(request: pytest.FixtureRequest, corpus: Path) -> Path:
 def test_text_is_text_and_only_the_end_of_a_document_ends_it(
     corpus: Path, folder: Path, tmp_path: Path, encoder: str
 ) -> None:
-    [manifest] = preprocess([str(corpus)], folder, tmp_path / "out", QUIET, encoder=encoder)  # type: ignore[arg-type]
+    [manifest] = preprocess([str(corpus)], folder, tmp_path / "out", QUIET, options=PreprocessOptions(encoder=encoder))  # type: ignore[arg-type]
     loaded, dataset = load_tokenizer(folder), IndexedDataset(tmp_path / "out")
     for number, text in enumerate(TEXTS):
         ids = dataset.document(number).tolist()
@@ -55,9 +56,8 @@ def test_text_is_text_and_only_the_end_of_a_document_ends_it(
 
 @pytest.mark.parametrize("encoder", ["auto", "tokenizers"])
 def test_they_are_tokens_where_that_is_asked_for(corpus: Path, folder: Path, tmp_path: Path, encoder: str) -> None:
-    [manifest] = preprocess(
-        [str(corpus)], folder, tmp_path / "out", QUIET, encoder=encoder, parse_special_tokens=True  # type: ignore[arg-type]
-    )  # fmt: skip
+    options = PreprocessOptions(encoder=encoder, parse_special_tokens=True)  # type: ignore[arg-type]
+    [manifest] = preprocess([str(corpus)], folder, tmp_path / "out", QUIET, options=options)
     assert IndexedDataset(tmp_path / "out").document(1).tolist() == [1, 1, 1]
     assert (manifest.parse_special_tokens, manifest.special_spellings) == (True, 30 * SPELLED)
 
@@ -65,8 +65,10 @@ def test_they_are_tokens_where_that_is_asked_for(corpus: Path, folder: Path, tmp
 def test_data_of_the_two_rules_are_not_taken_for_each_other(corpus: Path, folder: Path, tmp_path: Path) -> None:
     preprocess([str(corpus)], folder, tmp_path / "text", QUIET)
     with pytest.raises(DataError, match="was made from other inputs or options"):
-        preprocess([str(corpus)], folder, tmp_path / "text", QUIET, parse_special_tokens=True)
-    preprocess([str(corpus)], folder, tmp_path / "parsed", QUIET, parse_special_tokens=True)
+        preprocess(
+            [str(corpus)], folder, tmp_path / "text", QUIET, options=PreprocessOptions(parse_special_tokens=True)
+        )
+    preprocess([str(corpus)], folder, tmp_path / "parsed", QUIET, options=PreprocessOptions(parse_special_tokens=True))
     with pytest.raises(DataError, match="has parse_special_tokens=True"):
         merge([str(tmp_path / "text"), str(tmp_path / "parsed")], tmp_path / "both")
 

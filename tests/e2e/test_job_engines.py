@@ -1,5 +1,6 @@
 """The same bytes whoever does the work: this machine, a Slurm cluster (its sbatch played by a script), a Ray cluster."""
 
+import functools
 import json
 import os
 import re
@@ -15,8 +16,10 @@ from small_corpus import WORDS, files, recipe, write_corpus
 
 from megalite.config.errors import DataError
 from megalite.corpus.prepare.prepare import prepare_corpus, prepare_on_slurm
+from megalite.corpus.prepare.recipe import Tokenize, TrainTokenizer
+from megalite.data.corpus_tokens import tokenize_corpus
 from megalite.data.manifest import verify_manifest
-from megalite.data.prepare_corpus import _last_command
+from megalite.data.prepare_corpus import _last_scripts
 
 REPOSITORY = Path(__file__).parents[2]
 QUIET = Console(quiet=True)
@@ -59,15 +62,14 @@ def test_slurm_jobs_run_in_order_and_give_the_bytes_of_this_machine(corpus: Path
     asked = recipe(
         corpus, tokenize={"train": {"vocab_size": 300}}, slurm={"max_array_size": 2, "partition": "cpu", "running": 1}
     )
-    last = _last_command(asked, corpus / "out")
-    prepare_on_slurm(asked, corpus / "out", QUIET, last)
+    prepare_on_slurm(asked, corpus / "out", QUIET, functools.partial(_last_scripts, asked, corpus / "out"))
     calls = cluster.read_text().splitlines()
     assert "dependency" not in calls[0]
     for number, call in enumerate(calls[1:]):
         assert f"--dependency=afterok:{100 + number} " in call
     steps = [re.sub(r".*\d\d-(.*)\.sbatch", r"\1", call) for call in calls]
     assert steps[:4] == ["filter", "filter-close", "exact-find", "exact-write"]
-    assert steps[-3:] == ["shuffle-close", "publish", "finish"]
+    assert steps[-6:] == ["shuffle-close", "publish", "plan-tokens", "train-tokens", "valid-tokens", "finish"]
     assert not (corpus / "out.work").exists()
     prepare_corpus(asked, corpus / "local", QUIET)
     made = files(corpus / "out")
@@ -84,6 +86,10 @@ def test_a_ray_cluster_gives_the_bytes_of_this_machine_and_tells_what_went_wrong
     with RayPool(2) as pool:
         prepare_corpus(recipe(corpus), corpus / "out", QUIET, pool=pool)
         assert files(corpus / "out") == files(corpus / "local")
+        how = Tokenize(train=TrainTokenizer(vocab_size=300))
+        for name, given in (("ray", pool), ("here", None)):
+            tokenize_corpus(how, corpus / "out", corpus / "bpe", {"train": corpus / name}, QUIET, 1, given)
+        assert (corpus / "ray.bin").read_bytes() == (corpus / "here.bin").read_bytes()
         with (corpus / "1.jsonl").open("a") as file:
             file.write("broken\n")
         with pytest.raises(DataError, match=r"1\.jsonl:\d+: not JSON") as caught:

@@ -13,7 +13,11 @@ from small_corpus import files, recipe, write_corpus
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.prepare.prepare import prepare_corpus, prepare_on_slurm
+from megalite.data.corpus_tokens import plan_corpus_tokens
 from megalite.data.prepare_corpus import main
+from megalite.data.preprocess.command import preprocess
+from megalite.jobs import run_task
+from megalite.jobs.slurm import Script
 
 QUIET = Console(quiet=True)
 
@@ -27,7 +31,9 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_slurm_scripts_are_shell_with_the_right_arrays_and_wishes(corpus: Path) -> None:
     wishes = {"partition": "cpu", "time": "01:00:00", "memory_gb": 3, "cpus": 4, "max_array_size": 3, "running": 2}
     asked = recipe(corpus, slurm={**wishes, "setup": ["module load python"], "options": {"qos": "low"}})
-    prepare_on_slurm(asked, corpus / "out", QUIET, ["echo", "it is done"], render_only=True)
+    prepare_on_slurm(
+        asked, corpus / "out", QUIET, lambda _: [Script("finish", ["echo", "it is done"])], render_only=True
+    )
     folder = corpus / "out.slurm"
     scripts = sorted(folder.glob("*.sbatch"))
     for script in (*scripts, folder / "submit.sh"):
@@ -60,9 +66,9 @@ def test_jobs_that_wait_or_run_are_not_disturbed(corpus: Path, monkeypatch: pyte
         else:
             for run in (
                 lambda: prepare_corpus(recipe(corpus), corpus / "out", QUIET),
-                lambda: prepare_on_slurm(recipe(corpus), corpus / "out", QUIET, ["true"]),
+                lambda: prepare_on_slurm(recipe(corpus), corpus / "out", QUIET, lambda _: []),
             ):
-                with pytest.raises(DataError, match=r"jobs of this output wait or run; .*scancel 7 8"):
+                with pytest.raises(DataError, match=r"jobs for this output are queued or running; .*scancel 7 8"):
                     run()
 
 
@@ -77,7 +83,7 @@ def test_jobs_are_handed_over_each_after_the_one_before(corpus: Path, monkeypatc
     program(
         corpus, "sbatch", f'echo "$@" >>{corpus}/calls; echo "$((100 + $(wc -l <{corpus}/calls)));main"', monkeypatch
     )
-    prepare_on_slurm(recipe(corpus), corpus / "out", QUIET, ["true"])
+    prepare_on_slurm(recipe(corpus), corpus / "out", QUIET, lambda _: [])
     calls = (corpus / "calls").read_text().splitlines()
     assert [call.split()[-1] for call in calls] == sorted(path.name for path in (corpus / "out.slurm").glob("*.sbatch"))
     assert "dependency" not in calls[0]
@@ -91,7 +97,7 @@ def test_a_job_that_slurm_does_not_take_is_told_in_one_line(corpus: Path, monkey
     with pytest.raises(
         DataError, match=r"submit\.sh: sbatch: error: invalid partition specified; see the slurm section"
     ):
-        prepare_on_slurm(recipe(corpus), corpus / "out", QUIET, ["true"])
+        prepare_on_slurm(recipe(corpus), corpus / "out", QUIET, lambda _: [])
 
 
 def test_without_ray_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +106,29 @@ def test_without_ray_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'megalite\[cluster\]'"):
         RayPool(2)
+
+
+def test_planned_tokens_are_encoded_by_tasks_and_joined_after(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = recipe(corpus, tokenize={"train": {"vocab_size": 300}})
+    (corpus / "r.yaml").write_text(asked.model_dump_json())
+    command = ["x", "--recipe", str(corpus / "r.yaml"), "--output", str(corpus / "out"), "--workers", "1"]
+    prepare_corpus(asked, corpus / "out", QUIET)
+    plan_corpus_tokens(asked, corpus / "out", QUIET)
+    for side in ("train", "valid"):
+        monkeypatch.setattr(sys, "argv", ["x", str(corpus / f"out/{side}.partial"), "--step", "encode", "--if_planned"])
+        run_task.main()
+        assert not (corpus / f"out/{side}.bin").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("megalite.data.preprocess.job.encode_unit", lambda *_: pytest.fail("encoded already"))
+        patch.setattr(sys, "argv", command)
+        main()
+    by_tasks = {side: (corpus / f"out/{side}.bin").read_bytes() for side in ("train", "valid")}
+    run_task.main()  # nothing is planned any more
+    for side, content in by_tasks.items():
+        preprocess([f"{corpus}/out/{side}-*.jsonl.zst"], corpus / "out/tokenizer", corpus / side, QUIET)
+        assert (corpus / f"{side}.bin").read_bytes() == content
 
 
 def test_the_command_makes_text_and_tokens_and_does_nothing_twice(
