@@ -182,7 +182,7 @@ def test_sources_without_a_document_say_so(tmp_path: Path) -> None:
 
 
 def test_an_empty_result_and_a_wrong_recipe_are_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no document of 325 read is left; loosen the filters: \{'few_words': 325\}"):
+    with pytest.raises(DataError, match=r"no document of 325 is left; loosen the filters: \{'few_words': 325\}"):
         prepare_corpus(recipe(source, filters={"min_words": 10_000}), tmp_path / "out", QUIET)
     assert not list(tmp_path.glob("out*"))
     file = tmp_path / "r.yaml"
