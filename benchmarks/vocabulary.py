@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from megalite.tokenizer.learn.design import SPLITS
+from megalite.tokenizer.formats.byte_level import SPLITS
 from megalite.tokenizer.sample.mix import sources_of
 from megalite.tokenizer.sample.sampling import Sampling, print_sample, take_sample
 

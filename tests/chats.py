@@ -8,8 +8,7 @@ from typing import Any
 from tokenizers import AddedToken, pre_tokenizers, trainers
 
 from megalite.posttraining.rows.chat import Conversation
-from megalite.tokenizer.formats.byte_level import byte_level_bpe
-from megalite.tokenizer.learn.design import SPLITS
+from megalite.tokenizer.formats.byte_level import SPLITS, byte_level_bpe
 from megalite.tokenizer.learn.folder import write_tokenizer
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, special_tokens
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from megalite.config.errors import DataError
 from megalite.huggingface.load import load_tokenizer
-from megalite.tokenizer.learn.design import SPLITS
+from megalite.tokenizer.formats.byte_level import SPLITS
 
 PRE_TOKENIZERS = {SPLITS["free"]: "gpt-2", SPLITS["triple"]: "llama-bpe", SPLITS["single"]: "qwen2"}
 """Word patterns, and llama.cpp's names for them."""

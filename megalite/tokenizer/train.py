@@ -1,9 +1,9 @@
-"""Train a vocabulary from a sample of the mix and write a folder for ``AutoTokenizer``, with a report on its design."""
+"""Train a tokenizer on a sample of the mix, and write a folder for ``AutoTokenizer`` with a design report."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from megalite.files.own_folder import remove_ours
 from megalite.files.readers.malformed import add_max_malformed
 from megalite.files.whole_folder import check_output, whole_folder
 from megalite.jobs.work_folder import work_folder, work_folder_of
-from megalite.tokenizer.learn.design import ALGORITHMS, SPLITS, TRAINERS, Design, read_chat_template
+from megalite.tokenizer.formats.byte_level import SPLITS
+from megalite.tokenizer.learn.design import ALGORITHMS, TRAINERS, Design, read_chat_template
 from megalite.tokenizer.learn.folder import WRITTEN, check_written, write_tokenizer
 from megalite.tokenizer.learn.vocabulary import Made, learn_vocabularies
 from megalite.tokenizer.report.embedding import embedding_shares, model_shapes
@@ -30,7 +31,7 @@ from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, CHAT_TOKENS, END_OF
 
 @one_line_errors
 def main() -> None:
-    """``tools/train_tokenizer.py``."""
+    """``megalite train-tokenizer``."""
     a = _parser().parse_args()
     if (a.mix is None) == (a.input is None):
         raise ConfigError("--input, --mix: give one of the two")
@@ -48,18 +49,21 @@ def main() -> None:
         trainer=a.trainer,
     ).check()
     sampling = Sampling(a.sample_bytes, a.document_characters, a.text_key, a.max_malformed)
-    shapes = model_shapes(a.hidden_size, a.config)
-    train_tokenizer(
-        sources_of_mix(a.mix) if a.mix is not None else sources_of(a.input, a.weights),
-        a.output,
-        design,
-        screen(),
-        sampling,
-        a.sweep,
-        shapes,
-        a.check_corpus,
-        a.overwrite,
-    )
+    options = ReportOptions(tuple(a.sweep), model_shapes(a.hidden_size, a.config), a.check_corpus)
+    sources = sources_of_mix(a.mix) if a.mix is not None else sources_of(a.input, a.weights)
+    train_tokenizer(sources, a.output, design, screen(), sampling, options, a.overwrite)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The parts of the design report that take extra work."""
+
+    sweep: Sequence[int] = ()
+    """Other vocabulary sizes to compare with."""
+    shapes: Sequence[tuple[str, ModelConfig]] | None = None
+    """Models whose share of parameters in the embedding is reported; None is a few usual sizes."""
+    check_corpus: bool = False
+    """Whether to encode and decode every document, not only the held-out ones."""
 
 
 def train_tokenizer(
@@ -68,29 +72,24 @@ def train_tokenizer(
     design: Design | int,
     console: Console,
     sampling: Sampling | None = None,
-    sweep: Sequence[int] = (),
-    shapes: Sequence[tuple[str, ModelConfig]] | None = None,
-    check_corpus: bool = False,
+    options: ReportOptions | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the folder ``output``, as a whole or not at all.
+    """Train a tokenizer and write the folder ``output`` in one atomic step.
 
     Args:
-        inputs: globs, each file in proportion to its text; or sources with their weights.
-        design: what is wanted; a number is the size of a byte-level BPE.
-        sweep: other sizes to report on.
-        shapes: models whose share of parameters in the embedding is reported; usual ones by default.
-        check_corpus: encode and decode every document, not only those of the report.
+        inputs: globs, whose files are sampled in proportion to their text, or sources with weights.
+        design: the vocabulary to train; a number is the size of a byte-level BPE.
 
-    Raises: FileNotFoundError; ConfigError for a design that cannot be; DataError where the output exists or the corpus has
-        too little text for so many tokens.
+    Raises: FileNotFoundError; ConfigError if the design is impossible; DataError if the output exists or the text is too
+        short for the vocabulary size.
     """
     design = (Design(design) if isinstance(design, int) else design).check()
-    sweep = sorted(set(sweep))
-    others = [replace(design, vocab_size=size).check() for size in sweep]
+    options = options or ReportOptions()
+    others = [replace(design, vocab_size=size).check() for size in sorted(set(options.sweep))]
     sampling = sampling or Sampling()
     sampling.check()
-    shapes = model_shapes(None, None) if shapes is None else shapes
+    shapes = model_shapes(None, None) if options.shapes is None else options.shapes
     sources = [each for each in inputs if isinstance(each, Source)] or sources_of([str(each) for each in inputs], None)
     check_output(output, WRITTEN, overwrite, [path for source in sources for path in source.paths])
     special = design.special_in_order()
@@ -105,12 +104,12 @@ def train_tokenizer(
                 "model": design.model,
                 "digits": design.digits_rule,
                 "trainer": trainer,
-                "sample": [asdict(book) for book in sample.books],
+                "sample": [asdict(source) for source in sample.sources],
                 **design_report(tokenizer, measure(tokenizer, sample.report, special), special),
                 "embedding": embedding_shares(shapes, design.total),
                 "sweep": [_size(*pair, sample, shapes) for pair in zip(others, made[1:], strict=True)],
             }
-            if check_corpus:
+            if options.check_corpus:
                 report["corpus_round_trip"] = round_trip(tokenizer, sources, sampling.text_key)
         with whole_folder(output) as partial:
             write_tokenizer(tokenizer, partial, design.special, design.chat_template)
@@ -131,7 +130,7 @@ def _size(design: Design, made: Made, sample: Sample, shapes: Sequence[tuple[str
 
 @contextmanager
 def _scratch(output: Path) -> Iterator[Path]:
-    """A folder for the sample beside the output, which is gone afterwards whatever happens."""
+    """A work folder for the sample beside the output; it is removed afterwards, also after an error."""
     with work_folder(work_folder_of(output), "sample") as folder:
         try:
             yield folder

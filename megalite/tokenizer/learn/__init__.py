@@ -1,1 +1,1 @@
-"""Learn a vocabulary from a sample: what is wanted (``design``), and the trainers."""
+"""Learn a vocabulary from a sample: its ``design``, the trainers, and the written ``folder``."""

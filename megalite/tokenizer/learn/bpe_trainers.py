@@ -1,11 +1,11 @@
-"""Byte pair encoding learnt from a sample, by the fastest trainer that is installed: all give the same tokens.
+"""Train byte pair encoding with the fastest installed trainer; all trainers give the same tokens.
 
-Which pair is merged where counts are equal is what tells trainers apart. Here it is the pair with the smaller ids, bytes
-being numbered 0 to 255 and tokens in the order in which they were learnt: rustbpe does so, gigatoken does so on demand,
-and ``tokenizers`` does so when the bytes are given to it in this order (by itself it orders them as characters). The
-merges are derived from the order of the tokens, as for GPT-4's ``.tiktoken`` files, so they do not depend on the trainer.
-Trainers that know different versions of Unicode split words at its newest characters differently: gigatoken 0.10 takes
-4,657 characters for letters (Unicode 17) that are none to tokenizers 0.23; on text without them all are equal.
+Trainers differ in how they break ties between pairs with equal counts. Here the pair with the smaller ids wins, with bytes
+numbered 0 to 255 and tokens in the order in which they are learned. rustbpe does this by default, gigatoken has an option,
+and ``tokenizers`` does it if the bytes are passed in this order (by default it orders them as characters). The merges are
+derived from the order of the tokens, as for GPT-4's ``.tiktoken`` files, so they do not depend on the trainer. Trainers with
+different Unicode versions split words differently at new characters: gigatoken 0.10 (Unicode 17) treats 4,657 characters as
+letters that tokenizers 0.23 does not. On text without them, all trainers are equal.
 """
 
 import json
@@ -16,52 +16,59 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, trainers
 
 from megalite.config.errors import ConfigError
-from megalite.tokenizer.formats.byte_level import byte_characters, byte_level_bpe, to_characters
-from megalite.tokenizer.learn.design import BYTES, SPLITS, Digits, Trainer
+from megalite.tokenizer.formats.byte_level import (
+    SPLITS,
+    Digits,
+    byte_characters,
+    byte_level_bpe,
+    to_characters,
+    word_splitter,
+)
+from megalite.tokenizer.learn.design import BYTES, Trainer
 from megalite.tokenizer.sample.sampling import read_texts
 
 Merges = list[tuple[bytes, bytes]]
 CHECK_BYTES, CHECK_MERGES = 300_000, 500
-"""What a faster trainer is tried on beside ``tokenizers``, before it is trusted with the sample."""
+"""Size of the test in which a faster trainer is compared with ``tokenizers`` before it is used."""
 WORTH_IT = 8_000_000
-"""Bytes; below, ``auto`` does not look for a faster trainer."""
+"""Minimum number of bytes for which ``auto`` uses a faster trainer."""
 
 
 def train_merges(sample: Path, digits: Digits, merges: int, trainer: Trainer) -> tuple[Merges, str]:
-    """The merges in order, fewer than asked where the text has no more pairs; and how they were made, as a sentence.
+    """Return the merges in order (fewer than ``merges`` if the text has no more pairs), and a phrase that names the trainer.
 
     Args:
-        sample: JSON objects, one a line, with the documents under ``text``.
+        sample: a jsonl file with the documents under ``text``.
 
-    Raises: ConfigError where the trainer asked for is not installed.
+    Raises: ConfigError if the requested trainer is not installed.
     """
     if trainer not in ("auto", "tokenizers") and find_spec(trainer) is None:
-        raise ConfigError(f"--trainer {trainer}: is not installed; pip install {trainer}, or leave --trainer out")
+        raise ConfigError(f"--trainer {trainer}: not installed; run pip install {trainer}, or leave out --trainer")
     faster = (
         [name for name in _faster(digits) if find_spec(name) is not None] if sample.stat().st_size >= WORTH_IT else []
     )
     chosen = (*faster, "tokenizers")[0] if trainer == "auto" else trainer
     if chosen != "tokenizers":
         part = _beginning(sample)
-        if _learnt(part, digits, CHECK_MERGES, chosen) != by_tokenizers(part, digits, CHECK_MERGES)[0]:
+        if _learn(part, digits, CHECK_MERGES, chosen) != by_tokenizers(part, digits, CHECK_MERGES)[0]:
             return _by_default(
                 sample, digits, merges
-            ), f"tokenizers, for {chosen} gave other tokens on the first of the text"
-        tokens = _learnt(sample, digits, merges, chosen)
+            ), f"tokenizers, because {chosen} gave other tokens on the first {CHECK_BYTES:,} bytes"
+        tokens = _learn(sample, digits, merges, chosen)
         derived = derived_merges(tokens)
         if derived is not None and (chosen != "gigatoken" or _occurs_last(sample, digits, derived)):
             return derived, f"{chosen}, equal to tokenizers on the first {CHECK_BYTES:,} bytes"
-        return _by_default(sample, digits, merges), f"tokenizers, for {chosen} made tokens that it does not make"
+        return _by_default(sample, digits, merges), f"tokenizers, because {chosen} gave tokens that are not in the text"
     return _by_default(sample, digits, merges), "tokenizers"
 
 
 def derived_merges(tokens: list[bytes]) -> Merges | None:
-    """The pair behind each token: what is left of its bytes when all earlier tokens are applied.
+    """The pair of each token: what remains of its bytes after all earlier merges.
 
-    None where a token stands twice or is not made of two earlier ones: the order alone then does not say what to merge.
+    None if a token occurs twice or does not consist of two earlier ones; its merge does not follow from the order then.
     """
     ranks = {bytes([byte]): byte for byte in range(BYTES)}
     merges: Merges = []
@@ -81,16 +88,11 @@ def derived_merges(tokens: list[bytes]) -> Merges | None:
 
 
 def by_tokenizers(sample: Path, digits: Digits, merges: int) -> tuple[list[bytes], Merges]:
-    """Tokens and merges by Hugging Face's trainer."""
+    """Tokens and merges by the trainer of ``tokenizers``."""
     characters = byte_characters()
     to_byte = {character: byte for byte, character in enumerate(characters)}
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLITS[digits]), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    tokenizer.pre_tokenizer = word_splitter(SPLITS[digits])
     trainer = trainers.BpeTrainer(vocab_size=BYTES + merges, special_tokens=characters, show_progress=False)
     tokenizer.train_from_iterator(read_texts(sample), trainer)
     model = json.loads(tokenizer.to_str())["model"]
@@ -112,8 +114,8 @@ def _faster(digits: Digits) -> tuple[str, ...]:
     return ("gigatoken", "rustbpe") if digits == "free" else ("rustbpe",)
 
 
-def _learnt(sample: Path, digits: Digits, merges: int, trainer: str) -> list[bytes]:
-    """The tokens in the order learnt, by one of the faster trainers."""
+def _learn(sample: Path, digits: Digits, merges: int, trainer: str) -> list[bytes]:
+    """The tokens in the order in which one of the faster trainers learns them."""
     if trainer == "rustbpe":
         import rustbpe
 
@@ -129,9 +131,9 @@ def _learnt(sample: Path, digits: Digits, merges: int, trainer: str) -> list[byt
 
 
 def _occurs_last(sample: Path, digits: Digits, merges: Merges) -> bool:
-    """Whether the last token occurs in the text: counts fall from merge to merge, so all others do then.
+    """Whether the last token occurs in the text. Counts decrease from merge to merge, so all others do too.
 
-    gigatoken goes on with pairs that do not occur any more where the text is too short for so many.
+    gigatoken continues with pairs that no longer occur if the text is too short.
     """
     if not merges:
         return True
@@ -142,7 +144,7 @@ def _occurs_last(sample: Path, digits: Digits, merges: Merges) -> bool:
 
 
 def _beginning(sample: Path) -> Path:
-    """The first documents in a file of their own, ``CHECK_BYTES`` of them or one document more."""
+    """Write the first documents, about ``CHECK_BYTES``, to a file of their own."""
     path, total = sample.with_name(f"{sample.stem}.beginning.jsonl"), 0
     with sample.open("rb") as whole, path.open("wb") as part:
         for line in whole:
@@ -155,7 +157,7 @@ def _beginning(sample: Path) -> Path:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Both output streams closed to a library that prints from native code."""
+    """Silence a library that prints from native code."""
     saved = os.dup(1), os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""What vocabulary is wanted: algorithm, size, digits, tokens with a meaning. Checked before any text is read."""
+"""The design of a vocabulary: algorithm, size, digits, special tokens. It is checked before any text is read."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -6,27 +6,16 @@ from typing import Literal
 
 from megalite.config.errors import ConfigError
 from megalite.templates.render import template_literals
+from megalite.tokenizer.formats.byte_level import Digits
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, UNKNOWN, SpecialTokens
 
 Algorithm = Literal["bpe", "sentencepiece_unigram", "sentencepiece_bpe"]
-Digits = Literal["single", "triple", "free"]
 Trainer = Literal["auto", "tokenizers", "rustbpe", "gigatoken"]
 ALGORITHMS: tuple[Algorithm, ...] = ("bpe", "sentencepiece_unigram", "sentencepiece_bpe")
 TRAINERS: tuple[Trainer, ...] = ("auto", "tokenizers", "rustbpe", "gigatoken")
 BYTES = 256
 MOST_IDS, MOST_RESERVED = 1 << 21, 1 << 16
-"""Twice the largest vocabulary that was published; trainers make room for all of it before they read."""
-_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-SPLITS: dict[Digits, str] = {
-    "triple": _WORDS.replace("DIGITS", r"\p{N}{1,3}"),
-    "single": _WORDS.replace("DIGITS", r"\p{N}"),
-    "free": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-}
-"""Digits rule -> word pattern of byte-level BPE: cl100k's and Llama 3's, Qwen2's, GPT-2's. Fast encoders know these three,
-letter for letter, and refuse others."""
+"""About twice the largest published vocabulary; trainers allocate memory for all ids at the start."""
 
 
 @dataclass(frozen=True)
@@ -34,72 +23,64 @@ class Design:
     """A vocabulary to train."""
 
     vocab_size: int
-    """Ids in all, special and reserved tokens and the 256 bytes included."""
+    """Number of ids, including special tokens, reserved tokens and the 256 bytes."""
     model: Algorithm = "bpe"
     digits: Digits | None = None
-    """How runs of digits may be joined: not at all, up to three, freely. None: triple for bpe, single for sentencepiece."""
+    """Longest run of digits in a token: 1, 3 or any. None is triple for bpe and single for sentencepiece."""
     special: SpecialTokens = field(default_factory=SpecialTokens)
     reserved: int = 12
     pad_to_multiple: int = 1
-    """More reserved tokens are added until the ids are a multiple of this."""
+    """Reserved tokens are added until the number of ids is a multiple of this."""
     chat_template: str = CHAT_TEMPLATE
     trainer: Trainer = "auto"
 
     @property
     def digits_rule(self) -> Digits:
-        """The rule with its default."""
         return self.digits or ("triple" if self.model == "bpe" else "single")
 
     @property
     def total(self) -> int:
-        """Ids with the padding: every one of them exists."""
+        """Number of ids, including the padding."""
         return -(-self.vocab_size // self.pad_to_multiple) * self.pad_to_multiple
 
     def special_in_order(self) -> list[str]:
-        """All special tokens by id, those that pad the vocabulary last."""
+        """All special tokens by id, including the padding."""
         return self.special.in_order(self.reserved + self.total - self.vocab_size)
 
     @property
-    def learnt(self) -> int:
-        """Tokens to learn beyond special tokens and bytes."""
+    def learned(self) -> int:
+        """Number of tokens to learn, without special tokens and bytes."""
         return self.total - len(self.special_in_order()) - BYTES
 
     def check(self) -> "Design":
-        """Itself, with what sentencepiece needs filled in.
-
-        Raises: ConfigError where it cannot be.
-        """
+        """Return the design, with an unknown token if sentencepiece needs one. Raises: ConfigError if it is impossible."""
         if self.reserved < 0 or self.pad_to_multiple < 1:
             raise ConfigError(
-                f"--reserved {self.reserved}, --pad_to_multiple {self.pad_to_multiple}: give at least 0 slots and 1"
+                f"--reserved {self.reserved}, --pad_to_multiple {self.pad_to_multiple}: give at least 0 and 1"
             )
         if self.vocab_size < 1 or max(self.vocab_size, self.total) > MOST_IDS:
             with_padding = f", with --pad_to_multiple {self.total:,}" if self.total != self.vocab_size else ""
             raise ConfigError(f"--vocab_size {self.vocab_size:,}{with_padding}: give 1 to {MOST_IDS:,} ids")
         if self.reserved + self.total - self.vocab_size > MOST_RESERVED:
-            raise ConfigError(
-                f"--reserved {self.reserved:,}, with those that pad the vocabulary: give at most {MOST_RESERVED:,} slots"
-            )
+            raise ConfigError(f"--reserved {self.reserved:,}, including the padding: give at most {MOST_RESERVED:,}")
         if self.model != "bpe":
             if self.digits == "triple":
-                raise ConfigError(
-                    "--digits triple: sentencepiece splits digits singly or not at all; give single or free"
-                )
+                raise ConfigError("--digits triple: not supported by sentencepiece; give single or free")
             if self.trainer != "auto":
                 raise ConfigError(
-                    f"--trainer {self.trainer}: trains byte-level BPE; leave it out with --model {self.model}"
+                    f"--trainer {self.trainer}: only for byte-level BPE; leave it out with --model {self.model}"
                 )
             if self.special.unk is None:
                 return replace(self, special=replace(self.special, unk=UNKNOWN)).check()
         elif self.trainer == "gigatoken" and self.digits_rule != "free":
             raise ConfigError(
-                f"--trainer gigatoken: it splits words as GPT-2 does only, not by --digits {self.digits_rule}; give "
+                f"--trainer gigatoken: only splits words as GPT-2 does, not by --digits {self.digits_rule}; give "
                 f"--digits free, or --trainer rustbpe"
             )
-        if self.learnt < (0 if self.model == "bpe" else 1):  # bytes alone are a vocabulary
+        if self.learned < (0 if self.model == "bpe" else 1):  # the bytes alone are a valid vocabulary
             special = len(self.special_in_order())
             raise ConfigError(
-                f"--vocab_size {self.vocab_size}: {BYTES} bytes and {special} special tokens alone need "
+                f"--vocab_size {self.vocab_size}: {BYTES} bytes and {special} special tokens already need "
                 f"{BYTES + special}; give a larger vocabulary"
             )
         if self.chat_template != CHAT_TEMPLATE:
@@ -108,7 +89,7 @@ class Design:
 
 
 def read_chat_template(path: Path) -> str:
-    """The text of a Jinja file. Raises: FileNotFoundError, ConfigError where it is no text."""
+    """The text of a Jinja file. Raises: FileNotFoundError; ConfigError if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -121,4 +102,4 @@ def _check_template(template: str) -> None:
     try:
         template_literals(template)
     except jinja2.TemplateError as error:
-        raise ConfigError(f"--chat_template, {error}; mend the template") from None
+        raise ConfigError(f"--chat_template: {error}; fix the template") from None

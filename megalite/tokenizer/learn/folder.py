@@ -1,4 +1,4 @@
-"""The files by which transformers, TRL and vLLM load a fast tokenizer."""
+"""Write the files from which transformers, TRL and vLLM load a fast tokenizer, and check them."""
 
 import json
 from itertools import islice
@@ -14,7 +14,7 @@ from megalite.tokenizer.sample.sampling import read_texts
 from megalite.tokenizer.special_tokens import CHAT_TEMPLATE, SpecialTokens
 
 COMPARED = 1000
-"""Texts of the sample on which the files are compared, besides the hard ones."""
+"""Number of sample texts on which the written tokenizer is checked, in addition to the hard ones."""
 
 WRITTEN = (
     "tokenizer.json",
@@ -25,13 +25,13 @@ WRITTEN = (
     "design_report.json",
     "design_report.html",
 )
-"""All names that training a tokenizer writes."""
+"""All files of a trained tokenizer."""
 
 
 def write_tokenizer(
     tokenizer: Tokenizer, folder: Path, special: SpecialTokens | None = None, chat_template: str = CHAT_TEMPLATE
 ) -> None:
-    """``tokenizer.json`` and what says which token plays which role."""
+    """Write ``tokenizer.json``, the configs and the chat template."""
     special = special or SpecialTokens()
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
@@ -49,13 +49,13 @@ def write_tokenizer(
 
 
 def check_written(folder: Path, tokenizer: Any, sample: Path) -> str:
-    """How the ids of the folder are known to be right: it is opened again and compared on texts of the sample.
+    """Load the folder and compare its ids with those of the trained tokenizer; returns a phrase that describes the check.
 
-    Raises: DataError where it gives other ids than what was trained, or than sentencepiece by its own model.
+    Raises: DataError if they differ from the trained tokenizer, or from sentencepiece with its own model.
     """
     texts = [*islice(read_texts(sample), COMPARED), *HARD_TEXTS]
     loaded, model = load_tokenizer(folder), folder / "tokenizer.model"
-    own, name = tokenizer, "what was trained"
+    own, name = tokenizer, "the trained tokenizer"
     if model.is_file():
         from megalite.tokenizer.formats.sentencepiece_tokenizer import SentencePieceTokenizer
 
@@ -63,5 +63,5 @@ def check_written(folder: Path, tokenizer: Any, sample: Path) -> str:
     own.encode_special_tokens = True
     for text, row in zip(texts, own.encode_batch_fast(texts, add_special_tokens=False), strict=True):
         if loaded.tokenizer.encode(text, add_special_tokens=False).ids != row.ids:
-            raise DataError(f"{folder}: gives other ids than {name} for {text[:40]!r}; train with other options")
+            raise DataError(f"{folder}: gives other ids than {name} for {text[:40]!r}; use other training options")
     return f"{loaded.check}, equal to {name} on {len(texts):,} texts"

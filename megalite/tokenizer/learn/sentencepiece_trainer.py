@@ -1,4 +1,4 @@
-"""Unigram (Kudo 2018, arXiv:1804.10959) or BPE learnt by sentencepiece."""
+"""Train unigram (Kudo 2018, arXiv:1804.10959) or BPE models with sentencepiece."""
 
 import io
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.sample.sampling import read_texts
 
 LONGEST_LINE = 1 << 16
-"""Bytes; training runs over lines, and a longer one is trained on in parts."""
+"""Bytes. sentencepiece trains on lines; longer lines are cut."""
 THREADS = 4
-"""Fixed, for the order of additions and so the scores depend on it."""
+"""Constant, because the scores depend on the order of additions."""
 
 
 def train_sentencepiece(sample: Path, design: Design) -> bytes:
-    """The content of a ``tokenizer.model``: nothing normalised, spaces kept, unseen characters spelt in bytes.
+    """Return the content of a ``tokenizer.model`` without normalization, with all spaces kept and byte fallback.
 
-    Raises: DataError where the text does not give so many pieces.
+    Raises: DataError if the text is too short for the vocabulary size.
     """
     special = design.special
     order = design.special_in_order()
@@ -54,20 +54,20 @@ def train_sentencepiece(sample: Path, design: Design) -> bytes:
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split()).rpartition("] ")[2] or "no text"
         raise DataError(
-            f"sentencepiece, --vocab_size {design.vocab_size}: {reason}; take more text or a smaller vocabulary"
+            f"sentencepiece, --vocab_size {design.vocab_size}: {reason}; use more text or a smaller vocabulary"
         ) from None
     return _rounded(model.getvalue()) if design.model == "sentencepiece_unigram" else model.getvalue()
 
 
 def _rounded(content: bytes) -> bytes:
-    proto = parse_model(content, "the model just trained")
+    proto = parse_model(content, "the trained model")
     for piece in proto.pieces:
         piece.score = round(piece.score / SCORE_STEP) * SCORE_STEP
     return proto.SerializeToString()
 
 
 def _lines(sample: Path) -> Iterator[str]:
-    """Lines without their ends, which no piece runs over; cut at a NUL too, for sentencepiece skips such lines."""
+    """Yield lines without their ends; they are cut at NUL too, because sentencepiece skips lines that contain it."""
     for text in read_texts(sample):
         for line in text.replace("\0", "\n").split("\n"):
             for start in range(0, len(line), LONGEST_LINE // 4):

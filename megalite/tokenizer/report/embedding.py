@@ -1,4 +1,4 @@
-"""What another size of the vocabulary would give: compression, and parameters that the embedding takes."""
+"""The share of a model's parameters that embedding and output head take at a vocabulary size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,11 @@ from megalite.config.parameters import total_parameters
 
 USUAL_SIZES = (512, 2048, 4096)
 HEAD, FEWEST_LAYERS, WIDTH_PER_LAYER = 64, 8, 128
-"""A model of which only H is known is taken to have H / 128 layers as Llamas do, at least 8, of 12 * H**2 parameters."""
+"""A model given by its hidden size H is assumed to have H / 128 layers, as Llamas do, but at least 8."""
 
 
 def model_shapes(hidden_sizes: Sequence[int] | None, config: Path | None) -> list[tuple[str, ModelConfig]]:
-    """The models whose embedding share is told: that of a YAML, and Llamas of these widths.
-
-    Raises: ConfigError, FileNotFoundError.
-    """
+    """The model of a YAML file, and Llamas of these hidden sizes. Raises: ConfigError, FileNotFoundError."""
     shapes = []
     if config is not None:
         values = read_yaml(config)
@@ -43,7 +40,7 @@ def model_shapes(hidden_sizes: Sequence[int] | None, config: Path | None) -> lis
 
 
 def embedding_shares(shapes: Sequence[tuple[str, ModelConfig]], vocab_size: int) -> list[dict[str, Any]]:
-    """Embedding and head (one where they are tied) with so many rows, beside all parameters."""
+    """Parameters of embedding and output head (counted once if tied), and their share of all parameters."""
     rows = []
     for name, shape in shapes:
         total = total_parameters(shape.model_copy(update={"vocab_size": vocab_size}))

@@ -1,4 +1,4 @@
-"""How well a vocabulary fits its text: compression by source and language, whole words, tokens unused, a round trip."""
+"""Measure how well a vocabulary fits its text: compression by source and language, whole words, unused tokens."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +20,10 @@ from megalite.tokenizer.special_text import SpecialSpellings
 
 BATCH = 256
 RARE = 10
-"""A token seen less often than this in the report's text is rare: its embedding learns little."""
+"""A token is rare if it occurs less often in the held-out text; its embedding would learn little."""
 EXAMPLES = 40
 SPACES = ("\u0120", "\u2581")
-"""How a leading space is written in byte-level and in sentencepiece vocabularies."""
+"""The characters for a leading space in byte-level and in sentencepiece vocabularies."""
 
 
 @dataclass
@@ -34,11 +34,10 @@ class Compression:
     bytes: int = 0
     characters: int = 0
     words: int = 0
-    """Between white space; means little where a script writes none."""
+    """Separated by white space; not meaningful for scripts without it."""
     tokens: int = 0
 
     def add(self, text: str, tokens: int) -> None:
-        """Count one document."""
         self.documents += 1
         self.bytes += len(text.encode())
         self.characters += len(text)
@@ -46,7 +45,6 @@ class Compression:
         self.tokens += tokens
 
     def to_json(self) -> dict[str, float]:
-        """Counts and rates."""
         tokens = max(1, self.tokens)
         rates = {"bytes_per_token": self.bytes / tokens, "characters_per_token": self.characters / tokens}
         return vars(self) | rates | {"tokens_per_word": self.tokens / max(1, self.words)}
@@ -54,24 +52,24 @@ class Compression:
 
 @dataclass
 class Measured:
-    """All of a report that comes from encoding its text."""
+    """The part of the report that follows from encoding the held-out text."""
 
     total: Compression = field(default_factory=Compression)
     by_source: dict[str, Compression] = field(default_factory=dict)
     by_language: dict[str, Compression] = field(default_factory=dict)
     used: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
-    """Beginnings of the texts that came back changed."""
+    """Beginnings of the texts that the round trip changed."""
     with_special: int = 0
-    """Documents that spell a special token; it is text there."""
+    """Documents that contain a special token, which is encoded as text."""
 
 
 def measure(tokenizer: Tokenizer, report_text: Path, special: Sequence[str]) -> Measured:
-    """Encode and decode the report's text."""
+    """Encode and decode the held-out text."""
     seen, spellings = Measured(), SpecialSpellings(special)
     tokenizer.encode_special_tokens = True
     for batch in _batches(read_records(report_text)):
-        for record, ids, back in _there_and_back(tokenizer, batch):
+        for record, ids, back in _round_trips(tokenizer, batch):
             text = record["text"]
             seen.used.update(ids)
             seen.total.add(text, len(ids))
@@ -84,7 +82,7 @@ def measure(tokenizer: Tokenizer, report_text: Path, special: Sequence[str]) -> 
 
 
 def round_trip(tokenizer: Tokenizer, sources: Iterable[Source], text_key: str) -> dict[str, Any]:
-    """Encode and decode every document of the corpus, uncut; ``changed`` must be 0 for a byte-level vocabulary."""
+    """Encode and decode every document of the corpus. A byte-level vocabulary must change none of them."""
     documents, changed = 0, list[str]()
     paths = [path for source in sources for path in source.paths]
     read = (
@@ -94,16 +92,16 @@ def round_trip(tokenizer: Tokenizer, sources: Iterable[Source], text_key: str) -
     )
     for batch in _batches(read):
         documents += len(batch)
-        changed += [record["place"] for record, _, back in _there_and_back(tokenizer, batch) if back != record["text"]]
+        changed += [record["place"] for record, _, back in _round_trips(tokenizer, batch) if back != record["text"]]
     return {"documents": documents, "changed": len(changed), "places": changed[:EXAMPLES]}
 
 
 def design_report(tokenizer: Tokenizer, seen: Measured, special: Sequence[str]) -> dict[str, Any]:
-    """The facts as plain numbers and texts, those of the sample and of the sizes left out."""
+    """The measurements as JSON values."""
     ids = tokenizer.get_vocab_size()
-    learnt = range(len(special), ids)
-    unused = [number for number in learnt if not seen.used[number]]
-    rare = sorted((number for number in learnt if 0 < seen.used[number] < RARE), key=seen.used.__getitem__)
+    learned = range(len(special), ids)
+    unused = [number for number in learned if not seen.used[number]]
+    rare = sorted((number for number in learned if 0 < seen.used[number] < RARE), key=seen.used.__getitem__)
     words = sum(1 for token in tokenizer.get_vocab() if token.startswith(SPACES) and token[1:].isalpha())
 
     def shown(numbers: Iterable[int]) -> list[str]:
@@ -133,28 +131,29 @@ def design_report(tokenizer: Tokenizer, seen: Measured, special: Sequence[str]) 
 
 
 def print_report(report: dict[str, Any], console: Console, title: str) -> None:
-    """The report as a table."""
+    """Print the report as a table."""
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("vocabulary", f"{report['vocab_size']:,} ids, {report['whole_word_tokens']:,} words with their space")
-    table.add_row("learnt by", report["trainer"])
-    table.add_row("ids", report["tokenizer_check"])
-    rates = f"{report['bytes_per_token']:.3f} bytes a token, {report['tokens_per_word']:.3f} tokens a word"
+    table.add_row("vocabulary", f"{report['vocab_size']:,} ids, {report['whole_word_tokens']:,} whole words")
+    table.add_row("trained with", report["trainer"])
+    table.add_row("check", report["tokenizer_check"])
+    rates = f"{report['bytes_per_token']:.3f} bytes per token, {report['tokens_per_word']:.3f} tokens per word"
     table.add_row("compression", f"{rates}, over {report['documents']:,} documents")
     for kind in ("source", "language"):
         parts = list(report[f"by_{kind}"].items())[:8]
         table.add_row(f"by {kind}", ", ".join(f"{name} {part['bytes_per_token']:.2f}" for name, part in parts))
-    used = f"{report['tokens_used']:,} of the ids occur; {report['unused']['count']:,} learnt tokens do not"
-    table.add_row("used", f"{used}, {report['rare']['count']:,} less than {RARE} times")
+    used = f"{report['tokens_used']:,} ids occur; {report['unused']['count']:,} learned tokens do not"
+    table.add_row("used", f"{used}, {report['rare']['count']:,} occur less than {RARE} times")
     changed = report["round_trip_failures"]
     example = f", such as {escape(repr(report['round_trip_examples'][0][:40]))}" if changed else ""
-    table.add_row("round trip", f"{changed} of {report['documents']:,} documents came back changed{example}")
+    table.add_row("round trip", f"{changed} of {report['documents']:,} documents changed{example}")
     if whole := report.get("corpus_round_trip"):
-        table.add_row("whole corpus", f"{whole['changed']:,} of {whole['documents']:,} documents came back changed")
+        table.add_row("whole corpus", f"{whole['changed']:,} of {whole['documents']:,} documents changed")
     if report["documents_with_special_tokens"]:
         table.add_row(
-            "note", f"{report['documents_with_special_tokens']:,} documents spell a special token, which stays text"
+            "note",
+            f"{report['documents_with_special_tokens']:,} documents contain a special token, encoded as text",
         )
     for row in report["embedding"]:
         share = f"{row['parameters'] / 1e6:,.1f} M parameters, {row['share']:.1%} of {row['total'] / 1e6:,.0f} M"
@@ -162,7 +161,7 @@ def print_report(report: dict[str, Any], console: Console, title: str) -> None:
     console.print(table)
     if report["sweep"]:
         sizes = Table(
-            "ids", "bytes a token", "tokens a word", *(row["model"] for row in report["embedding"]), title="sweep"
+            "ids", "bytes per token", "tokens per word", *(row["model"] for row in report["embedding"]), title="sweep"
         )
         for size in report["sweep"]:
             shares = [f"{row['share']:.1%}" for row in size["embedding"]]
@@ -178,9 +177,7 @@ def _batches(records: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
         yield batch
 
 
-def _there_and_back(
-    tokenizer: Tokenizer, batch: list[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], list[int], str]]:
+def _round_trips(tokenizer: Tokenizer, batch: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[int], str]]:
     encoded = tokenizer.encode_batch_fast([record["text"] for record in batch], add_special_tokens=False)
     ids = [encoding.ids for encoding in encoded]
     yield from zip(batch, ids, tokenizer.decode_batch(ids, skip_special_tokens=False), strict=True)

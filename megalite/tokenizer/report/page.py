@@ -1,36 +1,36 @@
-"""A tokenizer's design report as one self-contained HTML page. No script, no network."""
+"""The design report as a self-contained HTML page."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from megalite.corpus.ledger.page import STYLE
+from megalite.files.html_page import html_page, write_html
 
 MOST_ROWS = 40
 WIDTH, HEIGHT = 620, 220
 MARGIN = 48
-OWN_STYLE = """
+STYLE = """
 code { background: var(--line); padding: 0 .3rem; margin: 0 .15rem .3rem 0; display: inline-block; border-radius: 3px;
   font-size: .85rem; white-space: pre } polyline { fill: none; stroke-width: 2; stroke: var(--kept) }
 circle { fill: var(--kept) } circle.lost { fill: var(--lost) } polyline.lost { stroke: var(--lost) }
 svg line.axis { stroke: var(--line); stroke-dasharray: none } svg text.kept { fill: var(--kept) }
-svg text { font-size: 11px } svg text.lost { fill: var(--lost) }
+svg text { font-size: 11px } .bar { display: block; height: .9rem; background: var(--line) }
+.bar i { display: block; height: 100%; background: var(--kept) } svg text.lost { fill: var(--lost) }
 """
 
 
 def write_page(path: Path, report: dict[str, Any]) -> None:
-    """Write the page of a report as ``design_report.json`` holds it."""
-    path.write_bytes(report_page(report).encode("utf-8", "replace"))
+    """Write the page of a report, given as in ``design_report.json``."""
+    write_html(path, report_page(report))
 
 
 def report_page(report: dict[str, Any]) -> str:
-    """The HTML."""
     failures = report["round_trip_failures"]
-    changed = f"{failures:,} of {report['documents']:,} documents came back changed from encoding and decoding"
+    changed = f"{failures:,} of {report['documents']:,} documents changed after encoding and decoding"
     body = [
         f"<h1>{report['vocab_size']:,} ids, {escape(report['model'].replace('_', ' '))}</h1>",
-        f"<p class=note>digits {report['digits']}; learnt by {escape(report['trainer'])}; {changed}.</p>",
+        f"<p class=note>digits {report['digits']}; trained with {escape(report['trainer'])}; {changed}.</p>",
         _facts(report),
         *(("<h2>Other sizes</h2>", _sweep(report)) if report["sweep"] else ()),
         "<h2>Parameters in embedding and head</h2>",
@@ -39,47 +39,42 @@ def report_page(report: dict[str, Any]) -> str:
         _parts("source", report["by_source"]),
         "<h2>By language</h2>",
         _parts("language", report["by_language"]),
-        "<h2>Sample trained on</h2>",
+        "<h2>Sample</h2>",
         _sample(report["sample"]),
         "<h2>Tokens</h2>",
         _tokens("most frequent", report["most_frequent"]),
         _tokens("longest", report["longest"]),
         _tokens(
-            f"rarest of {report['rare']['count']:,} seen less than {report['rare']['below']} times",
+            f"rarest of {report['rare']['count']:,} that occur less than {report['rare']['below']} times",
             report["rare"]["rarest"],
         ),
-        _tokens(f"last learnt of {report['unused']['count']:,} not seen", report["unused"]["last"]),
+        _tokens(f"last learned of {report['unused']['count']:,} that do not occur", report["unused"]["last"]),
         _tokens("special", report["special_tokens"]),
     ]
     if report["round_trip_examples"]:
         body += [
-            "<h2>Came back changed</h2>",
+            "<h2>Changed by the round trip</h2>",
             f"<pre>{escape(chr(10).join(map(repr, report['round_trip_examples'])))}</pre>",
         ]
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Tokenizer design</title><style>{STYLE}{OWN_STYLE}</style>{''.join(body)}</html>\n"
-    )
+    return html_page("Tokenizer design", body, STYLE)
 
 
 def _facts(report: dict[str, Any]) -> str:
     rows = [
-        ("bytes a token", f"{report['bytes_per_token']:.3f}"),
-        ("characters a token", f"{report['characters_per_token']:.3f}"),
-        ("tokens a word", f"{report['tokens_per_word']:.3f}"),
-        ("ids seen in the report's text", f"{report['tokens_used']:,}"),
-        ("words with their space among the tokens", f"{report['whole_word_tokens']:,}"),
-        ("documents that spell a special token", f"{report['documents_with_special_tokens']:,}"),
+        ("bytes per token", f"{report['bytes_per_token']:.3f}"),
+        ("characters per token", f"{report['characters_per_token']:.3f}"),
+        ("tokens per word", f"{report['tokens_per_word']:.3f}"),
+        ("ids that occur in the held-out text", f"{report['tokens_used']:,}"),
+        ("whole words with a leading space", f"{report['whole_word_tokens']:,}"),
+        ("documents that contain a special token", f"{report['documents_with_special_tokens']:,}"),
     ]
     if whole := report.get("corpus_round_trip"):
-        rows.append(
-            ("documents of the whole corpus that came back changed", f"{whole['changed']:,} of {whole['documents']:,}")
-        )
+        rows.append(("documents of the whole corpus that changed", f"{whole['changed']:,} of {whole['documents']:,}"))
     return _table(("", ""), rows)
 
 
 def _sweep(report: dict[str, Any]) -> str:
-    """Compression against size; beside it what the embedding of the first model costs."""
+    """Compression by vocabulary size, and the share of the first model's parameters in the embedding."""
     own = {"vocab_size": report["vocab_size"], "bytes_per_token": report["bytes_per_token"]}
     own |= {"tokens_per_word": report["tokens_per_word"], "embedding": report["embedding"]}
     sizes = sorted({size["vocab_size"]: size for size in (*report["sweep"], own)}.items())
@@ -93,7 +88,7 @@ def _sweep(report: dict[str, Any]) -> str:
         ]
         for number, size in sizes
     ]
-    table = _table(("ids", "bytes a token", "tokens a word", *map(escape, names)), rows)
+    table = _table(("ids", "bytes per token", "tokens per word", *map(escape, names)), rows)
     if len(sizes) < 2:
         return table
     better = [size["bytes_per_token"] for _, size in sizes]
@@ -106,8 +101,9 @@ def _sweep(report: dict[str, Any]) -> str:
     )
     axis = f"<line class=axis x1={MARGIN} x2={WIDTH - MARGIN} y1={HEIGHT - 22} y2={HEIGHT - 22} />"
     legend = (
-        f"<p class=note><span style='color:var(--kept)'>bytes a token</span>, and <span style='color:var(--lost)'>share of "
-        f"parameters in embedding and head, {escape(names[0])}</span>, by number of ids; each on its own scale.</p>"
+        f"<p class=note><span style='color:var(--kept)'>bytes per token</span>, and "
+        f"<span style='color:var(--lost)'>share of parameters in embedding and head, {escape(names[0])}</span>, by "
+        "number of ids; each curve has its own scale.</p>"
     )
     return f"{legend}<svg width={WIDTH} height={HEIGHT} role=img>{axis}{picture}{ticks}</svg>{table}"
 
@@ -157,25 +153,27 @@ def _parts(kind: str, parts: dict[str, dict[str, float]]) -> str:
     more = (
         f"<p class=note>and {len(parts) - MOST_ROWS} more in design_report.json</p>" if len(parts) > MOST_ROWS else ""
     )
-    return _table((kind, "documents", "kB", "bytes a token", "characters a token", "tokens a word", ""), rows) + more
+    return (
+        _table((kind, "documents", "kB", "bytes per token", "characters per token", "tokens per word", ""), rows) + more
+    )
 
 
-def _sample(books: Sequence[dict[str, Any]]) -> str:
-    total = sum(book["bytes"] for book in books)
+def _sample(sources: Sequence[dict[str, Any]]) -> str:
+    total = sum(source["bytes"] for source in sources)
     rows = [
         (
-            escape(book["name"]),
-            f"{book['documents']:,} of {book['found_documents']:,}",
-            f"{book['bytes'] / 1e6:.2f} of {book['found_bytes'] / 1e6:.2f}",
-            f"{book['bytes'] / total:.1%}",
-            f"{book['weight']:.1%}",
-            f"{book['held_out_documents']:,}",
-            f"{book['cut_documents']:,}",
-            f"{book['malformed']:,}",
+            escape(source["name"]),
+            f"{source['documents']:,} of {source['found_documents']:,}",
+            f"{source['bytes'] / 1e6:.2f} of {source['found_bytes'] / 1e6:.2f}",
+            f"{source['bytes'] / total:.1%}",
+            f"{source['weight']:.1%}",
+            f"{source['held_out_documents']:,}",
+            f"{source['cut_documents']:,}",
+            f"{source['malformed']:,}",
         )
-        for book in books
+        for source in sources
     ]
-    head = ("source", "documents", "MB", "share", "asked", "held out for this report", "cut", "malformed")
+    head = ("source", "documents", "MB", "share", "requested", "held out for this report", "cut", "malformed")
     return _table(head, rows)
 
 

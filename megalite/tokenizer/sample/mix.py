@@ -1,4 +1,4 @@
-"""Which files a vocabulary is trained on, and how much of each: globs with weights, or a YAML file of sources."""
+"""The files to sample from and their weights: globs, or a YAML file of sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class MixSource(Section):
     input: tuple[str, ...] = Field(min_length=1)
     """Files or globs, relative to the current folder."""
     weight: PositiveFloat = 1.0
-    """Share of the sample's bytes, relative to the other sources."""
+    """Share of the bytes of the sample, relative to the other sources."""
 
 
 class Mix(Section):
@@ -33,7 +33,7 @@ class Mix(Section):
 
 @dataclass(frozen=True)
 class Source:
-    """Files that share one weight."""
+    """Files with one weight."""
 
     name: str
     paths: tuple[Path, ...]
@@ -41,21 +41,21 @@ class Source:
 
 
 def sources_of(inputs: Sequence[str], weights: Sequence[float] | None) -> list[Source]:
-    """One source a glob where there are weights; else one source of all, each file in proportion to its text.
+    """Return one source for each glob with its weight; without weights, one source with all files.
 
-    Raises: ConfigError where counts differ or a weight is not positive; FileNotFoundError; DataError.
+    Raises: ConfigError if the numbers differ or a weight is not positive; FileNotFoundError; DataError.
     """
     if weights is None:
         return [Source("all", tuple(expand_inputs(inputs)), 1.0)]
     if len(weights) != len(inputs):
         raise ConfigError(f"--weights: {len(weights)} for {len(inputs)} inputs; give one weight for each --input")
     if bad := [weight for weight in weights if not 0.0 < weight < float("inf")]:
-        raise ConfigError(f"--weights {bad[0]}: must be a positive number; leave out what is not wanted")
+        raise ConfigError(f"--weights {bad[0]}: must be a positive number; leave out the input instead")
     return _distinct([Source(p, tuple(expand_inputs([p])), w) for p, w in zip(inputs, weights, strict=True)])
 
 
 def sources_of_mix(path: Path) -> list[Source]:
-    """The sources of a mix file. Raises: as :func:`sources_of`."""
+    """Return the sources of a mix file. Raises: ConfigError, FileNotFoundError, DataError."""
     mix = validate(Mix, read_yaml(path), str(path))
     return _distinct(
         [Source(each.name or each.input[0], tuple(expand_inputs(each.input)), each.weight) for each in mix.sources]
@@ -63,13 +63,13 @@ def sources_of_mix(path: Path) -> list[Source]:
 
 
 def _distinct(sources: list[Source]) -> list[Source]:
-    """Raises: ConfigError where a name or a file stands in two sources, so that its weight would not be clear."""
+    """Return the sources. Raises: ConfigError if two of them share a name or a file, so that its weight is ambiguous."""
     names, holders = set[str](), dict[Path, str]()
     for source in sources:
         if source.name in names:
-            raise ConfigError(f"source '{source.name}': is given twice; give it once, with the sum of the weights")
+            raise ConfigError(f"source '{source.name}': given twice; give it once, with the sum of the weights")
         names.add(source.name)
         for path in source.paths:
             if (other := holders.setdefault(path.resolve(), source.name)) != source.name:
-                raise ConfigError(f"{path}: is in '{other}' and in '{source.name}'; give it to one of them")
+                raise ConfigError(f"{path}: is in '{other}' and in '{source.name}'; remove it from one of them")
     return sources

@@ -1,9 +1,9 @@
-"""A sample in the proportions of the mix: so many bytes of each source, chosen evenly over all its documents.
+"""Draw a sample in the proportions of the mix: a number of bytes from each source, spread evenly over its documents.
 
-Two passes over the corpus, in constant memory. A document's place (source, file number, line) is hashed into one of 2**20
-bins; the first pass counts bytes by bin, the second takes the documents of the first bins until the source's share is
-full, and those of the next bins as held-out text for the report. So the choice does not depend on the order of the
-documents, is the same at every run, and an unshuffled corpus is as well represented as a shuffled one.
+Sampling makes two passes in constant memory. A document's place (source, file number, line) is hashed into one of 2**20
+bins. The first pass counts the bytes in each bin. The second takes the documents of the first bins until the source's share
+is full, and those of the next bins as held-out text for the report. The sample is therefore reproducible, and an unshuffled
+corpus is represented as well as a shuffled one.
 """
 
 import hashlib
@@ -24,25 +24,25 @@ from megalite.tokenizer.sample.mix import Source
 
 BINS = 1 << 20
 MOST = 1 << 40
-"""Bytes or characters; no sample is so large."""
+"""Upper limit for bytes and characters."""
 HELD_OUT = 20
-"""Of the sample's bytes, one in so many is taken besides, for the report."""
+"""The held-out text is one in this many of the sample's bytes."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How much text is looked at."""
+    """Size of the sample, and how documents are read."""
 
     sample_bytes: int = 1_000_000_000
-    """Of all sources together, at most."""
+    """Maximum over all sources together."""
     document_characters: int = 100_000
-    """A longer document is cut, so that a single huge file does not shape the vocabulary."""
+    """Longer documents are cut, so that one huge document does not shape the vocabulary."""
     text_key: str = "text"
     max_malformed: float | None = None
-    """So much of the input may be malformed, see ``refuse_malformed``."""
+    """See ``refuse_malformed``."""
 
     def check(self) -> None:
-        """Raises: ConfigError where there would be nothing."""
+        """Raises: ConfigError if a limit is out of range."""
         if self.sample_bytes < 1 or self.document_characters < 1:
             raise ConfigError(
                 f"--sample_bytes {self.sample_bytes}, --document_characters {self.document_characters}: give at least 1"
@@ -52,17 +52,17 @@ class Sampling:
 
 
 @dataclass
-class SourceBook:
-    """What was found in a source, and what was taken."""
+class SourceCounts:
+    """Documents and bytes that a source has, and those in the sample."""
 
     name: str
     weight: float
-    """Asked share of the sample's bytes, 0 to 1."""
+    """Requested share of the sample's bytes, 0 to 1."""
     read_documents: int = 0
-    """Those without text included."""
+    """Including documents without text."""
     found_documents: int = 0
     found_bytes: int = 0
-    """UTF-8, after the cut of long documents."""
+    """In UTF-8, after long documents are cut."""
     cut_documents: int = 0
     documents: int = 0
     bytes: int = 0
@@ -73,30 +73,27 @@ class SourceBook:
 
 @dataclass(frozen=True)
 class Sample:
-    """The text chosen, in files of one JSON object a line: ``text``, ``source``, ``lang``."""
+    """The sampled text in jsonl files with ``text``, ``source`` and ``lang``."""
 
     training: Path
     report: Path
-    """Held-out documents; of a source that is used whole, some of those trained on."""
-    books: list[SourceBook]
+    """Held-out documents; for a source that is used completely, some of the training documents."""
+    sources: list[SourceCounts]
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The documents of one of a sample's files."""
+    """Yield the documents of a sample file."""
     with path.open("rb") as file:
         yield from map(orjson.loads, file)
 
 
 def read_texts(path: Path) -> Iterator[str]:
-    """Their texts."""
+    """Yield the texts of a sample file."""
     return (record["text"] for record in read_records(path))
 
 
 def take_sample(sources: Sequence[Source], sampling: Sampling, folder: Path, console: Console) -> Sample:
-    """Write the sample into ``folder``.
-
-    Raises: DataError where there is no text at all.
-    """
+    """Write the sample into ``folder``. Raises: DataError if there is no text."""
     sample = Sample(folder / "training.jsonl", folder / "report.jsonl", [])
     total = sum(source.weight for source in sources)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -108,18 +105,20 @@ def take_sample(sources: Sequence[Source], sampling: Sampling, folder: Path, con
         task = progress.add_task("sample")
         for number, source in enumerate(sources):
             progress.update(task, description=f"sample: {source.name}")
-            book = SourceBook(source.name, source.weight / total)
-            share = int(sampling.sample_bytes * book.weight) or 1
-            _take(number, source, share, sampling, book, training, report)
-            sample.books.append(book)
-    if not sum(book.bytes for book in sample.books):
-        malformed = [example for book in sample.books for example in book.malformed_examples]
+            counts = SourceCounts(source.name, source.weight / total)
+            share = int(sampling.sample_bytes * counts.weight) or 1
+            _take(number, source, share, sampling, counts, training, report)
+            sample.sources.append(counts)
+    if not sum(counts.bytes for counts in sample.sources):
+        malformed = [example for counts in sample.sources for example in counts.malformed_examples]
         reason = f" ({malformed[0]})" if malformed else ""
         raise DataError(
-            f"{sources[0].paths[0]}: no text in it or in the other inputs{reason}; check --input and --text_key"
+            f"{sources[0].paths[0]}: neither this nor another input has text{reason}; check --input and --text_key"
         )
-    malformed, found = (sum(getattr(book, name) for book in sample.books) for name in ("malformed", "read_documents"))
-    examples = [example for book in sample.books for example in book.malformed_examples]
+    malformed, found = (
+        sum(getattr(counts, name) for counts in sample.sources) for name in ("malformed", "read_documents")
+    )
+    examples = [example for counts in sample.sources for example in counts.malformed_examples]
     refuse_malformed(found, malformed, examples, sampling.max_malformed)
     return sample
 
@@ -129,32 +128,32 @@ def _take(
     source: Source,
     share: int,
     sampling: Sampling,
-    book: SourceBook,
+    counts: SourceCounts,
     training: IO[bytes],
     report: IO[bytes],
 ) -> None:
     bytes_in_bin = [0] * BINS
-    for _, place, _, size in _documents(number, source, sampling, book):
+    for _, place, _, size in _documents(number, source, sampling, counts):
         bytes_in_bin[place] += size
-        book.found_bytes += size
-    last, held_out = _bins(bytes_in_bin, share, book.found_bytes)
+        counts.found_bytes += size
+    last, held_out = _bins(bytes_in_bin, share, counts.found_bytes)
     for text, place, meta, size in _documents(number, source, sampling, None):
-        trains = place < last or (place == last and book.bytes < share)
+        trains = place < last or (place == last and counts.bytes < share)
         if trains or place in held_out:
             language = meta.get("lang")
             record = {"text": text, "source": str(meta.get("source", source.name))}
             line = orjson.dumps(record | {"lang": language if isinstance(language, str) else None}) + b"\n"
             if trains:
                 training.write(line)
-                book.documents += 1
-                book.bytes += size
+                counts.documents += 1
+                counts.bytes += size
             if place in held_out:
                 report.write(line)
-                book.held_out_documents += not trains
+                counts.held_out_documents += not trains
 
 
 def _bins(bytes_in_bin: list[int], share: int, found: int) -> tuple[int, range]:
-    """The bin in which the share is full, and the bins of the report: after it where there is text left, else the first."""
+    """The bin in which the share is full, and the bins of the held-out text: the next ones, or the first if none is left."""
     last = _full_at(bytes_in_bin, 0, share)
     wanted = max(1, share // HELD_OUT)
     if found >= share + wanted and last + 1 < BINS and any(bytes_in_bin[last + 1 :]):
@@ -172,9 +171,9 @@ def _full_at(bytes_in_bin: list[int], start: int, wanted: int) -> int:
 
 
 def _documents(
-    number: int, source: Source, sampling: Sampling, book: SourceBook | None
+    number: int, source: Source, sampling: Sampling, counts: SourceCounts | None
 ) -> Iterator[tuple[str, int, dict[str, Any], int]]:
-    """``(text, bin, meta, bytes)`` of each document that is not empty; what is odd is counted in ``book``."""
+    """Yield ``(text, bin, meta, bytes)`` of each document that is not empty, and add to ``counts``."""
     for index, path in enumerate(source.paths):
         seen = ReadReport()
         for document in read_documents([path], sampling.text_key, report=seen):
@@ -187,14 +186,14 @@ def _documents(
                 reason = "a lone surrogate, which is not text"
                 seen.add_malformed(Malformed(document.path, document.line, reason), "skip")
                 continue
-            if book is not None:
-                book.found_documents += 1
-                book.cut_documents += len(document.text) > len(text)
+            if counts is not None:
+                counts.found_documents += 1
+                counts.cut_documents += len(document.text) > len(text)
             yield text, _bin_of(number, index, document.line), document.meta, size
-        if book is not None:
-            book.read_documents += seen.documents
-            book.malformed += seen.malformed
-            book.malformed_examples += seen.examples[: 5 - len(book.malformed_examples)]
+        if counts is not None:
+            counts.read_documents += seen.documents
+            counts.malformed += seen.malformed
+            counts.malformed_examples += seen.examples[: 5 - len(counts.malformed_examples)]
 
 
 def _bin_of(source: int, file: int, line: int) -> int:
@@ -203,28 +202,30 @@ def _bin_of(source: int, file: int, line: int) -> int:
 
 
 def print_sample(sample: Sample, sampling: Sampling, console: Console) -> None:
-    """The shares asked for and got, as a table, and a line for each thing that is not as asked."""
-    total = sum(book.bytes for book in sample.books)
-    table = Table("source", "documents", "MB", "share", "asked", "of", title="sample", title_justify="left")
-    for book in sample.books:
+    """Print requested and actual shares as a table, and a line for every deviation."""
+    total = sum(counts.bytes for counts in sample.sources)
+    table = Table("source", "documents", "MB", "share", "requested", "from", title="sample", title_justify="left")
+    for counts in sample.sources:
         table.add_row(
-            book.name,
-            f"{book.documents:,}",
-            f"{book.bytes / 1e6:.2f}",
-            f"{book.bytes / total:.1%}",
-            f"{book.weight:.1%}",
-            f"{book.found_documents:,} documents, {book.found_bytes / 1e6:.2f} MB",
+            counts.name,
+            f"{counts.documents:,}",
+            f"{counts.bytes / 1e6:.2f}",
+            f"{counts.bytes / total:.1%}",
+            f"{counts.weight:.1%}",
+            f"{counts.found_documents:,} documents, {counts.found_bytes / 1e6:.2f} MB",
         )
     console.print(table)
-    for book in sample.books:
-        if len(sample.books) > 1 and book.bytes == book.found_bytes < int(sampling.sample_bytes * book.weight):
-            asked = sampling.sample_bytes * book.weight / 1e6
-            console.print(f"{book.name}: has only {book.bytes / 1e6:.2f} of {asked:.2f} MB; it is used whole, and once")
-        if book.cut_documents:
+    for counts in sample.sources:
+        if len(sample.sources) > 1 and counts.bytes == counts.found_bytes < int(sampling.sample_bytes * counts.weight):
+            requested = sampling.sample_bytes * counts.weight / 1e6
             console.print(
-                f"{book.name}: {book.cut_documents:,} documents cut at {sampling.document_characters:,} characters"
+                f"{counts.name}: has only {counts.bytes / 1e6:.2f} of the requested {requested:.2f} MB; it is used once"
             )
-        if book.malformed:
+        if counts.cut_documents:
             console.print(
-                f"{book.name}: {book.malformed:,} malformed, passed over: {'; '.join(book.malformed_examples)}"
+                f"{counts.name}: {counts.cut_documents:,} documents cut at {sampling.document_characters:,} characters"
+            )
+        if counts.malformed:
+            console.print(
+                f"{counts.name}: {counts.malformed:,} malformed documents skipped: {'; '.join(counts.malformed_examples)}"
             )

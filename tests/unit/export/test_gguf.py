@@ -20,7 +20,7 @@ from transformers import (
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.export.gguf_file import check_gguf, write_gguf
-from megalite.tokenizer.learn.design import SPLITS
+from megalite.tokenizer.formats.byte_level import SPLITS
 
 pytest.importorskip("gguf")
 

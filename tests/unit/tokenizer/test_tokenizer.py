@@ -87,7 +87,7 @@ def test_what_cannot_be_trained_is_refused(corpus: Path, folder: Path, tmp_path:
         train_tokenizer([str(corpus)], corpus, 600, QUIET, overwrite=True)
     small = tmp_path / "small.txt"
     small.write_text("a b c")
-    with pytest.raises(DataError, match=r"gives 27\d tokens, --vocab_size 5000 was asked for"):
+    with pytest.raises(DataError, match=r"--vocab_size 5000: the text gives only 27\d tokens"):
         train_tokenizer([str(small)], tmp_path / "x", 5000, QUIET)
     assert not list(tmp_path.glob("x*"))
 

@@ -30,9 +30,9 @@ def named(*others: str) -> SpecialTokens:
         (Design(10**9), r"--vocab_size 1,000,000,000: give 1 to 2,097,152 ids"),
         (Design(0), r"--vocab_size 0: give"),
         (Design(300, pad_to_multiple=10**12), r"with --pad_to_multiple 1,000,000,000,000"),
-        (Design(400, reserved=10**9), r"--reserved 1,000,000,000.*: give at most 65,536 slots"),
-        (Design(271), r"--vocab_size 271: 256 bytes and 16 special tokens alone need 272"),
-        (Design(272, "sentencepiece_bpe"), "alone need 273"),
+        (Design(400, reserved=10**9), r"--reserved 1,000,000,000.*: give at most 65,536"),
+        (Design(271), r"--vocab_size 271: 256 bytes and 16 special tokens already need 272"),
+        (Design(272, "sentencepiece_bpe"), "already need 273"),
         (Design(400, special=named(*map(str, range(10**6)))), r"--special_tokens: 1,000,000 of them; give at most"),
         (Design(400, special=named("")), "must be a text that can be seen"),
         (Design(400, special=named(" \t")), "must be a text that can be seen"),
@@ -62,7 +62,7 @@ def test_bytes_alone_are_a_vocabulary_everywhere(tmp_path: Path) -> None:
     report = json.loads((folder / "design_report.json").read_text())
     assert (report["vocab_size"], report["tokens"]) == (272, len(TEXT.encode()))
     assert (report["round_trip_failures"], report["documents_with_special_tokens"]) == (0, 1)
-    assert "equal to what was trained on" in report["tokenizer_check"]
+    assert "equal to the trained tokenizer on" in report["tokenizer_check"]
     ids = [16 + byte for byte in TEXT.encode()]
     assert load_tokenizer(folder).tokenizer.encode(TEXT).ids == ids
     auto = AutoTokenizer.from_pretrained(folder)

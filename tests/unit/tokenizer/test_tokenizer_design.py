@@ -12,11 +12,12 @@ from transformers import AutoTokenizer
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.parameters import total_parameters
 from megalite.corpus.sources.installed_docs import installed_documents
-from megalite.tokenizer.learn.design import SPLITS, Design
+from megalite.tokenizer.formats.byte_level import SPLITS
+from megalite.tokenizer.learn.design import Design
 from megalite.tokenizer.load import load_tokenizer
 from megalite.tokenizer.report.embedding import embedding_shares, model_shapes
 from megalite.tokenizer.special_tokens import SpecialTokens
-from megalite.tokenizer.train import train_tokenizer
+from megalite.tokenizer.train import ReportOptions, main, train_tokenizer
 
 QUIET = Console(quiet=True)
 TOOL = Path(__file__).parents[3] / "tools/train_tokenizer.py"
@@ -26,7 +27,7 @@ TOOL = Path(__file__).parents[3] / "tools/train_tokenizer.py"
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "text.jsonl"
     with path.open("w") as file:
-        for number, document in enumerate(installed_documents(400_000)):
+        for number, document in enumerate(installed_documents(200_000)):
             lang = {"lang": "en"} if number % 2 else {}
             file.write(json.dumps({"text": document.text, "meta": {**document.meta, **lang}}) + "\n")
     return path
@@ -37,18 +38,11 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=TOOL.parents[1])
 
 
-def test_the_command_sets_every_token_by_name_and_pads_the_vocabulary(corpus: Path, tmp_path: Path) -> None:
+def test_the_command_sets_token_names_and_pads_the_vocabulary(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "chat.jinja").write_text("{% for m in messages %}[U]{{ m['content'] }}</s>{% endfor %}")
     options = ["--bos_token", "<s>", "--eos_token", "</s>", "--unk_token", "<unk>", "--pad_token", "<pad>"]
-    options += [
-        "--special_tokens",
-        "user=[U]",
-        "<|fim|>",
-        "--reserved",
-        "5",
-        "--chat_template",
-        str(tmp_path / "chat.jinja"),
-    ]
+    options += ["--special_tokens", "user=[U]", "<|fim|>", "--reserved", "5"]
+    options += ["--chat_template", str(tmp_path / "chat.jinja")]
     options += ["--vocab_size", "500", "--pad_to_multiple", "64", "--sweep", "400", "600", "--check_corpus"]
     done = run("--input", corpus, "--output", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr
@@ -75,7 +69,7 @@ def test_the_measured_rates_are_those_of_the_tokenizer(corpus: Path, tmp_path: P
     train_tokenizer([str(corpus)], tmp_path / "out", 600, QUIET)
     report = json.loads((tmp_path / "out/design_report.json").read_text())
     assert report["sample"][0]["held_out_documents"] == 0  # the sample is the whole corpus: the report's text is of it
-    train_tokenizer([str(corpus)], tmp_path / "more", 700, QUIET, sweep=[600])
+    train_tokenizer([str(corpus)], tmp_path / "more", 700, QUIET, options=ReportOptions(sweep=[600]))
     swept = json.loads((tmp_path / "more/design_report.json").read_text())["sweep"][0]
     assert (
         swept["bytes_per_token"] == report["bytes_per_token"]
@@ -89,10 +83,13 @@ def test_the_measured_rates_are_those_of_the_tokenizer(corpus: Path, tmp_path: P
 
 def test_a_special_token_in_the_text_is_counted(corpus: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.jsonl"
-    text.write_text(corpus.read_text() + json.dumps({"text": "stop <|endoftext|> here"}) + "\n")
-    train_tokenizer([str(text)], tmp_path / "out", 400, QUIET, check_corpus=True)
+    text.write_text(
+        "".join(corpus.read_text().splitlines(True)[:9]) + json.dumps({"text": "stop <|endoftext|> here"}) + "\n"
+    )
+    train_tokenizer([str(text)], tmp_path / "out", 300, QUIET, options=ReportOptions(check_corpus=True))
     report = json.loads((tmp_path / "out/design_report.json").read_text())
-    assert report["corpus_round_trip"]["changed"] == 0
+    assert report["documents_with_special_tokens"] == 1
+    assert report["corpus_round_trip"] == {"documents": 10, "changed": 0, "places": []}
 
 
 def test_the_embeddings_share_is_that_of_the_parameter_count(tmp_path: Path) -> None:
@@ -111,26 +108,26 @@ def test_the_embeddings_share_is_that_of_the_parameter_count(tmp_path: Path) -> 
         model_shapes([100], None)
 
 
-def test_the_splits_are_letter_for_letter_those_that_fast_encoders_know() -> None:
+def test_the_splits_are_exactly_those_of_fast_encoders() -> None:
     words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     assert SPLITS["single"] == words
     assert SPLITS["triple"] == words.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
 
 
-def test_designs_that_cannot_be_are_refused(corpus: Path, tmp_path: Path) -> None:
+def test_impossible_designs_are_refused(corpus: Path, tmp_path: Path) -> None:
     for design, message in (
-        (Design(260), "--vocab_size 260: 256 bytes and 16 special tokens alone need 272"),
+        (Design(260), "--vocab_size 260: 256 bytes and 16 special tokens already need 272"),
         (Design(600, special=SpecialTokens(pad="<|endoftext|>")), "'<|endoftext|>': is given twice"),
         (Design(600, special=SpecialTokens(others=("a=[A]", "[A]"))), r"'\[A\]': is given twice"),
         (Design(600, special=SpecialTokens(pad="<|reserved_3|>")), "'<|reserved_3|>': is given twice"),
         (Design(600, special=SpecialTokens(pad=" ")), "must be a text that can be seen"),
         (Design(600, pad_to_multiple=0), "--pad_to_multiple 0: give at least"),
-        (Design(600, trainer="gigatoken"), "--trainer gigatoken: it splits words as GPT-2 does only"),
-        (Design(600, chat_template="{% for %}"), "--chat_template, line 1"),
+        (Design(600, trainer="gigatoken"), "--trainer gigatoken: only splits words as GPT-2 does"),
+        (Design(600, chat_template="{% for %}"), "--chat_template: line 1"),
     ):
         with pytest.raises(ConfigError, match=message.replace("|", r"\|")):
             train_tokenizer([str(corpus)], tmp_path / "x", design, QUIET)
-    with pytest.raises(ConfigError, match="special token 'in': is a token of the text too"):
+    with pytest.raises(ConfigError, match="special token 'in': also occurs as a token of the text"):
         train_tokenizer([str(corpus)], tmp_path / "x", Design(600, special=SpecialTokens(pad="in")), QUIET)
     with pytest.raises(DataError, match=r"work: another run|exists|holds the input"):
         train_tokenizer([str(corpus)], corpus.parent, 600, QUIET)
@@ -148,11 +145,20 @@ def test_designs_that_cannot_be_are_refused(corpus: Path, tmp_path: Path) -> Non
         (["--config", "none.yaml"], "none.yaml: no such config file"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_line_and_exit_2(
-    corpus: Path, tmp_path: Path, options: list[str], message: str
+def test_a_mistake_is_one_line_and_exit_2(
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
 ) -> None:
-    done = run("--input", corpus, "--vocab_size", "600", "--output", tmp_path / "x", *options)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    arguments = ["--input", corpus, "--vocab_size", "600", "--output", tmp_path / "x", *options]
+    monkeypatch.setattr("sys.argv", ["train_tokenizer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capfd.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())

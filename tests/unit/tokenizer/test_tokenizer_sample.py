@@ -25,7 +25,7 @@ def taken(folder: Path, inputs: list[Path], weights: list[float] | None, samplin
 def test_shares_are_those_of_the_weights_whatever_the_sizes_of_the_files(tmp_path: Path) -> None:
     inputs = [write(tmp_path / "a.jsonl", "a", 2000), write(tmp_path / "b.jsonl", "b", 300)]
     sample = taken(tmp_path / "s", inputs, [3, 1], Sampling(400_000))
-    first, second = sample.books
+    first, second = sample.sources
     assert (first.bytes, second.bytes) == (300_000, 100_000)
     assert first.found_bytes == 2_000_000
     texts = [record["text"] for record in read_records(sample.training)]
@@ -39,14 +39,14 @@ def test_the_sample_is_spread_over_the_whole_of_each_file_and_the_report_is_held
     quarters = [sum(start <= number < start + 1000 for number in numbers) for start in range(0, 4000, 1000)]
     assert min(quarters) > 60  # 100 expected; 60 is more than four standard deviations below
     held_out = [int(record["text"].split()[0][1:]) for record in read_records(sample.report)]
-    assert len(held_out) == sample.books[0].held_out_documents == 20
+    assert len(held_out) == sample.sources[0].held_out_documents == 20
     assert not set(held_out) & set(numbers)
 
 
 def test_a_source_that_is_too_small_is_used_whole_and_once(tmp_path: Path) -> None:
     inputs = [write(tmp_path / "a.jsonl", "a", 2000), write(tmp_path / "b.jsonl", "b", 10)]
     sample = taken(tmp_path / "s", inputs, [1, 1], Sampling(200_000))
-    assert [book.documents for book in sample.books] == [100, 10]
+    assert [book.documents for book in sample.sources] == [100, 10]
     assert list(read_records(sample.report))
 
 
@@ -67,7 +67,7 @@ def test_what_is_odd_is_cut_or_passed_over_and_counted(tmp_path: Path) -> None:
     lines = ['{"text": "\\ud800 alone"}', '{"text": "a\\u0000b"}', "{broken", '{"text": ""}', '{"text": 5}']
     path.write_text("\n".join([*lines, json.dumps({"text": "long " * 100_000})]) + "\n")
     sample = taken(tmp_path / "s", [path], None, Sampling(1_000_000, document_characters=1000, max_malformed=0.5))
-    book = sample.books[0]
+    book = sample.sources[0]
     assert (book.documents, book.malformed, book.cut_documents) == (2, 3, 1)
     assert "odd.jsonl:1" in book.malformed_examples[0]
     assert {record["text"] for record in read_records(sample.training)} == {"a\0b", ("long " * 200)}
@@ -75,7 +75,7 @@ def test_what_is_odd_is_cut_or_passed_over_and_counted(tmp_path: Path) -> None:
 
 def test_no_text_at_all_is_refused_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(DataError, match=r"empty\.jsonl: no text in it"):
+    with pytest.raises(DataError, match=r"empty\.jsonl: neither this nor another input has text"):
         taken(tmp_path / "s", [tmp_path / "empty.jsonl"], None, Sampling())
     (tmp_path / "other.jsonl").write_text('{"content": "x"}\n')
     with pytest.raises(DataError, match=r"no key 'text'; the keys are content\)"):
@@ -89,7 +89,7 @@ def test_weights_must_fit_the_inputs(tmp_path: Path) -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="must be a positive number"):
             sources_of([a, b], [1.0, wrong])
-    with pytest.raises(ConfigError, match="is given twice"):
+    with pytest.raises(ConfigError, match="given twice"):
         sources_of([a, a], [1.0, 2.0])
     with pytest.raises(ConfigError, match=r"a\.jsonl: is in '.*' and in"):
         sources_of([a, str(tmp_path / "*.jsonl")], [1.0, 2.0])

@@ -12,10 +12,9 @@ from tokenizers import Tokenizer
 from megalite.config.errors import ConfigError
 from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.files.readers.documents import read_documents
-from megalite.tokenizer.formats.byte_level import byte_characters, byte_level_bpe
+from megalite.tokenizer.formats.byte_level import SPLITS, Digits, byte_characters, byte_level_bpe
 from megalite.tokenizer.learn import bpe_trainers
 from megalite.tokenizer.learn.bpe_trainers import by_tokenizers, derived_merges, train_merges
-from megalite.tokenizer.learn.design import SPLITS, Digits
 
 CASES: list[tuple[str, Digits]] = [
     ("rustbpe", "triple"),
@@ -82,16 +81,16 @@ def test_where_the_text_has_too_few_pairs_all_trainers_stop_alike(tmp_path: Path
 
 def test_a_trainer_that_gives_other_tokens_is_not_used(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = by_tokenizers(sample, "triple", 50)[0]
-    monkeypatch.setattr(bpe_trainers, "_learnt", lambda *_: [real[1], real[0], *real[2:]])
+    monkeypatch.setattr(bpe_trainers, "_learn", lambda *_: [real[1], real[0], *real[2:]])
     monkeypatch.setattr(bpe_trainers, "find_spec", lambda _: True)
     merges, how = train_merges(sample, "triple", 50, "rustbpe")
-    assert how == "tokenizers, for rustbpe gave other tokens on the first of the text"
+    assert how == "tokenizers, because rustbpe gave other tokens on the first 300,000 bytes"
     assert [left + right for left, right in merges] == real
 
 
 def test_a_trainer_that_is_not_installed_is_named(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe_trainers, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="--trainer rustbpe: is not installed"):
+    with pytest.raises(ConfigError, match="--trainer rustbpe: not installed"):
         train_merges(sample, "triple", 50, "rustbpe")
     assert train_merges(sample, "triple", 50, "auto")[1] == "tokenizers"
 
