@@ -1,4 +1,4 @@
-"""Fetch the evaluation sets that the examples decontaminate against and evaluate on; needs the network once."""
+"""Download the evaluation sets that the examples decontaminate against and evaluate on."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ SETS = {
     "winogrande_validation": ("allenai/winogrande", "winogrande_xl"),
     "gsm8k_test": ("openai/gsm8k", "main"),
 }
-"""File -> name and subset on the hub; the file's name says benchmark and split, as tools/evaluate.py looks for them."""
+"""File name (benchmark and split, as ``tools/evaluate.py`` expects them) -> name and subset on the hub."""
 
 
 def main() -> None:
-    """Write ``data/eval/BENCHMARK_SPLIT.jsonl``; what is there already is left alone."""
+    """Write ``data/eval/BENCHMARK_SPLIT.jsonl``; existing files are kept."""
     import datasets
 
     FOLDER.mkdir(parents=True, exist_ok=True)

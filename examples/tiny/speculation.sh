@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A trained pair for speculative decoding, once run.sh has made the data: a target of 16 layers, and a draft of one that learns
-# from the target's own words. About twenty minutes on two CPU cores. The draft proposes, the target checks, the text is the same.
+# Trains a pair of models for speculative decoding, on the data of run.sh: a target with 16 layers, and a draft with one layer that
+# learns from text of the target. About twenty minutes on two CPU cores.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python -c 'import megalite' 2>/dev/null && command -v deepspeed >/dev/null || {
-    echo "$0: python has no megalite here; make the environment (README.md, Quickstart), then: source .venv/bin/activate" >&2
+    echo "$0: megalite is not installed; create the environment (README.md, Quickstart), then run: source .venv/bin/activate" >&2
     exit 2
 }
 export OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1

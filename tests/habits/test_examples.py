@@ -204,5 +204,5 @@ def test_a_script_without_the_environment_says_so_in_one_line(script: Path, tmp_
         ["bash", str(script)], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 2
-    assert "python has no megalite here; make the environment" in ended.stderr
+    assert "megalite is not installed; create the environment" in ended.stderr
     assert (ended.stderr.count("\n"), ended.stdout) == (1, "")
