@@ -1,11 +1,11 @@
 """``megalite VERB ...``: one entry point for all commands; each is imported only when it runs."""
 
-import difflib
 import importlib
 import sys
 
 import megalite
 from megalite.config.errors import ConfigError, one_line_errors
+from megalite.config.suggest import suggestion
 
 ROAD = {
     "prepare text": {
@@ -82,8 +82,7 @@ def main() -> None:
 def _hint(verb: str) -> str:
     if verb in RENAMED:
         return f"it is now '{RENAMED[verb]}'"
-    near = difflib.get_close_matches(verb.replace("_", "-"), VERBS, n=1)
-    return f"did you mean '{near[0]}'?" if near else "run megalite without arguments to list the verbs"
+    return suggestion(verb.replace("_", "-"), VERBS, "run megalite without arguments to list the verbs")
 
 
 def _listing() -> str:

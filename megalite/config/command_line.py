@@ -1,7 +1,6 @@
 """The command line of every tool: options and values in any order, numbers within bounds, mistakes in one line."""
 
 import argparse
-import difflib
 import math
 import re
 import sys
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 
 import megalite
 from megalite.config.errors import EXIT_USER_ERROR, print_error
+from megalite.config.suggest import suggestion
 
 MOST = 10**12
 """Of a number that nothing else limits: above every count of a real corpus, below what overflows 64 bits."""
@@ -101,8 +101,8 @@ class CommandParser(argparse.ArgumentParser):
             return f"unexpected value '{word[:80]}'"
         if "." in name and value:
             return f"unknown option '{word[:80]}'; write {word[:80].lstrip('-')} without the dashes"
-        near = difflib.get_close_matches(name, list(self._option_string_actions), n=1)
-        return f"unknown option '{name[:80]}'" + (f"; did you mean '{near[0]}'?" if near else "")
+        hint = suggestion(name, self._option_string_actions, "")
+        return f"unknown option '{name[:80]}'" + (f"; {hint}" if hint else "")
 
     def error(self, message: str) -> NoReturn:
         """Print ``message`` in one line and exit with 2."""

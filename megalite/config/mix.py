@@ -1,12 +1,12 @@
 """The phases of a run's data mix: from which sample on which weights apply, in exact whole numbers."""
 
-import difflib
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import BatchSection, DataSection, RunConfig
+from megalite.config.suggest import suggestion
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,8 @@ def check_mix(config: RunConfig, source: str) -> None:
         where, begin = f"{source}: data.phases[{number}]", first_step(phase.begin, steps)
         for prefix in phase.weights:
             if prefix not in prefixes:
-                near = difflib.get_close_matches(prefix, prefixes, n=1)
-                meant = f"; did you mean '{near[0]}'?" if near else "; add it there, with weight 0"
-                raise ConfigError(f"{where}.weights: {prefix} is not in data.train{meant}")
+                hint = suggestion(prefix, prefixes, "add it there, with weight 0")
+                raise ConfigError(f"{where}.weights: {prefix} is not in data.train; {hint}")
         if not any(phase.weights.values()):
             raise ConfigError(f"{where}.weights: no source has a weight above 0; give at least one a weight above 0")
         if not before < begin < steps:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.config.suggest import did_you_mean
+from megalite.config.suggest import suggestion
 from megalite.config.text_files import kind_of
 
 REPORTED = {
@@ -95,5 +95,5 @@ def _entries(source: str, values: dict[str, Any], key: str) -> list[dict[str, An
 def _check_known(source: str, what: str, value: Any, known: Sequence[Any]) -> None:
     if value not in known:
         names = list(map(str, known))
-        hint = did_you_mean(str(value), names, f"known are {', '.join(names)}")
+        hint = suggestion(str(value), names, f"known are {', '.join(names)}")
         raise DataError(f"{source}: unknown {what} {str(value)[:80]!r}; {hint}")

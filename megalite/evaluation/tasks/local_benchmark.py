@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from megalite.config.errors import DataError
-from megalite.config.suggest import did_you_mean
+from megalite.config.suggest import suggestion
 from megalite.evaluation.fingerprint import sha256_of_file
 from megalite.evaluation.tasks.benchmarks import BENCHMARKS, PARADIGM, TASK_FILES
 from megalite.evaluation.tasks.data_files import LocalData, SplitFiles, find_split_files, read_benchmark
@@ -81,7 +81,7 @@ def _write_paradigms(name: str, found: SplitFiles, output: Path) -> tuple[str, .
     requested = name.removeprefix(PARADIGM) if name != "blimp" else None
     if requested is not None and requested not in paradigms:
         known = [PARADIGM + uid for uid in sorted(paradigms)]
-        hint = did_you_mean(name, known, f"they contain {', '.join(known)}")
+        hint = suggestion(name, known, f"they contain {', '.join(known)}")
         raise DataError(f"--tasks {name}: the BLiMP files have no such paradigm; {hint}")
     for uid in sorted(paradigms) if requested is None else [requested]:
         path = output / f"{PARADIGM}{uid}.{found.evaluated}.jsonl"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from megalite.config.errors import DataError
-from megalite.config.suggest import did_you_mean
+from megalite.config.suggest import suggestion
 from megalite.evaluation.tasks.benchmarks import TAGS
 from megalite.evaluation.tasks.checks import check_task_keys
 from megalite.evaluation.tasks.data_files import LocalData
@@ -81,7 +81,7 @@ def check_task_names(names: Sequence[str], manager: Any) -> None:
     """Refuse a task, group or tag that lm-eval does not have. Raises: DataError."""
     for name in names:
         if name not in manager.all_tasks:
-            hint = did_you_mean(name, manager.all_tasks, "give one of its names or a task file ending in .yaml")
+            hint = suggestion(name, manager.all_tasks, "give one of its names or a task file ending in .yaml")
             raise DataError(f"--tasks {name}: lm-eval has no such task; {hint}")
 
 
