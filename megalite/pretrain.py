@@ -21,7 +21,8 @@ from megalite.config.precision import with_precision
 from megalite.config.run_arguments import parse_run_arguments
 from megalite.config.schema import RunConfig
 from megalite.config.screen import screen
-from megalite.training.supervision.stop import Stop
+from megalite.training.save_or_stop import Request, Requests
+from megalite.training.supervision.signals import listening
 
 if TYPE_CHECKING:
     from megalite.training.loop import Outcome
@@ -56,8 +57,8 @@ def main() -> None:
     plan = make_plan(settled, shape, zero_stage(json_config), offloads(json_config))
     if not arguments.check:
         refuse_too_large(settled, plan, launch)
-        with Stop()() as stop:
-            run_training(settled, ds_config, arguments.resume, console, stop)
+        with listening() as requests:
+            run_training(settled, ds_config, arguments.resume, console, requests)
         return
     ready = look(settled, arguments.resume, plan, is_here=planned is None)
     print_plan(config if planned else settled, plan, console, ready.rows)
@@ -79,16 +80,17 @@ def settle_precision(config: RunConfig, resume: str | None, console: Console) ->
 
 
 def run_training(
-    config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console, stop: Stop
+    config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console, requests: Requests
 ) -> None:
     """Hold the run folder, look at it and at the data, start the ranks, train, and say what came out."""
+    from megalite.data.samples.blend import BlendedDataset
     from megalite.data.training_data import open_training_data
     from megalite.training.checkpoint.training_state import TrainingState, check_data_order, check_epochs, resumed_state
     from megalite.training.run_folder import VERIFIED_DATA, checkpoint_to_resume, run_folder
     from megalite.training.run_lock import locked_run
 
     run, launch = run_folder(config), read_launch()
-    with locked_run(run, stop.ask) if launch.is_first else nullcontext():
+    with locked_run(run, lambda reason: requests.ask(Request.STOP, reason)) if launch.is_first else nullcontext():
         checkpoint = checkpoint_to_resume(run, resume)
         if checkpoint is None and resume is not None:
             console.print(f"{run} holds no checkpoint yet: starting from step 0", highlight=False)
@@ -99,14 +101,17 @@ def run_training(
         else:
             start = resumed_state(checkpoint, config, data.checksums)
             check_data_order(checkpoint, start, data.train)
-            check_epochs(config, start, {dataset.source.prefix: dataset.tokens for dataset in data.train.datasets})
+            datasets = data.train.datasets if isinstance(data.train, BlendedDataset) else [data.train]
+            check_epochs(config, start, {dataset.source.prefix: dataset.tokens for dataset in datasets})
 
         # Up to here nothing heavy was imported and no process group exists: a user's mistake costs a second, not a job.
         from megalite.planning.compute import flops_per_token
+        from megalite.training.prepared_run import PreparedRun
         from megalite.training.session import run_session
 
         flops = flops_per_token(config.model, config.data.sequence_length)
-        outcome = run_session(config, ds_config, data, run, start, checkpoint, flops, console, stop)
+        prepared = PreparedRun(config, ds_config, run, data, start, checkpoint)
+        outcome = run_session(prepared, flops, console, requests)
         print_outcome(outcome, console)
 
 

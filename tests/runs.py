@@ -13,13 +13,16 @@ from megalite.config.schema import RunConfig
 from megalite.data.index_file import token_dtype, write_index
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.samples.loader import BatchLoader
+from megalite.data.training_data import TrainingData
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint.load import load_checkpoint
 from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state, verify_files
-from megalite.training.loop import Reckoning, train
+from megalite.training.loop import TrainingLoop
 from megalite.training.metrics import Metrics
+from megalite.training.prepared_run import PreparedRun
+from megalite.training.utilization import Utilization
 
 VOCAB = 61
 
@@ -105,7 +108,8 @@ def _train_on_this_rank(folder: Path, name: str, layout: str, resume_from: Path 
     loader = BatchLoader(dataset, *sizes, config.data.mask_documents)
     is_first = torch.distributed.get_rank() == 0
     with Metrics(run, config.training.steps, start.step, is_first, tensorboard=False) as metrics:
-        train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
+        prepared = PreparedRun(config, ds_config, run, TrainingData(dataset, None, {}), start)
+        TrainingLoop(engine, prepared, loader, Utilization(1.0, 1.0), metrics).train()
 
 
 def records(run: Path) -> dict[int, Any]:

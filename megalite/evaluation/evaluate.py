@@ -33,7 +33,7 @@ from megalite.files.place import check_place
 from megalite.files.whole_file import whole_file
 from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_config, load_tokenizer
-from megalite.training.supervision.stop import Stop
+from megalite.training.supervision.signals import listening
 
 DATA_VARIABLE = "MEGALITE_EVAL_DATA"
 
@@ -102,7 +102,7 @@ def main() -> None:
     with ExitStack() as stack:
         group = DataParallelGroup()
         if read_launch().world_size > 1:
-            stack.enter_context(Stop()())  # the ranks end with their launcher
+            stack.enter_context(listening())  # the ranks end with their launcher
             group = DataParallelGroup.launched()
         folder = arguments.output
         if folder is None or as_file:

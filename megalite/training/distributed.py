@@ -4,6 +4,7 @@ import datetime
 import logging
 import os
 import warnings
+from types import ModuleType
 
 import torch
 
@@ -54,7 +55,7 @@ def end_ranks() -> None:
     remove_stale_buffers()
 
 
-def quiet_deepspeed():
+def quiet_deepspeed() -> ModuleType:
     """The ``deepspeed`` module: warnings and errors only, and no compiled shared-memory op.
 
     The op serves DeepSpeed's inference all-reduce alone. Without it nothing is compiled at first use and no buffers

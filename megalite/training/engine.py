@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,6 @@ Batch = dict[str, Tensor]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class StepRefused(Exception):  # noqa: N818 - the outcome of a vote
-    """A rank wants to stop; no rank has begun the step."""
-
-
 @dataclass(frozen=True)
 class StepResult:
     """One optimizer step: the loss of this rank's tokens, summed, and what all ranks share."""
@@ -49,9 +45,6 @@ class Engine:
     micro-batch contributes its loss summed over tokens, divided once by the number of counted tokens in the global
     batch: over accumulation and over all ranks that hold other tokens.
     """
-
-    wants_to_stop: Callable[[], bool] = staticmethod(lambda: False)
-    """Asked before every step; a yes of one rank is enough."""
 
     def __init__(
         self,
@@ -101,21 +94,12 @@ class Engine:
         return self.mesh
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepResult:
-        """Accumulate over ``micro_batches`` (this data rank's share of the global batch), clip, and update once.
-
-        Raises: StepRefused on every rank, before anything is computed, where ``wants_to_stop`` is true on one of them.
-        """
+        """Accumulate over ``micro_batches`` (this data rank's share of the global batch), clip, and update once."""
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = lr
         batches = [self.own_tokens(batch) for batch in micro_batches]
         counted = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches) if self.has_loss else 0
-        # The ranks vote in the sum that they need anyway: with tensor parallelism it is not over all of them yet.
-        sums = self.total(torch.tensor([counted, self.wants_to_stop()], dtype=torch.float64, device=self.device))
-        if self.mesh.tensor_size > 1:
-            torch.distributed.all_reduce(sums[1:], group=self.mesh.tensor_group)
-        tokens, votes = map(int, sums.tolist())
-        if votes > 0:
-            raise StepRefused
+        tokens = int(self.total(torch.tensor(counted, device=self.device)))
         # DeepSpeed divides gradients by the number of ranks that hold the same weights.
         loss_sum = self.forward_backward_step(batches, scale=self.mesh.replicas / tokens)
         norm = self.deepspeed.get_global_grad_norm() if self.clipping is None else self.clipping.norm

@@ -32,7 +32,7 @@ from megalite.training.run_lock import LOCK
 
 PARTIAL_SUFFIX = ".partial"
 METRICS, UNDONE = "metrics.jsonl", "metrics.undone.jsonl"
-POSITIONS, VERIFIED_DATA = ".ranks", "verified_data.json"
+HEARTBEATS, VERIFIED_DATA = ".ranks", "verified_data.json"
 WITHOUT_CHECKPOINT = (
     "run.yaml*",
     "ds_config.json*",
@@ -41,7 +41,7 @@ WITHOUT_CHECKPOINT = (
     f"{VERIFIED_DATA}*",
     "tensorboard",
     LOCK,
-    POSITIONS,
+    HEARTBEATS,
     "step-*.partial",
 )
 """What a run has left that ended before its first checkpoint: nothing to go on from, so nothing to protect."""

@@ -25,7 +25,7 @@ def remove_stale_buffers(folder: Path = SHARED_MEMORY) -> list[Path]:
 
 def _mapped_files() -> set[str]:
     """Paths under /dev/shm in the memory maps of every process that we may look at."""
-    mapped = set()
+    mapped: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
             lines = maps.read_text().splitlines()

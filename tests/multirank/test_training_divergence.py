@@ -10,14 +10,17 @@ from torch import Tensor
 from megalite.config.errors import DivergenceError
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.samples.loader import BatchLoader
+from megalite.data.training_data import TrainingData
 from megalite.model import head
 from megalite.parity.case import Case
 from megalite.parity.on_ranks import engine_of
 from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint.training_state import TrainingState
-from megalite.training.loop import Reckoning, train
+from megalite.training.loop import TrainingLoop
 from megalite.training.metrics import Metrics
+from megalite.training.prepared_run import PreparedRun
 from megalite.training.run_folder import checkpoints
+from megalite.training.utilization import Utilization
 from runs import run_config, write_data
 
 
@@ -57,7 +60,8 @@ def diverge(folder: Path, layout: str, fault: str) -> str:
     start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, {})
     with Metrics(run, config.training.steps, 0, rank == 0, tensorboard=False) as metrics:
         try:
-            train(engine, config, ds_config, loader, None, start, run, Reckoning(1.0, 1.0), metrics)
+            prepared = PreparedRun(config, ds_config, run, TrainingData(dataset, None, {}), start)
+            TrainingLoop(engine, prepared, loader, Utilization(1.0, 1.0), metrics).train()
         except DivergenceError as error:
             return str(error)
     return "trained to its end"

@@ -20,9 +20,10 @@ from megalite.data.training_data import TrainingData
 from megalite.parity.ranks import PRELOADED, free_port
 from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import Engine
+from megalite.training.prepared_run import PreparedRun
 from megalite.training.session import run_session
 from megalite.training.supervision.heartbeat import read_position
-from megalite.training.supervision.stop import Stop
+from megalite.training.supervision.signals import listening
 from runs import run_config, write_data
 
 WORLD, TIMEOUT = 2, 20
@@ -56,8 +57,9 @@ def rank_process(folder: Path, rank: int, port: int, fault: str) -> None:
         config, {"zero_optimization": {"stage": 1}}, grid_shape(WORLD, config.parallel), "yaml", "json"
     )
     start = TrainingState(0, 0, config.run.seed, config.data.sequence_length, {})
-    with Stop()() as stop:
-        run_session(config, ds_config, data, folder / "run", start, None, 1.0, Console(quiet=True), stop)
+    with listening() as requests:
+        run = PreparedRun(config, ds_config, folder / "run", data, start)
+        run_session(run, 1.0, Console(quiet=True), requests)
 
 
 def start_job(folder: Path, fault: str) -> list[Any]:

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from megalite.config.errors import DivergenceError
 from megalite.posttraining.run.folder import mark_complete
-from megalite.training.supervision.stop import Stop
+from megalite.training.save_or_stop import Request, Requests
 
 SHOWN = {
     "loss": ("loss", ".4f"),
@@ -124,24 +124,15 @@ class Reporter(TrainerCallback):
 
 
 class StopVote(TrainerCallback):
-    """Saves a checkpoint and ends the training after a step at which any rank has received a stop request.
+    """Saves a checkpoint or ends the training after a step, as the ranks agree."""
 
-    Attributes:
-        agreed: whether the ranks have voted to stop.
-    """
-
-    def __init__(self, stop: Stop) -> None:
-        self.agreed = False
-        self._stop = stop
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        import torch
-
-        votes = torch.tensor(float(self._stop.reason is not None), device=args.device)
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(votes)
-        if votes.item() > 0:
-            self.agreed = control.should_save = control.should_training_stop = True
+        if agreed := self._requests.vote(args.device):
+            control.should_save = True
+            control.should_training_stop = control.should_training_stop or Request.STOP in agreed
         return control

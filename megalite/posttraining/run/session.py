@@ -19,7 +19,8 @@ from megalite.posttraining.run.prepare import Preparation
 from megalite.training.distributed import end_ranks, start_ranks
 from megalite.training.run_folder import undo_records
 from megalite.training.run_lock import locked_run
-from megalite.training.supervision.stop import Stop
+from megalite.training.save_or_stop import Request
+from megalite.training.supervision.signals import listening
 
 METRICS = {
     "loss": "validation loss",
@@ -46,7 +47,10 @@ def run_session(prepared: Preparation[Any, Any], make_trainer: Callable[[], Any]
     # transformers 5 renamed gradient_checkpointing; TRL's configs still use the old name.
     warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)
     first = read_launch().is_first
-    with Stop()() as stop, locked_run(run, stop.ask) if first else nullcontext():
+    with (
+        listening() as requests,
+        locked_run(run, lambda reason: requests.ask(Request.STOP, reason)) if first else nullcontext(),
+    ):
         distributed = settings.world_size > 1 or prepared.ds_config is not None
         starts = distributed and not torch.distributed.is_initialized()
         if starts:
@@ -56,15 +60,17 @@ def run_session(prepared: Preparation[Any, Any], make_trainer: Callable[[], Any]
         if first:
             undo_records(run, step_of(checkpoint))
             write_run_files(settings.config, prepared.ds_config)
-        reporter, vote = Reporter(run, prepared.console), StopVote(stop)
+        reporter = Reporter(run, prepared.console)
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.add_callback(reporter)
-        trainer.add_callback(vote)
-        with stop.until_the_step_ends():
+        trainer.add_callback(StopVote(requests))
+        with requests.decided_by_vote():
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if vote.agreed and trainer.state.global_step < trainer.state.max_steps:
+        if requests.all_stop and trainer.state.global_step < trainer.state.max_steps:
             steps = trainer.state.global_step
-            raise stop.stopped(f"all {steps:,} steps are saved in {run / f'checkpoint-{steps}'}: resume with --resume")
+            raise requests.stopped(
+                f"all {steps:,} steps are saved in {run / f'checkpoint-{steps}'}: resume with --resume"
+            )
         folder = export_model(trainer, settings.config, prepared.encoder)
         print_results(trainer, reporter, folder, prepared.console)
         if starts:

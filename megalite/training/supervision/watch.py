@@ -20,13 +20,14 @@ from typing import NoReturn
 import psutil
 
 from megalite.config.errors import EXIT_BUG, EXIT_USER_ERROR, USER_ERRORS, DataError, Stopped
+from megalite.config.launch import read_launch
+from megalite.training.save_or_stop import Request, Requests
 from megalite.training.shared_memory import remove_stale_buffers
 from megalite.training.supervision.heartbeat import Heartbeat, Position, read_position
 from megalite.training.supervision.machine import process_space
-from megalite.training.supervision.stop import STOP_FILE, Stop
 
 BEAT_SECONDS = 0.25
-VERDICT = "verdict.txt"
+VERDICT, STOP_FILE = "verdict.txt", "stop"
 END = "end"
 """The phase of a rank that has left in order."""
 LOST = {psutil.STATUS_ZOMBIE: "has died", psutil.STATUS_DEAD: "has died", psutil.STATUS_STOPPED: "is stopped"}
@@ -41,19 +42,19 @@ class Watch:
         self,
         heartbeat: Heartbeat,
         folder: Path,
-        world_size: int,
         timeout_seconds: float,
-        stop: Stop,
+        requests: Requests,
         how_to_go_on: Callable[[], str],
     ) -> None:
         """``folder`` is empty but for this job's position files, and shared by all machines.
 
         Args:
-            stop: is asked to end the run where somebody puts a file ``stop`` into the folder.
-            how_to_go_on: what to do after the death of the job, as things stand then.
+            requests: receives a request to stop when somebody puts a file ``stop`` into the folder.
+            how_to_go_on: tells the user what to do after the job has failed.
         """
-        self._heartbeat, self._folder, self._stop = heartbeat, folder, stop
-        self._world_size, self._timeout, self._how_to_go_on = world_size, timeout_seconds, how_to_go_on
+        self._heartbeat, self._folder, self._requests = heartbeat, folder, requests
+        self._timeout, self._how_to_go_on = timeout_seconds, how_to_go_on
+        self._world_size = read_launch().world_size
         self._rank, self._space = heartbeat.position().rank, process_space()
         self._done = threading.Event()
         self._main = threading.main_thread().ident
@@ -68,7 +69,7 @@ class Watch:
         try:
             yield
         except Stopped:
-            culprit = None if self._stop.is_agreed else self._lost_rank()
+            culprit = None if self._requests.all_stop else self._lost_rank()
             if culprit is not None:  # the launcher ends the ranks that are left
                 self._say(f"{culprit}; {self._how_to_go_on()}")
                 self._end()
@@ -83,7 +84,7 @@ class Watch:
     def _run(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
             if (self._folder / STOP_FILE).exists():
-                self._stop.ask(f"the file {self._folder / STOP_FILE}", signal.SIGUSR1)
+                self._requests.ask(Request.STOP, f"the file {self._folder / STOP_FILE}", signal.SIGUSR1)
             if (self._folder / VERDICT).exists() or not self._heartbeat.is_read:
                 self._end()
             culprit = self._lost_rank() or self._rank_that_hangs()

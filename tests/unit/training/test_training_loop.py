@@ -1,6 +1,7 @@
 """The loop with an engine that only counts and a clock that only it moves: what is logged, saved, refused, and when."""
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,15 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from megalite.config.errors import DivergenceError
+from megalite.config.errors import DivergenceError, Stopped
 from megalite.config.schema import RunConfig
 from megalite.data.samples.fingerprint import MODULUS
 from megalite.training import loop
 from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import StepResult
-from megalite.training.loop import Outcome, Reckoning, train
+from megalite.training.loop import Outcome, TrainingLoop
 from megalite.training.metrics import Metrics
+from megalite.training.prepared_run import PreparedRun
+from megalite.training.save_or_stop import Request, Requests
 from megalite.training.supervision.heartbeat import Heartbeat
+from megalite.training.utilization import Utilization
 from megalite.training.validation import ValidationResult
 from runs import run_config
 
@@ -79,7 +83,12 @@ VALID = SimpleNamespace(dataset="valid", bytes_per_token=3.0)
 
 
 def run_job(
-    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch, start: TrainingState | None = None, valid: Any = VALID
+    job: Job,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: TrainingState | None = None,
+    valid: Any = VALID,
+    requests: Requests | None = None,
 ) -> Outcome:
     monkeypatch.setattr(loop, "validate", job.validate)
     monkeypatch.setattr(loop, "save_checkpoint", job.save_checkpoint)
@@ -87,8 +96,10 @@ def run_job(
     monkeypatch.setattr(loop.time, "perf_counter", job.perf_counter)
     start = start or TrainingState(0, 0, 5, 16, {"train": "checksum"})
     everyone: Any = job
+    data: Any = SimpleNamespace(valid=valid)
+    run = PreparedRun(job.config, {}, folder, data, start)
     with Metrics(folder, job.config.training.steps, start.step, True, tensorboard=False) as metrics:
-        return train(everyone, job.config, {}, everyone, valid, start, folder, Reckoning(6.0, 480.0), metrics)
+        return TrainingLoop(everyone, run, everyone, Utilization(6.0, 480.0), metrics, requests).train()
 
 
 def logged(folder: Path, event: str) -> dict[int, Any]:
@@ -174,7 +185,7 @@ def test_tokens_per_second_are_those_of_training_since_the_last_line(
 
 
 def test_a_named_peak_stays_and_a_measured_one_grows_with_the_run() -> None:
-    named, measured = Reckoning(6.0, 480.0), Reckoning(6.0, 480.0, is_measured=True)
+    named, measured = Utilization(6.0, 480.0), Utilization(6.0, 480.0, is_measured=True)
     speeds = (40.0, 160.0, 80.0)
     assert [named.mfu(speed) for speed in speeds] == pytest.approx([0.5, 2.0, 1.0])
     assert [measured.mfu(speed) for speed in speeds] == pytest.approx([0.5, 1.0, 0.5])
@@ -203,6 +214,40 @@ def test_only_one_context_rank_tells_what_it_has_read(
 def test_without_validation_data_there_is_none(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_job(job, tmp_path, monkeypatch, valid=None).validation is None
     assert {kind for kind, _ in job.calls} == {"step", "save"}
+
+
+@pytest.mark.parametrize("during", ["step", "validate", "save"])
+def test_a_request_to_stop_ends_the_run_with_a_save_of_its_step(
+    during: str, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = Requests()
+
+    def with_signal(*args: Any, plain: Any) -> Any:
+        if job.step >= 4:
+            requests.ask(Request.STOP, "SIGUSR1", 10)
+        return plain(*args)
+
+    name = {"step": "step_batches", "validate": "validate", "save": "save_checkpoint"}[during]
+    monkeypatch.setattr(job, name, partial(with_signal, plain=getattr(job, name)))
+    with pytest.raises(
+        Stopped, match=r"stopped by SIGUSR1; all . steps are saved in .*: go on with --resume"
+    ) as stopped:
+        run_job(job, tmp_path, monkeypatch, requests=requests)
+    saved = [state.step for kind, state in job.calls if kind == "save"]
+    last = {"step": 5, "validate": 4, "save": 5}[during]
+    assert (job.step, saved, stopped.value.code) == (last, [last], 138)
+    assert list(logged(tmp_path, "stop")) == [last]
+
+
+def test_a_request_to_save_saves_once_and_the_run_goes_on(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = Requests()
+    requests.ask(Request.SAVE)
+    requests.ask(Request.SAVE)
+    run_job(job, tmp_path, monkeypatch, requests=requests)
+    assert [state.step for kind, state in job.calls if kind == "save"] == [1, 5, 10]
+    assert list(logged(tmp_path, "train")) == [1, 3, 5, 6, 9, 10], "what is saved is logged"
 
 
 BAD = [float("nan"), float("inf"), float("-inf")]

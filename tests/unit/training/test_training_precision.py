@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from megalite.training import peak, precision
-from megalite.training.loop import Reckoning
 from megalite.training.precision import choose_precision, device_type, has_bf16
+from megalite.training.utilization import Utilization
 
 X86 = "processor : 0\nflags : fpu sse avx2 avx512f avx512_bf16 amx_tile\n"
 X86_WITHOUT = "processor : 0\nflags : fpu sse avx2 avx512f avx512_vnni\n"
@@ -155,9 +155,9 @@ def test_the_peak_is_that_of_the_best_shape_and_slow_machines_try_no_large_ones(
 
 
 def test_no_more_than_all_of_a_measured_peak_is_used() -> None:
-    measured = Reckoning(flops_per_token=10.0, peak_flops=100.0, is_measured=True)
+    measured = Utilization(flops_per_token=10.0, peak_flops=100.0, is_measured=True)
     assert measured.mfu(5.0) == 0.5
     assert measured.mfu(34.0) == 1.0
     assert measured.mfu(17.0) == 0.5, "the better rate is the peak from then on"
-    named = Reckoning(flops_per_token=10.0, peak_flops=100.0)
+    named = Utilization(flops_per_token=10.0, peak_flops=100.0)
     assert named.mfu(34.0) == pytest.approx(3.4), "a peak that was named too low is to be seen"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from megalite.training.save_or_stop import Requests
 from megalite.training.supervision.heartbeat import PATIENCE, SLOW_PHASES, Heartbeat
-from megalite.training.supervision.stop import Stop
 from megalite.training.supervision.watch import Watch
 
 TIMEOUT = 100.0
@@ -20,7 +20,7 @@ class Clock:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.heartbeat = Heartbeat()
         self.heartbeat.step = 7
-        self.watch = Watch(self.heartbeat, folder, 1, TIMEOUT, Stop(), lambda: "go on")
+        self.watch = Watch(self.heartbeat, folder, TIMEOUT, Requests(), lambda: "go on")
         self.heartbeat.at(phase)
         self.seen(0)
 

@@ -16,19 +16,19 @@ LIMIT = 120
 IDLE = """
 import sys, time
 from megalite.config.errors import one_line_errors
-from megalite.training.supervision.stop import Stop
+from megalite.training.supervision.signals import listening
 
 @one_line_errors
 def main():
-    with Stop()() as stop:
+    with listening() as requests:
         if sys.argv[1] == "idle":
             print("ready", flush=True)
             time.sleep(1000)
-        with stop.until_the_step_ends():
+        with requests.decided_by_vote():
             print("ready", flush=True)
-            while stop.reason is None or sys.argv[1] == "deaf":
+            while requests.stop_reason is None or sys.argv[1] == "deaf":
                 time.sleep(0.05)
-        raise stop.stopped("all is saved")
+        raise requests.stopped("all is saved")
 
 main()
 """

@@ -1,8 +1,8 @@
-"""A request to save and end: by a signal, by the end of the launcher, or by a file.
+"""Signals and the end of the launcher become requests to stop.
 
-``SIGTERM``, ``SIGUSR1``, Ctrl-C, a launcher that is gone and ``runs/NAME/.ranks/stop`` mean the same. While a run
-trains, the request is a flag: the ranks vote on it where a step begins, so that all of them save the same
-step and end. Before and after that it ends the process at once. A second Ctrl-C never waits.
+While the ranks vote (``Requests.decided_by_vote``), ``SIGTERM``, ``SIGUSR1``, Ctrl-C and a launcher that has ended are a
+request for the next vote, so that all ranks save the same step and stop. Before and after that they end the process at
+once. A second Ctrl-C always ends it at once.
 """
 
 import contextlib
@@ -11,45 +11,49 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Self
 
 import psutil
 
 from megalite.config.errors import Stopped
+from megalite.training.save_or_stop import Request, Requests
 from megalite.training.supervision.launcher import launcher_processes
 
-SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1"}
-STOP_FILE = "stop"
+SIGNALS = {
+    signal.SIGINT: (Request.STOP, "Ctrl-C"),
+    signal.SIGTERM: (Request.STOP, "SIGTERM"),
+    signal.SIGUSR1: (Request.STOP, "SIGUSR1"),
+}
 START_AGAIN = "run the same command again to go on"
 POLL_SECONDS = 1.0
-"""How often the launcher is looked at where the kernel has no file descriptors of processes (before Linux 5.3)."""
+"""How often to look at the launcher if the kernel has no file descriptors of processes (before Linux 5.3)."""
 SECONDS_TO_LEAVE = 10.0
-"""For a process that does not train, before it is ended without its own clean-up."""
+"""For a process in which nobody votes, before it is ended without its own clean-up."""
 
 
-class Stop:
-    """What this process was asked to do; the thread behind it sees signals even while the interpreter waits in a library."""
+@contextlib.contextmanager
+def listening() -> Iterator[Requests]:
+    """Turn signals into requests while the block runs. A request to stop raises Stopped in it unless the ranks vote."""
+    requests = Requests()
+    with _Listener(requests).listens():
+        yield requests
 
-    def __init__(self) -> None:
-        """Nothing is watched before the object is called."""
-        self.reason: str | None = None
-        """By what the run was asked to end: ``SIGTERM``, ``Ctrl-C``, ``the end of its launcher`` ..."""
-        self.exit_code = 128 + signal.SIGTERM
-        self.is_agreed = False
-        """Whether all ranks have voted to end, and do so together."""
-        self._waits_for_step = self._has_raised = False
+
+class _Listener:
+    """Signal handlers, and a thread that sees signals even while the interpreter waits in a library."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests, self._launcher = requests, _open_launcher()
+        self._has_raised = False
         self._over = threading.Event()
         self._interrupts = 0
-        self._mask: set[signal.Signals] | None = None
+        self._mask: set[int | signal.Signals] | None = None
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
 
     @contextlib.contextmanager
-    def __call__(self) -> Iterator[Self]:
-        """Listen while the block runs; a request raises Stopped in it, but within ``until_the_step_ends``."""
-        launcher = _open_launcher()
+    def listens(self) -> Iterator[None]:
         previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         owner = os.getpid()
@@ -58,9 +62,9 @@ class Stop:
             after_in_parent=self._release_signals,
             after_in_child=lambda: self._forget(previous),
         )
-        threading.Thread(target=self._run, args=(launcher,), name="stop", daemon=True).start()
+        threading.Thread(target=self._run, name="signals", daemon=True).start()
         try:
-            yield self
+            yield
         finally:
             if os.getpid() == owner:
                 self._over.set()
@@ -70,57 +74,48 @@ class Stop:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._wake_writer, b"\0")
 
-    @contextlib.contextmanager
-    def until_the_step_ends(self) -> Iterator[None]:
-        """In this block, and after an error in it, a request only sets ``reason``; whoever runs it has to look."""
-        self._waits_for_step = True
-        yield
-        self._waits_for_step = False
-
-    def ask(self, reason: str, number: int = signal.SIGTERM) -> None:
-        """Ask this process to end; the first reason stays."""
-        if self.reason is None:
-            self.reason, self.exit_code = reason, 128 + number
-
-    def stopped(self, what_is_left: str) -> Stopped:
-        """The error that ends the process: ``stopped by SIGTERM; saved runs/a/step-000012 ...``."""
-        return Stopped(f"stopped by {self.reason or 'another rank'}; {what_is_left}", self.exit_code)
-
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         """In the main thread, as soon as it is back in the interpreter."""
-        self.ask(SIGNALS[signal.Signals(number)], number)
-        if not self._waits_for_step and not self._has_raised:
+        self._ask(number)
+        if self._ends_now() and not self._has_raised:
             self._has_raised = True
-            raise self.stopped(START_AGAIN)
+            raise self._requests.stopped(START_AGAIN)
 
-    def _run(self, launcher: dict[int, psutil.Process]) -> None:
+    def _run(self) -> None:
         """Wait for signals, and for the end of a launcher process."""
-        polls = any(descriptor < 0 for descriptor in launcher)
-        descriptors = [self._wake_reader, *(descriptor for descriptor in launcher if descriptor >= 0)]
+        polls = any(descriptor < 0 for descriptor in self._launcher)
+        descriptors = [self._wake_reader, *(descriptor for descriptor in self._launcher if descriptor >= 0)]
         while not self._over.is_set():
             ready, _, _ = select.select(descriptors, [], [], POLL_SECONDS if polls else None)
             if self._wake_reader in ready:
                 self._read_signals()
-            if set(ready) - {self._wake_reader} or (polls and not all(map(_is_alive, launcher.values()))):
-                self.ask("the end of its launcher")
-                if not self._waits_for_step:  # let the main thread raise
+            if set(ready) - {self._wake_reader} or (polls and not all(map(_is_alive, self._launcher.values()))):
+                self._requests.ask(Request.STOP, "the end of its launcher")
+                if self._ends_now():  # let the main thread raise
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
                 descriptors, polls = [self._wake_reader], False
-            if self.reason is not None and not self._waits_for_step and not self._over.wait(SECONDS_TO_LEAVE):
-                _say(str(self.stopped(START_AGAIN)))  # the main thread does not come back from a library
-                os._exit(self.exit_code)
+            if self._ends_now() and not self._over.wait(SECONDS_TO_LEAVE):
+                _say(str(self._requests.stopped(START_AGAIN)))  # the main thread does not come back from a library
+                os._exit(self._requests.exit_code)
 
     def _read_signals(self) -> None:
         for number in os.read(self._wake_reader, 512):
             if number in SIGNALS:
-                self.ask(SIGNALS[signal.Signals(number)], number)
+                self._ask(number)
             self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             _say("stopped at once by a second Ctrl-C; the last checkpoint stands")
             os._exit(128 + signal.SIGINT)
 
+    def _ask(self, number: int) -> None:
+        request, name = SIGNALS[signal.Signals(number)]
+        self._requests.ask(request, name, number)
+
+    def _ends_now(self) -> bool:
+        return self._requests.stop_reason is not None and not self._requests.wait_for_vote
+
     def _hold_signals(self) -> None:
-        """Before a fork: a signal to the child waits until the child's handlers are its own."""
+        """Before a fork: a signal to the child waits until the child has its own handlers."""
         if not self._over.is_set():
             self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
@@ -129,7 +124,7 @@ class Stop:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             self._mask = None
 
-    def _forget(self, previous: dict[int, signal.Handlers]) -> None:
+    def _forget(self, previous: Mapping[signal.Signals, object]) -> None:
         """In a forked child: its signals are its own."""
         if not self._over.is_set():
             signal.set_wakeup_fd(-1)
@@ -139,7 +134,7 @@ class Stop:
 
 
 def _open_launcher() -> dict[int, psutil.Process]:
-    """Each process of the launcher under a descriptor that tells its end; negative numbers where there are none."""
+    """Process descriptor -> process of the launcher. A negative number stands for a missing descriptor."""
     opened: dict[int, psutil.Process] = {}
     try:
         for number, process in enumerate(launcher_processes(), start=1):
