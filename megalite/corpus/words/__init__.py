@@ -1,5 +1,6 @@
-"""A document's words, split once and shared by all filters.
+"""The words of a document, split once and shared by all filters.
 
-Read ``words`` first; ``split_words`` with ``english_words`` splits, ``languages`` knows what the rules need to know about a
-language, ``stop_words`` and ``ngrams`` count, ``word_hashes`` hashes runs of words for ``dedup`` and ``decontaminate``.
+Read ``words`` first. ``split_words`` and ``english_words`` split; ``language_model`` detects the language and
+``languages`` describes it; ``stop_words`` and ``ngrams`` count; ``word_hashes`` hashes n-grams for ``dedup`` and
+``decontaminate``.
 """

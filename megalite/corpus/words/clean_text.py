@@ -1,10 +1,10 @@
-"""Characters put in order, without changing what is said."""
+"""Normalization of characters and white space that keeps the meaning of a text."""
 
 import re
 import unicodedata
 
 LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028]")
-"""What ends a line elsewhere, page breaks among them (Unicode 5.8, newline guidelines)."""
+"""Line endings of other systems, including page breaks (Unicode 5.8, newline guidelines)."""
 PARAGRAPH_BREAK = "\u2029"
 INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f\ufeff\u200b]")
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -13,9 +13,9 @@ BLANK_LINES = re.compile(r"\n{4,}")
 
 
 def clean_text(text: str) -> str:
-    """NFC, Unix line ends, no control or invisible characters, no trailing spaces, at most two blank lines in a row.
+    """Returns the text in NFC with Unix line endings and at most two consecutive blank lines.
 
-    A lone surrogate, which no UTF-8 file can hold, becomes U+FFFD.
+    Removes control characters, invisible characters and trailing spaces. Lone surrogates become U+FFFD.
     """
     text = LINE_BREAK.sub("\n", text)
     if not text.isascii():

@@ -1,6 +1,6 @@
-"""English words that the general rules would split wrongly: contractions, abbreviations, faces made of marks.
+"""English words that the general rules would split wrongly: contractions, abbreviations, emoticons.
 
-The choice is spaCy's (its blank English pipeline), so that a count of words here is a count of words there.
+The list is that of spaCy's blank English pipeline, so that word counts agree with spaCy's.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ CONTRACTIONS = (
     ("could might must should would not", "'ve"),
     ("ai are is was were have has dare", "n't"),
 )
-"""Stems and endings; ``|`` parts the pieces. Each also stands capitalised, and without its apostrophes."""
+"""Stems and endings; ``|`` separates the pieces. Capitalized forms and forms without apostrophes are added."""
 
 WORDS_AFTER_ALL = "ill its hell shell shed were well whore"
-"""Would be contractions without an apostrophe, and are words."""
+"""Words that look like contractions without their apostrophe."""
 
 IN_PIECES = (
     "y'|all y|all how|'d|'y How|'d|'y can|not Can|not gon|na Gon|na got|ta Got|ta let|'s Let|'s c'm|on C'm|on "
@@ -37,9 +37,9 @@ IN_ONE_PIECE = (
     "Minn. Miss. Mo. Mont. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Okla. Ore. Pa. S.C. Tenn. Va. Wash. Wis. Mt. "
     "Adm. Bros. co. Co. Corp. Dr. Gen. Gov. Inc. Jr. Ltd. Messrs. Mr. Mrs. Ms. Ph.D. Prof. Rep. Rev. Sen. St. "
     "a.m. p.m. e.g. E.g. E.G. i.e. I.e. I.E. vs. v.s. "
-    # letters that number a list
+    # letters of numbered lists
     "a. b. c. d. e. f. g. h. i. j. k. l. m. n. o. p. q. r. s. t. u. v. w. x. y. z. ä. ö. ü. "
-    # faces
+    # emoticons
     ":) :-) :)) :-)) :))) :-))) (: (-: =) (= :] :-] [: [-: [= =] :o) (o: :} :-} 8) 8-) (-8 ;) ;-) (; (-; "
     ":( :-( :(( :-(( :((( :-((( ): )-: =( >:( :') :'-) :'( :'-( :/ :-/ =/ =| :| :-| ]= =[ :1 :P :-P :p :-p "
     ":O :-O :o :-o :0 :-0 :() >:o :* :-* :3 :-3 =3 :> :-> :X :-X :x :-x :D :-D ;D ;-D =D xD XD xDD XDD 8D 8-D "
@@ -49,7 +49,7 @@ IN_ONE_PIECE = (
 
 
 def special_words() -> dict[str, tuple[str, ...]]:
-    """Word -> its pieces; every word with an apostrophe stands with the typographic one as well."""
+    """Maps each word to its pieces. Words with an apostrophe are also included with the typographic one."""
     words = {"".join(pieces): pieces for pieces in _all_pieces()}
     for word in WORDS_AFTER_ALL.split():
         words.pop(word, None)

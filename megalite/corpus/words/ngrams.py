@@ -1,4 +1,4 @@
-"""Repeated n-grams of a document's words: the most frequent ones, and the share of text that stood before."""
+"""Repeated n-grams of a document: characters in the most frequent one, and in those that occurred before."""
 
 from dataclasses import dataclass
 
@@ -13,23 +13,23 @@ DUPLICATE = (5, 6, 7, 8, 9, 10)
 
 @dataclass(frozen=True)
 class NgramCharacters:
-    """Characters in repeated n-grams, by n."""
+    """Numbers of characters, by n."""
 
     top: dict[int, int]
-    """Of all occurrences of the most frequent n-gram, the spaces in it counted; the earliest one where several tie."""
+    """In all occurrences of the most frequent n-gram, including spaces; of several, the earliest one."""
     duplicate: dict[int, int]
-    """Of n-grams that stood before, each character once: reading goes on after a found one."""
+    """In n-grams that occurred before. Matches do not overlap, so each character counts once."""
 
 
 def ngram_characters(words: Numbers, lengths: Numbers) -> NgramCharacters:
-    """Count the n-grams of Gopher's repetition rules (Rae et al. 2021, arXiv:2112.11446, section A.1.1).
+    """Counts the n-grams of Gopher's repetition rules (Rae et al. 2021, arXiv:2112.11446, section A.1.1).
 
-    An n-gram can only be repeated where the (n-1)-gram at its place is, so each n looks at what is left of the one
-    before: in clean text almost nothing.
+    An n-gram can be repeated only if the (n-1)-gram at the same place is, so each n examines only the places that the
+    one before left: almost none in clean text.
 
     Args:
-        words: for each word of the document a number that stands for it, below 2**31.
-        lengths: characters of each word.
+        words: the number of each word of the document, below 2**31.
+        lengths: number of characters of each word.
     """
     count = len(words)
     ends = np.concatenate(([0], np.cumsum(lengths)))
@@ -51,9 +51,9 @@ def ngram_characters(words: Numbers, lengths: Numbers) -> NgramCharacters:
 
 
 def _repeated(places: Numbers, keys: Numbers) -> tuple[Numbers, Numbers, int, int]:
-    """Places whose key occurs more than once, numbers of their groups, and first place and size of the largest group.
+    """Returns the places whose key occurs more than once, their group numbers, and the largest group's first place and size.
 
-    Where nothing is repeated that is the first n-gram of the document, once.
+    If no key is repeated, the largest group is the first n-gram of the document, with size 1.
     """
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]

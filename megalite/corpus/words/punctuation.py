@@ -1,4 +1,4 @@
-"""Marks that end a sentence, and characters that make no word: the tables behind Gopher's, C4's and FineWeb's rules."""
+"""Sentence-ending marks, and characters that are not part of words: tables for Gopher's, C4's and FineWeb's rules."""
 
 SENTENCE_END = frozenset(
     "!.?\u0589\u061f\u06d4\u0700\u0701\u0702\u07f9\u0964\u0965\u104a\u104b\u1362\u1367\u1368\u166e\u1735\u1736"
@@ -12,14 +12,14 @@ SENTENCE_END = frozenset(
     "\U0001173d\U0001173e\U00011a42\U00011a43\U00011a9b\U00011a9c\U00011c41\U00011c42\U00016a6e\U00016a6f"
     "\U00016af5\U00016b37\U00016b38\U00016b44\U0001bc9f\U0001da88"
 )
-"""Full stops, question and exclamation marks of all scripts (Unicode's Sentence_Terminal, as spaCy's sentencizer has it)."""
+"""Full stops, question and exclamation marks of all scripts (Unicode's Sentence_Terminal as in spaCy's sentencizer)."""
 
 LINE_END = SENTENCE_END | frozenset(
     "\u061d\u061e\u0837\u0839\u083d\u083e\u17d4\u17d5\u17d6\u17d9\u17da\u1b7d\u1b7e\u2e53\u2e54\U00010f55"
     "\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88\U00010f89\U00011944\U00011946"
     "\U00011ef7\U00011ef8\U00011f43\U00011f44\U00016e98"
 )
-"""What FineWeb takes for the end of a whole line (datatrove's TERMINAL_PUNCTUATION)."""
+"""Marks that end a line in FineWeb's rules (datatrove's TERMINAL_PUNCTUATION)."""
 
 CONTROLS = frozenset(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
 
@@ -31,4 +31,4 @@ SYMBOLS = (
         "\u3009\u300a\u300b\u300c\u300d\u3010\u3011\uff05\uff08\uff09\uff0c\uff11\uff1a\uff1b\uff5e"
     )
 )
-"""A word of these alone is no word for Gopher's counts (datatrove's PUNCTUATION_SET)."""
+"""Gopher's counts ignore words that consist only of these (datatrove's PUNCTUATION_SET)."""

@@ -1,7 +1,7 @@
-"""One piece of text between white space -> words and marks, as spaCy's blank English pipeline splits it.
+"""Splits a piece of text without white space into words and marks, exactly as spaCy's blank English pipeline does.
 
-datatrove counts words with spaCy, and thresholds of the papers' rules are used with such counts. The rules here are the
-same; :mod:`megalite.corpus.words.words` remembers the result for each piece, which makes them fast.
+datatrove counts words with spaCy, so the usual thresholds of the papers' rules refer to such counts.
+:mod:`megalite.corpus.words.words` caches the result for each piece, which makes splitting fast.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import cache
 from megalite.corpus.words.english_words import special_words
 
 LONGEST_SPLIT = 2000
-"""Characters; longer pieces (dumps, keys) are split at every change between letters and marks, in linear time."""
+"""Characters. Longer pieces (dumps, keys) are split at every change between letters and marks, in linear time."""
 
 PUNCT = ",:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪…"
 QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧"
@@ -52,15 +52,14 @@ URL = (
     r")"
     r"(?::\d{2,5})?(?:[/?#]\S*)?"
 )
-"""An address that stays whole: scheme and user optional, a public IPv4 address or a host name, port, path."""
+"""A URL, which is not split: optional scheme and user, a public IPv4 address or host name, port, path."""
 LINEAR = re.compile(r"\w+|[^\w\s]+")
 
 
 class WordRules:
-    """The splitting rules, their tables made."""
+    """The compiled splitting rules. Building them takes some 50 ms; use :func:`word_rules`."""
 
     def __init__(self) -> None:
-        """Some 50 ms, once a process: see :func:`word_rules`."""
         latin = [chr(code) for start, stop in LATIN for code in range(start, stop)]
         phonetic = "".join(chr(code) for start, stop in PHONETIC for code in range(start, stop))
         small = "".join(c for c in latin if c.islower()) + phonetic + CYRILLIC_AND_GREEK + NO_CASE
@@ -82,28 +81,29 @@ class WordRules:
         self._ascii_infix = _infix("A-Za-z", "a-z", "A-Z", "'\"`,", "", "--|---|~")  # small sets search faster
         self._url = re.compile(URL.replace("LOWER", small))
         self._special = special_words()
-        torn = {tuple(self._split(word, {})): word for word in self._special}
-        self._torn = {pieces: word for pieces, word in torn.items() if len(pieces) > 1}
-        self._torn_starts = frozenset(pieces[0] for pieces in self._torn)
-        self._longest_torn = max(map(len, self._torn))
+        broken = {tuple(self._split(word, {})): word for word in self._special}
+        self._broken = {pieces: word for pieces, word in broken.items() if len(pieces) > 1}
+        """The special words that the rules alone would split, by their pieces."""
+        self._broken_starts = frozenset(pieces[0] for pieces in self._broken)
+        self._longest_broken = max(map(len, self._broken))
 
     def split(self, piece: str) -> list[str]:
-        """The words and marks of a piece without white space, in order; joined they are the piece."""
+        """Returns the words and marks of a piece without white space. Joined, they give the piece."""
         if piece in self._special:
             return list(self._special[piece])
         if piece.isalpha():
             return [piece]
         rest, last = piece[:-1], piece[-1]
         is_end = last in self._last or (last == "." and "a" <= rest[-1:] <= "z")
-        if is_end and rest.isalpha() and rest not in self._special:  # by far the most frequent
+        if is_end and rest.isalpha() and rest not in self._special:  # by far the most frequent case
             return [rest, last]
         if len(piece) > LONGEST_SPLIT:
             return LINEAR.findall(piece)
         words = self._split(piece, self._special)
-        return words if len(words) == 1 or self._torn_starts.isdisjoint(words) else self._mend(words)
+        return words if len(words) == 1 or self._broken_starts.isdisjoint(words) else self._rejoin(words)
 
     def _split(self, piece: str, special: dict[str, tuple[str, ...]]) -> list[str]:
-        """Marks are taken off both ends until a special word, or nothing more to take, is left; then the inside."""
+        """Strips marks from both ends until a special word or no mark is left, then splits the rest."""
         front: list[str] = []
         back: list[str] = []
         while piece and piece not in special:
@@ -168,15 +168,15 @@ class WordRules:
             start = mark.end()
         return [*words, piece[start:]] if start < len(piece) else words
 
-    def _mend(self, words: list[str]) -> list[str]:
-        """Put special words together again that the rules have torn (``Mr.Smith``): the longest, then the earliest.
+    def _rejoin(self, words: list[str]) -> list[str]:
+        """Rejoins special words that the rules have split (``Mr.Smith``): the longest first, then the earliest.
 
-        What overlaps with an earlier choice is left, and so is what overlaps with that: so spaCy has it.
+        A match that overlaps an earlier one is dropped, but still blocks matches that overlap it, as in spaCy.
         """
         found = []
-        for length in range(min(self._longest_torn, len(words)), 1, -1):
+        for length in range(min(self._longest_broken, len(words)), 1, -1):
             for start in range(len(words) - length + 1):
-                if words[start] in self._torn_starts and tuple(words[start : start + length]) in self._torn:
+                if words[start] in self._broken_starts and tuple(words[start : start + length]) in self._broken:
                     found.append((start, length))
         chosen: dict[int, int] = {}
         seen: set[int] = set()
@@ -184,13 +184,15 @@ class WordRules:
             if start not in seen and start + length - 1 not in seen:
                 chosen[start] = length
             seen.update(range(start, start + length))
-        mended: list[str] = []
+        joined: list[str] = []
         start = 0
         while start < len(words):
             length = chosen.get(start, 1)
-            mended += self._special[self._torn[tuple(words[start : start + length])]] if length > 1 else [words[start]]
+            joined += (
+                self._special[self._broken[tuple(words[start : start + length])]] if length > 1 else [words[start]]
+            )
             start += length
-        return mended
+        return joined
 
 
 def _infix(letter: str, small: str, capital: str, quotes: str, symbols: str, dashes: str) -> re.Pattern[str]:
@@ -204,5 +206,4 @@ def _infix(letter: str, small: str, capital: str, quotes: str, symbols: str, das
 
 @cache
 def word_rules() -> WordRules:
-    """The rules, made at the first call."""
     return WordRules()

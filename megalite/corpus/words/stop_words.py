@@ -1,4 +1,4 @@
-"""How many different stop words of its language a document has: ordinary text has some, lists and dumps have none."""
+"""Counts the different stop words in a document: ordinary text has some, lists and dumps have none."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from megalite.corpus.words.words import Text
 
 
 def _words_or_mapping(value: Any) -> Any:
-    """One message in place of one for each form that it could have had."""
+    """Raises one error message instead of one for each member of the union."""
     lists = list(value.values()) if isinstance(value, dict) else [] if value is None else [value]
     names = list(value) if isinstance(value, dict) else []
     words = [word for each in lists if isinstance(each, list | tuple) for word in each]
@@ -24,21 +24,21 @@ def _words_or_mapping(value: Any) -> Any:
 
 
 StopWords = Annotated[tuple[str, ...] | dict[str, tuple[str, ...]] | None, BeforeValidator(_words_or_mapping)]
-"""Words for all languages; or words by language, the others as in the table; or None for the table."""
+"""Words for all languages, or words by language (with the table as the fallback), or None for the table."""
 
 
 def stop_words_of(chosen: StopWords, code: str) -> tuple[str, ...]:
-    """The stop words of a language; none where nobody knows them."""
+    """Returns the stop words of a language; empty if unknown."""
     if isinstance(chosen, tuple):
         return chosen
     return (chosen or {}).get(code) or language(code).stop_words
 
 
 def count_stop_words(text: Text, chosen: StopWords, any_case: bool) -> float:
-    """Different stop words in the document; NaN where those of its language are not known.
+    """Returns the number of different stop words in the document; NaN if those of its language are unknown.
 
     Args:
-        any_case: count ``The`` and ``THE`` as well.
+        any_case: also count ``The`` and ``THE``.
     """
     words = stop_words_of(chosen, text.language)
     if not words:
@@ -50,7 +50,7 @@ def count_stop_words(text: Text, chosen: StopWords, any_case: bool) -> float:
 
 
 def check_stop_words(kind: str, chosen: StopWords, languages: Sequence[str]) -> None:
-    """Raises: ConfigError where a language has no stop words, so that the rule could not judge its documents."""
+    """Raises: ConfigError if a language has no stop words, so that the rule cannot judge its documents."""
     for code in languages:
         if language(code).has_spaces and not stop_words_of(chosen, code):
             raise ConfigError(

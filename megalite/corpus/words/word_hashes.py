@@ -1,8 +1,8 @@
-r"""Texts to 64-bit hashes of their words and of their runs of words, a whole block of documents at a time.
+r"""64-bit hashes of words and n-grams, for a whole block of documents at a time.
 
-A word is what ``\w+`` matches, in lower case; a letter of a script that is written without spaces (Chinese, Japanese,
-Thai ...) is a word of its own. A word's hash is a polynomial in its letters, so that all words of a block come from one
-running sum; hashes are the same in every process and on every machine.
+A word is a match of ``\w+`` in lower case; in scripts without spaces (Chinese, Japanese, Thai ...) each letter is a word.
+A word's hash is a polynomial in its letters, so one cumulative sum gives all words of a block. The hashes are the same in
+every process and on every machine.
 """
 
 import unicodedata
@@ -17,11 +17,11 @@ Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
 
 BLOCK = 1 << 17
-"""UTF-16 units of a block: its arrays stay in the processor's second-level cache."""
+"""UTF-16 units of a block; small enough for its arrays to stay in the L2 cache."""
 LONG_TEXT = 1 << 20
-"""Letters from which on a text is not hashed in one piece."""
+"""Number of letters above which a text is hashed in pieces."""
 BASE = 0x9E3779B97F4A7C15
-"""An odd number, so that its powers have inverses modulo 2**64."""
+"""Odd, so that its powers have inverses modulo 2**64."""
 UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x0F00, 0x109F),  # Tibetan, Myanmar
@@ -33,9 +33,9 @@ UNSPACED = (
     (0xF900, 0xFAFF),
     (0xFF66, 0xFF9F),
 )
-"""Scripts without spaces between words (Unicode 17, Blocks.txt), first to last."""
+"""Scripts without spaces between words (Unicode 17, Blocks.txt), first and last code point."""
 SPACED = (0x1800, 0x303F)
-"""Between them: a text whose rarest letters are quotation marks and dashes is the usual case."""
+"""A gap between them: in most texts the highest code points are quotation marks and dashes."""
 
 
 class Words(NamedTuple):
@@ -43,25 +43,25 @@ class Words(NamedTuple):
 
     hashes: Hashes
     starts: Offsets
-    """Where each word begins, in UTF-16 units of the block."""
+    """Start of each word, in UTF-16 units of the block."""
     bounds: Offsets
-    """``(documents + 1,)``: document ``i`` has the words ``bounds[i]:bounds[i + 1]``."""
+    """``(documents + 1,)``: the words of document ``i`` are ``bounds[i]:bounds[i + 1]``."""
     units: Offsets
-    """Where each document begins, in UTF-16 units of the block."""
+    """Start of each document, in UTF-16 units of the block."""
 
 
 class Ngrams(NamedTuple):
-    """The runs of n words of a block of documents."""
+    """The n-grams of a block of documents."""
 
     hashes: Hashes
     words: Offsets
-    """The first word of each."""
+    """Number of the first word of each."""
     bounds: Offsets
-    """``(documents + 1,)``: document ``i`` has ``bounds[i]:bounds[i + 1]``."""
+    """``(documents + 1,)``: the n-grams of document ``i`` are ``bounds[i]:bounds[i + 1]``."""
 
 
 def mix(values: Hashes) -> Hashes:
-    """The finaliser of SplitMix64 (Steele et al. 2014, OOPSLA): every bit in changes half the bits out. In place."""
+    """Applies the finalizer of SplitMix64 (Steele et al. 2014, OOPSLA) in place; each bit affects half the output bits."""
     shifted = values >> np.uint64(30)
     values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
@@ -74,10 +74,10 @@ def mix(values: Hashes) -> Hashes:
 
 
 def hash_words(texts: Sequence[str]) -> Words:
-    """The words of all texts; lone surrogates are letters like others."""
+    """Hashes the words of all texts. Lone surrogates count as letters."""
     units = np.frombuffer("\n".join(texts).encode("utf-16-le", "surrogatepass"), np.uint16)
     lengths = [len(text) + 1 for text in texts]
-    if sum(lengths) != len(units) + 1:  # some letters take two units
+    if sum(lengths) != len(units) + 1:  # some letters have two units
         lengths = [len(text.encode("utf-16-le", "surrogatepass")) // 2 + 1 for text in texts]
     documents = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     powers, inverses, sums = _powers(1 << max(len(units), BLOCK).bit_length())
@@ -92,7 +92,7 @@ def hash_words(texts: Sequence[str]) -> Words:
 
 
 def ngrams(words: Words, n: int) -> Ngrams:
-    """All runs of ``n`` words within a document. One with fewer words has one run, of all of them; one without, none."""
+    """Hashes all n-grams of each document. A document with fewer than n words has one n-gram, one without words none."""
     total, counts = len(words.hashes), np.diff(words.bounds)
     if total == 0:
         return Ngrams(words.hashes, words.starts, words.bounds)
@@ -112,7 +112,7 @@ def ngrams(words: Words, n: int) -> Ngrams:
 
 
 def ngrams_at(words: Words, at: Offsets, n: int) -> Hashes:
-    """The hashes that ``ngrams`` gives to the runs of ``n`` words that begin at these words, and end in the block."""
+    """Returns the hashes, as in ``ngrams``, of the n-grams that begin at the words ``at`` and end in the block."""
     sums = words.hashes[at]
     for j in range(1, n):
         sums *= np.uint64(BASE)
@@ -121,9 +121,9 @@ def ngrams_at(words: Words, at: Offsets, n: int) -> Hashes:
 
 
 def ngrams_of_long_text(text: str, n: int, letters: int) -> Iterator[Ngrams]:
-    """The n-grams of one text in pieces, for a text whose arrays would not fit the memory.
+    """Hashes the n-grams of one text in pieces, for texts whose arrays would not fit in memory.
 
-    It is cut at the last space or line end before every ``letters``, or there where there is none.
+    Each piece ends at the last space or newline within ``letters``, or after ``letters`` if there is none.
     """
     carried = np.empty(0, np.uint64)
     start = done = 0
@@ -150,7 +150,7 @@ def _run(hashes: Hashes) -> int:
 
 
 def _edges(units: npt.NDArray[np.uint16], letters: npt.NDArray[np.bool_]) -> Offsets:
-    """Where words begin and end, in turn."""
+    """Returns the start and end of each word, alternating."""
     inside = np.zeros(len(units) + 2, np.bool_)
     inside[1:-1] = letters
     if not ((units >= UNSPACED[0][0]) & ((units < SPACED[0]) | (units > SPACED[1]))).any():
@@ -163,12 +163,12 @@ def _edges(units: npt.NDArray[np.uint16], letters: npt.NDArray[np.bool_]) -> Off
 
 
 class _Tables(NamedTuple):
-    """For every UTF-16 unit."""
+    """One entry for each UTF-16 unit."""
 
     alone: npt.NDArray[np.bool_]
-    """It is a word of its own."""
+    """Whether it is a word by itself."""
     letters: Hashes
-    """The hash of its lower case; 0 where it does not belong to a word."""
+    """The hash of its lower case; 0 if it is not part of a word."""
 
 
 @lru_cache(maxsize=1)
@@ -185,7 +185,7 @@ def _tables() -> _Tables:
 
 @lru_cache(maxsize=2)
 def _powers(size: int) -> tuple[Hashes, Hashes, Hashes]:
-    """``BASE**i`` and ``BASE**-i`` modulo 2**64, and room for a sum, which begins with 0."""
+    """Returns ``BASE**i`` and ``BASE**-i`` modulo 2**64, and a buffer of zeros for a cumulative sum."""
     both = []
     for base in (BASE, pow(BASE, -1, 2**64)):
         values = np.full(size, base, np.uint64)

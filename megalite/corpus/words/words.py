@@ -1,4 +1,4 @@
-"""A document's words, split once and shared by all filters: numbers of words in a table that remembers their nature."""
+"""The words of a document, split once and shared by all filters, as indices into a table of words."""
 
 import hashlib
 import math
@@ -20,9 +20,9 @@ from megalite.corpus.words.punctuation import SENTENCE_END, SYMBOLS
 from megalite.corpus.words.split_words import word_rules
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
-"""A word where only sameness counts, not the number (deduplication)."""
+"""A word for comparisons (deduplication); filters count the words of ``split_words`` instead."""
 MOST_WORDS = 1 << 20
-"""Words and pieces the table remembers (some 200 MB); then it starts anew, between two documents."""
+"""Maximum number of words and pieces in the table (some 200 MB). A full table is cleared between two documents."""
 WIDE_SPACE = re.compile(r"\s{2,}|[^\S ]")
 PIECE_OR_WIDE_SPACE = re.compile(r"\S+|\s{2,}|[^\S ]")
 SENTENCE_BREAK = re.compile("e[ep]*w")
@@ -30,57 +30,54 @@ Made = TypeVar("Made")
 
 
 class WordTable:
-    """Every word met, with a number, its length and its nature; and how a piece between white space splits into them."""
+    """The words seen so far, each with a number and its properties, and the splits of pieces between white space."""
 
     def __init__(self) -> None:
-        """Empty; call :func:`word_table` for the process's own."""
         self._rules = word_rules()
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything. Numbers given before are void."""
+        """Clears the table. Word numbers returned earlier become invalid."""
         self.words: list[str] = []
         self._numbers: dict[str, int] = {}
         self._pieces = _Pieces(self)
         self._kinds = _Kinds(self)
         self._room = 1 << 12
         self.lengths = np.zeros(self._room, dtype=np.int64)
-        """Characters of each word."""
+        """Number of characters of each word."""
         self.is_symbol = np.zeros(self._room, dtype=bool)
-        """Made of marks alone."""
+        """Whether the word consists only of marks."""
         self.has_letter = np.zeros(self._room, dtype=bool)
-        """Has an alphabetic character."""
+        """Whether the word has an alphabetic character."""
 
     def split(self, text: str) -> Numbers:
-        """The text's words as numbers of this table."""
+        """Returns the words of the text as numbers of this table."""
         pieces = text.split()
         return np.fromiter(chain.from_iterable(map(self._pieces.__getitem__, pieces)), dtype=np.int64)
 
     def knows(self, word: str) -> bool:
-        """Whether the word was met."""
         return word in self._numbers
 
     def number_of(self, word: str) -> int:
-        """The number of a word that was met."""
         return self._numbers[word]
 
     def sentences(self, line: str) -> int:
-        """Sentences of a line: a full stop of its own and the marks after it end one, if any word follows."""
+        """Counts the sentences of a line: a separate full stop and the marks after it end one if a word follows."""
         pieces = PIECE_OR_WIDE_SPACE.findall(line) if WIDE_SPACE.search(line) else line.split()
         kinds = "".join(map(self._kinds.__getitem__, pieces))
         return len(SENTENCE_BREAK.findall(kinds)) + 1 if kinds else 0
 
     def make_room(self) -> None:
-        """Start anew where the table is full; only between two documents."""
+        """Clears the table if it is full. Call this only between two documents."""
         if len(self._pieces) + len(self.words) + len(self._kinds) > MOST_WORDS:
             self.clear()
 
     def learn(self, piece: str) -> tuple[int, ...]:
-        """Split a piece that was not met before into the numbers of its words."""
+        """Splits a new piece into the numbers of its words."""
         return tuple(map(self._number, self._rules.split(piece)))
 
     def kinds(self, piece: str) -> str:
-        """A letter for each word of the piece: ``e`` ends a sentence, ``p`` is punctuation, ``w`` anything else."""
+        """Returns a letter for each word of the piece: ``e`` ends a sentence, ``p`` is punctuation, ``w`` anything else."""
         return "w" if piece.isspace() else "".join(_kind(self.words[number]) for number in self._pieces[piece])
 
     def _number(self, word: str) -> int:
@@ -120,7 +117,7 @@ class _Kinds(dict[str, str]):
 
 
 def content_digest(text: str) -> bytes:
-    """Sixteen bytes that are equal for texts of the same words, white space, marks and case aside."""
+    """Returns 16 bytes that are equal for texts with the same words, ignoring white space, marks and case."""
     words = " ".join(WORD.findall(text.lower()))
     return hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=16).digest()
 
@@ -132,28 +129,28 @@ def _kind(word: str) -> str:
 
 
 class Text:
-    """A document's text with what the filters share, each made at the first use."""
+    """The text of a document with the values that filters share, each computed at first use."""
 
     def __init__(self, text: str, table: WordTable, languages: Sequence[str] = (ENGLISH,)) -> None:
-        """``table`` must not be cleared while this is in use; ``languages`` are those that the recipe keeps."""
+        """``table`` must not be cleared while the object is in use; ``languages`` are those that the recipe keeps."""
         self.text = text
         self.table = table
         self.edits: Counter[str] = Counter()
-        """What was changed in the text so far."""
+        """The changes made to the text so far, by kind."""
         self._languages = languages
         self._made: dict[Any, Any] = {}
 
     def edited(self, text: str, edits: Counter[str]) -> "Text":
-        """The document with another text, by these changes; its language stays."""
+        """Returns the document with its text replaced; the language stays the same."""
         after = Text(text, self.table, (self.language,))
         after.edits = self.edits + edits
         return after
 
     @cached_property
     def language(self) -> str:
-        """The code of the document's language: the likeliest of those that the recipe keeps, if it is one of these.
+        """The most likely language: among those that the recipe keeps if together they are likely, else among all.
 
-        A recipe that keeps one language does not ask: all documents are judged as of this one.
+        If the recipe keeps only one language, every document is judged as that language.
         """
         if len(self._languages) == 1:
             return self._languages[0]
@@ -163,22 +160,22 @@ class Text:
         return max(likely, key=likely.__getitem__)
 
     def languages_in(self, sample: int) -> dict[str, float]:
-        """Likely languages and their probabilities, as :func:`languages_of` gives them."""
+        """Returns the likely languages and their probabilities, see :func:`languages_of`."""
         return self.once(("languages", sample), lambda: languages_of(self.text, sample))
 
     @cached_property
     def numbers(self) -> Numbers:
-        """The words (marks too) as numbers of the table."""
+        """The words and marks, as numbers of the table."""
         return self.table.split(self.text)
 
     @cached_property
     def lengths(self) -> Numbers:
-        """Characters of each word."""
+        """Number of characters of each word."""
         return self.table.lengths[self.numbers]
 
     @cached_property
     def is_symbol(self) -> npt.NDArray[np.bool_]:
-        """For each word, whether it is made of marks alone."""
+        """Whether each word consists only of marks."""
         return self.table.is_symbol[self.numbers]
 
     @cached_property
@@ -189,19 +186,19 @@ class Text:
 
     @cached_property
     def real_words(self) -> int:
-        """Words that are not marks alone."""
+        """Number of words that do not consist only of marks."""
         return len(self.numbers) - int(np.count_nonzero(self.is_symbol))
 
     @cached_property
     def mean_word_length(self) -> float:
-        """Characters of a word, marks left out; 0 where there is none."""
+        """Mean number of characters of the words that are not marks; 0 if there are none."""
         if not self.real_words:
             return 0.0
         return int(self.lengths[~self.is_symbol].sum()) / self.real_words
 
     @cached_property
     def relative_word_length(self) -> float:
-        """The mean word length, scaled as if the language had words of English length; NaN where that is not known."""
+        """The mean word length, rescaled to the length of English words; NaN if the language's length is unknown."""
         relative = language(self.language).word_length
         return math.nan if relative is None else self.mean_word_length / relative
 
@@ -223,7 +220,7 @@ class Text:
         return ngram_characters(self.numbers, self.lengths)
 
     def once(self, key: object, make: Callable[[], Made]) -> Made:
-        """What ``make`` gives, asked only the first time for this key: work that several rules of a filter share."""
+        """Returns ``make()``, computed once per key: for work that several rules of a filter share."""
         if key not in self._made:
             self._made[key] = make()
         made: Made = self._made[key]
@@ -235,7 +232,7 @@ class Text:
         return self.text.lower()
 
     def found(self, words: Sequence[str]) -> list[str]:
-        """Those of these words that occur, as they are written."""
+        """Returns those of the words that occur in the text, case-sensitively."""
         known = [word for word in words if self.table.knows(word)]
         present = np.isin([self.table.number_of(word) for word in known], self.numbers)
         return [word for word, is_present in zip(known, present.tolist(), strict=True) if is_present]
