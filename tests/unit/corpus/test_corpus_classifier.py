@@ -1,8 +1,7 @@
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from megalite.corpus.classify.logistic import calibrate, feature_matrix, fit
 from megalite.corpus.classify.train import area_under_roc, calibration_error, train_classifier
 from megalite.files.readers.documents import read_documents
 
-REPOSITORY = Path(__file__).parents[3]
 GOOD = "tree river bread quiet winter garden letter window music".split()
 BAD = "prize click winner cash offer urgent claim bonus deal".split()
 
@@ -121,12 +119,7 @@ def test_too_few_documents_of_a_class_are_refused() -> None:
         train_classifier(iter(labelled(100)), Features(bits=12), Console(quiet=True))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "tools/train_classifier.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_trains_from_labels_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+def test_the_command_trains_from_labels_and_refuses_an_existing_output(megalite: Any, tmp_path: Path) -> None:
     rows = labelled(1500)
     data = tmp_path / "d.jsonl"
     data.write_text(
@@ -135,12 +128,14 @@ def test_the_command_trains_from_labels_and_refuses_what_cannot_be(tmp_path: Pat
         )
     )
     model = tmp_path / "m/c.safetensors"
-    done = run("--input", str(data), "--positive", "spam", "--output", str(model), "--bits", "12")
+    done = megalite(
+        "train-classifier", "--input", str(data), "--positive", "spam", "--output", str(model), "--bits", "12"
+    )
     assert done.returncode == 0, done.stderr
     for word in ("precision", "recall", "held out", "calibration error"):
         assert word in done.stdout
     assert load_classifier(model).probability(" ".join(BAD)) > 0.9
-    refused = run("--input", str(data), "--positive", "spam", "--output", str(model))
+    refused = megalite("train-classifier", "--input", str(data), "--positive", "spam", "--output", str(model))
     assert (refused.returncode, refused.stderr) == (
         2,
         f"megalite: error: {model}: exists; choose another name, or give --overwrite\n",

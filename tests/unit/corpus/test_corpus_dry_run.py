@@ -1,8 +1,6 @@
 """A dry run over several workers, killed, damaged, and counted again."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +132,10 @@ def test_a_change_that_the_scores_depend_on_is_refused(corpus: Path, tmp_path: P
         (["--workers", "0"], "--workers 0: give at least 1"),
     ],
 )
-def test_options_that_do_nothing_together_are_refused(options: list[str], told: str, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "megalite.data.prepare_corpus",
-        "--recipe",
-        "x.yaml",
-        "--output",
-        str(tmp_path / "o"),
-    ]
-    result = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+def test_options_that_do_nothing_together_are_refused(
+    options: list[str], told: str, megalite: Any, tmp_path: Path
+) -> None:
+    result = megalite("prepare-corpus", "--recipe", "x.yaml", "--output", tmp_path / "o", *options)
     assert result.returncode == 2
     assert told in result.stderr
     assert len(result.stderr.splitlines()) == 1

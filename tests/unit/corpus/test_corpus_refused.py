@@ -3,8 +3,6 @@
 import json
 import re
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from megalite.corpus.filters.chain import FilterChain
 from megalite.corpus.prepare.prepare import prepare_corpus
 from megalite.corpus.prepare.recipe import Recipe, load_recipe
 
-REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
 SOURCES = [{"kind": "files", "paths": ["x.jsonl"]}]
 
@@ -103,21 +100,26 @@ def test_contamination_is_bounded(values: dict[str, Any]) -> None:
         validate(Contamination, values, "the command line")
 
 
-def run(tool: str, *words: str) -> str:
-    command = [sys.executable, str(REPOSITORY / f"tools/{tool}.py"), *words]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == 2, ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
-    return ended.stderr
+@pytest.fixture
+def refusal(megalite: Any) -> Callable[..., str]:
+    """The one line of a command that is refused."""
+
+    def run(*words: str) -> str:
+        ended = megalite(*words)
+        assert ended.returncode == 2, ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        return ended.stderr
+
+    return run
 
 
-def test_options_out_of_bounds_are_told_at_once(tmp_path: Path) -> None:
+def test_options_out_of_bounds_are_told_at_once(refusal: Callable[..., str], tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('{"text": "a"}\n')
     places = ("--input", str(source), "--output", str(tmp_path / "out"))
-    assert "--bands 10000000: give at most 4,096" in run("dedup", *places, "--bands", "10000000")
-    assert "--threshold nan: give a number" in run("dedup", *places, "--threshold", "nan")
-    assert "--ngram 1000000000: give at most" in run(
+    assert "--bands 10000000: give at most 4,096" in refusal("dedup", *places, "--bands", "10000000")
+    assert "--threshold nan: give a number" in refusal("dedup", *places, "--threshold", "nan")
+    assert "--ngram 1000000000: give at most" in refusal(
         "decontaminate", *places, "--against", "x", "--ngram", "1000000000"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
@@ -182,11 +184,11 @@ def test_damaged_weights_of_a_classifier_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", [None, [1], {"a": 1}])
-def test_labels_that_are_none_are_told(label: Any, tmp_path: Path) -> None:
+def test_labels_that_are_none_are_told(label: Any, refusal: Callable[..., str], tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps({"text": "a b c", "label": label}) + "\n")
     words = ("--input", str(source), "--positive", "1", "--output", str(tmp_path / "c.safetensors"))
-    assert "a label is text, a number or a truth value; see --label_key" in run("train_classifier", *words)
+    assert "a label is text, a number or a truth value; see --label_key" in refusal("train-classifier", *words)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import json
 import re
 import resource
 import struct
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from rich.console import Console
 
@@ -126,7 +126,9 @@ def test_what_is_no_manifest_is_refused_in_one_line(prefix: Path, content: bytes
     assert "\n" not in str(caught.value)
 
 
-def test_a_manifest_beside_other_files_is_refused(prefix: Path, word_tokenizer: Path, tmp_path: Path) -> None:
+def test_a_manifest_beside_other_files_is_refused(
+    prefix: Path, word_tokenizer: Path, tmp_path: Path, inspect: Callable[..., str]
+) -> None:
     (tmp_path / "b.jsonl").write_text('{"text": "the cat"}\n{"text": "a dog"}\n')
     preprocess([str(tmp_path / "b.jsonl")], word_tokenizer, tmp_path / "b", QUIET)
     for suffix in (".bin", ".idx"):
@@ -196,19 +198,20 @@ def test_a_prefix_that_is_none_is_told_apart(tmp_path: Path) -> None:
         assert "\n" not in line
 
 
-def limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+@pytest.fixture
+def inspect(megalite: Any) -> Iterator[Callable[..., str]]:
+    """The one line of a command that was refused, with at most 1 GiB of memory more than this process has."""
 
+    def run(*arguments: str) -> str:
+        done = megalite("inspect-data", *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        (line,) = done.stderr.splitlines()
+        return line
 
-def inspect(*arguments: str) -> str:
-    """The one line of a command that was refused, under a limit of memory."""
-    code = "import sys; from megalite.data.inspect.command import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, preexec_fn=limit_memory
-    )
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    (line,) = done.stderr.splitlines()
-    return line
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (1 << 30), before[1]))
+    yield run
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,12 @@ def inspect(*arguments: str) -> str:
     ],
 )
 def test_what_inspect_is_asked_is_bounded_before_anything_is_allocated(
-    tmp_path: Path, lengths: list[int], dtype: type[np.generic], options: list[str], message: str
+    tmp_path: Path,
+    lengths: list[int],
+    dtype: type[np.generic],
+    options: list[str],
+    message: str,
+    inspect: Callable[..., str],
 ) -> None:
     prefix = written(tmp_path / "x", lengths, dtype)
     assert message in inspect(str(prefix), *options)
