@@ -18,8 +18,13 @@ from typing import Any
 
 from megalite.training.shared_memory import remove_stale_buffers
 
-PRELOADED = ["torch._inductor.compile_fx", "deepspeed", "megalite.training.session"]
-"""The first is what DeepSpeed's engine imports late: five seconds that every rank would spend anew."""
+PRELOADED = [
+    "torch._inductor.compile_fx",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "megalite.training.session",
+    "megalite.parity.warm",
+]
+"""The first two are what DeepSpeed's engine imports late: five seconds that every rank would spend anew."""
 
 
 class RankError(AssertionError):
