@@ -11,9 +11,9 @@ SHARED_MEMORY = Path("/dev/shm")
 PATTERN = "deepspeed_allreduce_buffer_*"
 
 
-def remove_stale_buffers(folder: Path = SHARED_MEMORY) -> list[Path]:
+def remove_stale_buffers(folder: Path = SHARED_MEMORY, pattern: str = PATTERN) -> list[Path]:
     """Unlink the user's DeepSpeed buffers that no living process has mapped; returns what was removed."""
-    ours = [path for path in folder.glob(PATTERN) if path.stat().st_uid == os.getuid()]
+    ours = [path for path in folder.glob(pattern) if path.stat().st_uid == os.getuid()]
     if not ours:
         return []
     mapped = _mapped_files()
