@@ -20,9 +20,8 @@ from megalite.data.indexed import IndexedDataset
 from megalite.data.manifest import load_manifest, verify_manifest
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import PreprocessOptions
 from megalite.training.shared_memory import remove_stale_buffers
-<<<<<<< HEAD
-=======
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
@@ -60,16 +59,16 @@ def test_a_run_that_is_killed_again_and_again_leaves_nothing_that_looks_finished
     command = [sys.executable, str(script), "--input", str(corpus), "--tokenizer", str(word_tokenizer)]
     command += ["--workers", "2", "--keys", "text", "s", "--output_prefix"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    preprocess([str(corpus)], word_tokenizer, tmp_path / "straight", QUIET, keys=["text", "s"])
+    preprocess([str(corpus)], word_tokenizer, tmp_path / "straight", QUIET, options=PreprocessOptions(("text", "s")))
     prefix, kills, went_on = tmp_path / "killed", 0, 0
     for _ in range(20):
         process = subprocess.Popen(
             [*command, str(prefix)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
             env=environment,
         )  # fmt: skip
-        done = len(list(Path(f"{prefix}.partial").glob("0*.json")))
+        done = len(list(Path(f"{prefix}.partial/tokens").glob("0*.json")))
         while process.poll() is None:
-            if kills < 5 and len(list(Path(f"{prefix}.partial").glob("0*.json"))) > done + draw.randrange(5):
+            if kills < 5 and len(list(Path(f"{prefix}.partial/tokens").glob("0*.json"))) > done + draw.randrange(5):
                 time.sleep(draw.random() * 0.02)
                 os.killpg(process.pid, signal.SIGKILL)
                 kills += 1
@@ -97,7 +96,7 @@ def test_a_lone_killed_process_leaves_no_worker_waiting_and_the_run_goes_on(
     command = [sys.executable, str(REPOSITORY / "tools/preprocess_data.py"), "--input", str(corpus), "--workers", "2"]
     command += ["--tokenizer", str(word_tokenizer), "--output_prefix", str(prefix)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not list(Path(f"{prefix}.partial").glob("0*.json")):
+    while not list(Path(f"{prefix}.partial/tokens").glob("0*.json")):
         assert process.poll() is None
         time.sleep(0.005)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -125,7 +124,7 @@ def test_a_replaced_output_that_was_killed_between_its_renames_does_not_look_fin
     corpus: Path, word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = tmp_path / "out"
-    preprocess([str(corpus)], word_tokenizer, prefix, QUIET, append_eod=False)
+    preprocess([str(corpus)], word_tokenizer, prefix, QUIET, options=PreprocessOptions(append_eod=False))
     preprocess([str(corpus)], word_tokenizer, tmp_path / "straight", QUIET)
     rename = Path.rename
 
@@ -156,7 +155,7 @@ def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
         patch.setattr("megalite.data.preprocess.command.join_shards", stopped)
         with pytest.raises(KeyboardInterrupt):
             preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
-    folder = Path(f"{prefix}.partial")
+    folder = Path(f"{prefix}.partial/tokens")
     kept = (folder / "000003.0.shard").stat().st_mtime_ns
     os.truncate(folder / "000001.0.shard", 10)
     (folder / "000002.json").write_text("")
@@ -175,14 +174,14 @@ def test_a_second_run_in_the_same_folder_is_refused(
 ) -> None:
     import megalite.data.preprocess.command as module
 
-    inner = module._run
+    inner = module.run_job
 
-    def with_a_rival(*arguments: object) -> object:
+    def with_a_rival(*arguments: Any) -> None:
         with pytest.raises(DataError, match="another run is at work in it"):
             preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)
-        return inner(*arguments)  # type: ignore[arg-type]
+        inner(*arguments)
 
-    monkeypatch.setattr(module, "_run", with_a_rival)
+    monkeypatch.setattr(module, "run_job", with_a_rival)
     assert preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)[0].documents > 0
     assert not list(tmp_path.glob("out.partial*"))
 
@@ -232,7 +231,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(word_tokenizer: Path, 
     assert full.stderr.count("\n") == 1
     assert "make room and run the same command again" in full.stderr
     assert not list(tmp_path.glob("out.[!p]*"))
-    assert len(list(Path(f"{prefix}.partial").glob("0*.json"))) > 10
+    assert len(list(Path(f"{prefix}.partial/tokens").glob("0*.json"))) > 10
     script.write_text(SMALL_UNITS)
     again = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "going on with a run that was stopped" in again.stdout
@@ -247,7 +246,7 @@ def test_a_line_too_long_for_the_memory_is_passed_over_and_located(
     short, long = json.dumps({"text": "the cat"}) + "\n", json.dumps({"text": "cat " * 20_000}) + "\n"
     corpus.write_text(short * 200 + long + short * 200)
     with pytest.raises(DataError, match=r"long\.jsonl:201: a line of more than 10,000 bytes"):
-        preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, on_error="fatal")
+        preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(on_error="fatal"))
     manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)[0]
     assert (manifest.documents, manifest.malformed) == (400, 1)
 
@@ -258,6 +257,7 @@ def test_nul_bytes_are_text_and_lone_surrogates_are_malformed(word_tokenizer: Pa
         b'{"text": "the \\u0000 cat"}\n' + b'{"text": "the \\ud800 cat"}\n' + b'{"text": "the \x00 cat"}\n'
         b'{"text": "the \xed\xa0\x80 cat"}\n' + b'{"text": "\\ud83d\\ude00 cat"}\n'
     )  # fmt: skip
-    manifest = preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, max_malformed=3)[0]
+    manifest = preprocess(
+        [str(corpus)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(max_malformed=3)
+    )[0]
     assert (manifest.documents, manifest.malformed) == (2, 3)
->>>>>>> a6fca7a (tests: fewer pools of processes where one shows the same)
