@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.config.model import ModelConfig
-from megalite.config.parameters import total_parameters
 from megalite.model.build import build_model
 from megalite.model.hf_config import hf_config_from_model
+from megalite.model.layer_shapes import parameter_count
 from megalite.parallel.mesh import Mesh
 from megalite.planning.compute import flops_per_token
 from megalite.training.engine import DTYPES
@@ -76,7 +76,7 @@ def main() -> None:
             if round_number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     peak = measure_peak_tflops(device, dtype) * 1e12
-    print(f"{total_parameters(config):,} parameters, {a.dtype}, B {a.batch}, S {a.sequence}, {device}")
+    print(f"{parameter_count(config):,} parameters, {a.dtype}, B {a.batch}, S {a.sequence}, {device}")
     for name, values in seconds.items():
         speed = inputs.numel() / statistics.median(values)
         used = speed * flops_per_token(config, a.sequence) / peak

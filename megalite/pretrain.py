@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from megalite.config.ds_config import merge_ds_config, offloads, read_ds_config, zero_stage
+from megalite.config.ds_config import merge_ds_config, read_ds_config, zero_stage
 from megalite.config.errors import one_line_errors
 from megalite.config.grid import grid_shape
 from megalite.config.launch import read_launch
@@ -47,24 +47,26 @@ def main() -> None:
     check_layout(config, shape, zero_stage(json_config))
 
     # Up to here nothing heavy was imported: most mistakes cost a moment.
-    from megalite.planning.plan import make_plan, print_plan, reckoned
-    from megalite.planning.readiness import look, refuse_too_large
+    from megalite.planning.memory import model_state
+    from megalite.planning.plan_table import print_plan
+    from megalite.planning.readiness import check_readiness, refuse_too_large
+    from megalite.planning.training_plan import assume_precision, make_plan
     from megalite.training.deepspeed_values import check_deepspeed_values
 
-    settled = reckoned(config) if planned else settle_precision(config, arguments.resume, console)
+    settled = assume_precision(config) if planned else settle_precision(config, arguments.resume, console)
     ds_config = merge_ds_config(settled, json_config, shape, str(yaml_path), str(json_path))
     check_deepspeed_values(json_config, str(json_path))
-    plan = make_plan(settled, shape, zero_stage(json_config), offloads(json_config))
     if not arguments.check:
-        refuse_too_large(settled, plan, launch)
+        refuse_too_large(settled, model_state(settled, shape, zero_stage(json_config)), json_config, launch)
         with listening() as requests:
             run_training(settled, ds_config, arguments.resume, console, requests)
         return
-    ready = look(settled, arguments.resume, plan, is_here=planned is None)
+    plan = make_plan(settled, shape, zero_stage(json_config))
+    ready = check_readiness(settled, arguments.resume, plan.parameters, is_here=planned is None)
     print_plan(config if planned else settled, plan, console, ready.rows)
     if ready.problem is not None:
         raise ready.problem
-    refuse_too_large(settled, plan, None if planned else launch)
+    refuse_too_large(settled, plan.model_state, json_config, None if planned else launch)
 
 
 def settle_precision(config: RunConfig, resume: str | None, console: Console) -> RunConfig:

@@ -2,8 +2,8 @@
 
 from megalite.config.errors import ConfigError
 from megalite.config.grid import GridShape
-from megalite.config.pipeline_split import stage_bounds
-from megalite.config.schema import RunConfig
+from megalite.config.model import ModelConfig
+from megalite.config.schema import ParallelSection, RunConfig
 
 
 def check_layout(config: RunConfig, shape: GridShape, zero_stage: int) -> None:
@@ -19,7 +19,29 @@ def check_layout(config: RunConfig, shape: GridShape, zero_stage: int) -> None:
             f"many micro-batches between its gradient reductions, which ZeRO 2 and 3 cannot; take stage 0 or 1"
         )
     if shape.pipe > 1 or config.parallel.pipeline_split is not None:
-        stage_bounds(config.model, config.parallel)
+        check_pipeline_split(config.model, config.parallel)
+
+
+def check_pipeline_split(model: ModelConfig, parallel: ParallelSection) -> None:
+    """Checks that every pipeline stage gets a decoder layer, and that an explicit split adds up.
+
+    A stage with a decoder layer holds matrices and norms, and so the same optimizer groups as all others: DeepSpeed's ZeRO
+    optimizer sums the gradient norm over the stages once per group, and a stage with fewer groups would deadlock the rest.
+
+    Raises: ConfigError.
+    """
+    stages, layers, split = parallel.pipeline_parallel_size, model.num_hidden_layers, parallel.pipeline_split
+    if stages > layers:
+        raise ConfigError(
+            f"parallel.pipeline_parallel_size={stages} is more than model.num_hidden_layers={layers}; every stage "
+            f"needs a decoder layer"
+        )
+    if split is not None and (len(split) != stages or sum(split) != layers or 0 in split):
+        raise ConfigError(
+            f"parallel.pipeline_split={list(split)} is {len(split)} stages of {' + '.join(map(str, split))} = {sum(split)} "
+            f"layers; parallel.pipeline_parallel_size={stages} and model.num_hidden_layers={layers} ask for {stages} "
+            f"stages of at least one layer that add up to {layers}"
+        )
 
 
 def _check_tensor_axis(config: RunConfig, shape: GridShape) -> None:

@@ -12,7 +12,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.config.load import read_yaml
 from megalite.config.model import ModelConfig
 from megalite.model.hf_config import model_config_from_hf
-from megalite.model.hf_shapes import hf_parameter_shapes
+from megalite.model.layer_shapes import hf_parameter_shapes
 from megalite.training.checkpoint.manifest import MANIFEST
 from megalite.training.checkpoint.tensor_files import TensorFiles
 from megalite.training.run_folder import checkpoints

@@ -12,11 +12,11 @@ from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 from torch import Tensor
 
 from megalite.config.model import ModelConfig
-from megalite.config.pipeline_split import stage_bounds
 from megalite.config.schema import ParallelSection
 from megalite.model.init import initialise
 from megalite.model.layer_execution import LayerExecution
 from megalite.model.layer_list import Embedding, Head, layer_list, run_layers
+from megalite.model.pipeline_split import stage_bounds
 from megalite.parallel.mesh import Mesh
 
 

@@ -13,8 +13,8 @@ from megalite.config.errors import ConfigError
 from megalite.config.grid import GridShape, grid_shape
 from megalite.config.labels import IGNORE
 from megalite.config.layout import check_layout
-from megalite.config.parameters import layer_parameters
 from megalite.config.schema import RunConfig
+from megalite.model.layer_shapes import layers_on_meta
 
 FEATURES = ("sp", "documents", "selective", "full", "untied", "vocabulary", "bf16")
 """``vocabulary`` is a large one: its head weighs LARGE_HEAD decoder layers."""
@@ -118,7 +118,8 @@ class Case:
         if "untied" in self.features:
             changes["model"]["tie_word_embeddings"] = False
         if "vocabulary" in self.features:
-            rows = LARGE_HEAD * layer_parameters(base.model) // base.model.hidden_size
+            layer = sum(p.numel() for p in layers_on_meta(base.model)[1].parameters())
+            rows = LARGE_HEAD * layer // base.model.hidden_size
             changes["model"]["vocab_size"] = max(base.model.vocab_size, rows | 1)  # odd: no tensor axis divides it
         values = base.model_dump()
         for section, keys in changes.items():

@@ -1,6 +1,6 @@
 """Counts what a rank sends: every collective of torch.distributed that runs while the counter is on."""
 
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from megalite.planning.communication import ring_all_gather, ring_all_reduce
+from megalite.planning.counting_mesh import ring_all_gather, ring_all_reduce
 
 NOTHING_KEPT = {
     "stage3_param_persistence_threshold": 0,
@@ -24,7 +24,7 @@ class WireCounter(TorchDispatchMode):
     def __init__(self) -> None:
         """Nothing counted yet."""
         super().__init__()
-        self.sent: Counter[str] = Counter()
+        self.sent: defaultdict[str, float] = defaultdict(float)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Let the operation run; count it if it communicates."""

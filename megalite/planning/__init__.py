@@ -1,6 +1,7 @@
-"""Before anything is launched: how many floating-point operations, bytes in memory and on the wire, and days.
+"""Plans a run before it starts: FLOPs, bytes in memory and on the wire, and days.
 
-In: a ``RunConfig`` and a number of devices. Out: a ``Plan`` and its table (``pretrain.py --check``). Read
-``compute``, ``memory``, ``communication``, then ``plan`` which puts them together; ``readiness`` looks whether the run
-could start here.
+In: a ``RunConfig`` and the shape of the mesh. Out: a ``TrainingPlan``. All figures come from the list of layers, built and
+run on torch's meta device. Read ``pipeline_stages`` and ``memory``; ``counting_mesh``, ``layer_wires`` and ``communication``;
+``compute``; then ``training_plan`` which puts them together, and ``plan_table`` which prints it (``pretrain.py --check``).
+``readiness`` checks whether the run could start here.
 """

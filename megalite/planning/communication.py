@@ -1,16 +1,13 @@
 """Bytes that one rank sends in an optimizer step, by axis of the mesh."""
 
-import math
 from dataclasses import dataclass
 
 from megalite.config.checks import accumulation_steps
 from megalite.config.grid import GridShape
-from megalite.config.pipeline_split import stage_layers
 from megalite.config.schema import RunConfig
-from megalite.planning.memory import device_parameters, device_table
-
-NORM_BYTES = 4
-"""A number of a norm's gradient or a loss, always in fp32."""
+from megalite.planning.counting_mesh import CountingMesh, ring_all_gather, ring_all_reduce
+from megalite.planning.layer_wires import layer_wires
+from megalite.planning.pipeline_stages import StageParameters, pipeline_stages, stage_parameters
 
 
 @dataclass(frozen=True)
@@ -21,81 +18,51 @@ class WireBytes:
     context: float
     pipe: float
     data: float
-    """Between ranks with the same weights: the d * c replicas."""
+    """Among the d * c ranks with the same weights."""
 
     @property
     def total(self) -> float:
-        """All axes together."""
         return self.tensor + self.context + self.pipe + self.data
 
 
-def ring_all_reduce(payload: float, ranks: int) -> float:
-    """Bytes a rank sends to all-reduce ``payload`` bytes: a reduce-scatter and an all-gather."""
-    return 2 * ring_all_gather(payload, ranks)
-
-
-def ring_all_gather(payload: float, ranks: int) -> float:
-    """Bytes a rank sends to all-gather or reduce-scatter ``payload`` bytes, counted over all ranks."""
-    return payload * (ranks - 1) / ranks
-
-
 def wire_bytes(config: RunConfig, shape: GridShape, zero_stage: int) -> WireBytes:
-    """What the layers, the pipeline and ZeRO send, from their formulas. Raises: ConfigError where the batch does not divide.
+    """Returns what the layers, the pipeline and ZeRO send.
 
-    Tensor axis, Shoeybi et al. 2019 section 3: two all-reduces a layer forward and two backward, one at each end of the
-    model, three of a number a token in the loss. Sequence parallelism splits each all-reduce into its two halves
-    (Korthikanti et al. 2022, section 4.2.2) and adds the gradients of what is whole between the layers. Context axis, Jacobs
-    et al. 2023 section 3.2: four exchanges a layer each way. ZeRO as DeepSpeed 0.19 does it, in units of the parameters: 2
-    for an all-reduce of the gradients, at stage 2 in every micro-batch; 1 more at stages 1 and 2 for the updated weights; at
-    stage 3 in every micro-batch one gathering forward, one backward and one scattering (Rajbhandari et al. 2020, section
-    7), where layers are not kept for lack of need.
+    Raises: ConfigError if the batch does not divide, or a micro-batch is too large for any device.
     """
-    parameters = device_parameters(config.model, config.parallel)
-    stages = [
-        _of_stage(config, shape, zero_stage, number, parameters[number], layers)
-        for number, layers in enumerate(stage_layers(config.model, config.parallel))
-    ]
-    return max(stages, key=lambda sent: sent.total)
+    micro_batches = accumulation_steps(config.batch.micro_batch_size, config.batch.global_batch_size, shape.data)
+    number_bytes = 2 if config.training.precision == "bf16" else 4
+    mesh = CountingMesh.of(shape, config.parallel.sequence_parallel)
+    stages = pipeline_stages(config, mesh)
+    wires, activation_bytes = layer_wires(config, [layer for stage in stages for layer in stage], mesh)
+    by_layer, found = iter(wires), []
+    for number, (stage, parameters) in enumerate(zip(stages, stage_parameters(stages), strict=True)):
+        sent = [next(by_layer) for _ in stage]
+        tensor, context = sum(layer.tensor for layer in sent), sum(layer.context for layer in sent)
+        after, neighbours = number < shape.pipe - 1, (number > 0) + (number < shape.pipe - 1)
+        pipe: float = neighbours * activation_bytes  # activations to the next stage, gradients to the previous one
+        if not mesh.sequence_parallel:
+            # DeepSpeed sends a slice and gathers it: what a stage received, and before its backward pass what it sent.
+            pipe /= shape.tensor
+            tensor += (neighbours + after) * ring_all_gather(activation_bytes, shape.tensor)
+        copies = ring_all_reduce(parameters.copied * number_bytes, 2)
+        found.append(
+            WireBytes(
+                tensor=tensor * micro_batches,
+                context=context * micro_batches,
+                pipe=pipe * micro_batches + copies,
+                data=_sent_by_zero(parameters, shape.replicas, zero_stage, micro_batches) * number_bytes,
+            )
+        )
+    return max(found, key=lambda wires: wires.total)
 
 
-def _of_stage(
-    config: RunConfig, shape: GridShape, zero_stage: int, stage: int, parameters: int, layers: int
-) -> WireBytes:
-    model, batch, (p, _, c, t) = config.model, config.batch, shape
-    micro_batches = accumulation_steps(batch.micro_batch_size, batch.global_batch_size, shape.data)
-    size = 2 if config.training.precision == "bf16" else 4
-    tokens = batch.micro_batch_size * config.data.sequence_length // c
-    hidden = tokens * model.hidden_size * size
-    first, last = stage == 0, stage == p - 1
-    recomputes, sequence_parallel = (
-        config.training.activation_checkpointing == "full",
-        config.parallel.sequence_parallel,
-    )
+def _sent_by_zero(parameters: StageParameters, replicas: int, zero_stage: int, micro_batches: int) -> float:
+    """Returns the numbers that ZeRO sends in a step (Rajbhandari et al. 2020, section 7), as DeepSpeed 0.19 implements it.
 
-    # Recomputing stops before the layer's last sum, which no gradient needs.
-    a_layer = 4 + (1.5 if sequence_parallel else 1) * recomputes
-    tensor = (layers * a_layer + first + last) * ring_all_reduce(hidden, t)
-    tensor += last * 3 * ring_all_reduce(tokens * NORM_BYTES, t)
-    if sequence_parallel:
-        whole = layers * (2 + model.attention_bias + model.mlp_bias) + last
-        tensor += whole * ring_all_reduce(model.hidden_size * size, t)
-    if t > model.key_value_heads:
-        head = model.head_size * (model.hidden_size + model.attention_bias)
-        tensor += 2 * layers * ring_all_reduce(head * size, t // model.key_value_heads)
-
-    key_value = max(1, model.key_value_heads // t)
-    heads = 2 * model.num_attention_heads // t + 2 * math.lcm(key_value, c)  # copied so that each rank gets some
-    context = layers * (2 + recomputes) * ring_all_gather(tokens * heads * model.head_size * size, c)
-
-    neighbours = (not first) + (not last)  # each is sent one slice of the activations or of their gradients
-    pipe = neighbours * hidden / t
-    if not sequence_parallel:  # what was received is made whole, and what was sent forward, before its backward
-        tensor += (neighbours + (not last)) * ring_all_gather(hidden, t)
-    table = device_table(model, config.parallel) * size
-    tied = model.tie_word_embeddings and (first or last)
-    once = ring_all_reduce(table, 2) if tied and p > 1 else 0  # the first and the last stage hold a copy each
-
-    unit = ring_all_gather(parameters * size, shape.replicas)
-    again = ring_all_gather(table, shape.replicas) if tied else 0  # used, and so gathered, at both ends
-    data = (2 * unit, 3 * unit, (2 * micro_batches + 1) * unit, micro_batches * (3 * unit + 2 * again))[zero_stage]
-    return WireBytes(tensor * micro_batches, context * micro_batches, pipe * micro_batches + once, data)
+    In units of the parameters: 2 for an all-reduce of the gradients, which stage 2 does in every micro-batch; 1 more at
+    stages 1 and 2 for the updated weights; at stage 3 in every micro-batch 2 to gather the weights, forward and backward,
+    and 1 to scatter the gradients. Stage 3 is counted without layers that stay gathered.
+    """
+    unit, reused = (ring_all_gather(count, replicas) for count in (parameters.held, parameters.reused))
+    return (2 * unit, 3 * unit, (2 * micro_batches + 1) * unit, micro_batches * (3 * unit + 2 * reused))[zero_stage]

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from megalite.config.model import ModelConfig
-from megalite.config.pipeline_split import stage_layers
-from megalite.config.schema import ParallelSection
+from megalite.config.grid import GridShape
+from megalite.config.schema import RunConfig
+from megalite.planning.counting_mesh import CountingMesh
+from megalite.planning.pipeline_stages import pipeline_stages, stage_parameters
 
 
 class ModelState(NamedTuple):
@@ -16,40 +17,22 @@ class ModelState(NamedTuple):
 
     @property
     def total(self) -> float:
-        """All three together."""
         return self.weights + self.gradients + self.optimizer
 
 
-def device_table(model: ModelConfig, parallel: ParallelSection) -> int:
-    """Numbers in a rank's slice of the embedding or of the head, padding included."""
-    return -(-model.vocab_size // parallel.tensor_parallel_size) * model.hidden_size
-
-
-def device_parameters(model: ModelConfig, parallel: ParallelSection) -> list[int]:
-    """Parameters on a device of each stage: matrices divided by t, what is whole on every rank counted whole."""
-    t, hidden = parallel.tensor_parallel_size, model.hidden_size
-    table = device_table(model, parallel)
-    queries = model.num_attention_heads // t * model.head_size
-    keys = max(1, model.key_value_heads // t) * model.head_size  # a head held by several ranks counts on each
-    layer = 2 * hidden * (queries + keys) + 3 * hidden * model.intermediate_size // t + 2 * hidden
-    if model.attention_bias:
-        layer += queries + 2 * keys + hidden
-    if model.mlp_bias:
-        layer += 2 * model.intermediate_size // t + hidden
-    stages = [layers * layer for layers in stage_layers(model, parallel)]
-    stages[0] += table
-    stages[-1] += hidden
-    if len(stages) > 1 or not model.tie_word_embeddings:  # between two stages a tied table has two copies
-        stages[-1] += table
-    return stages
+def model_state(config: RunConfig, shape: GridShape, zero_stage: int) -> ModelState:
+    """Returns what one device of the largest pipeline stage holds between the micro-batches."""
+    stages = stage_parameters(pipeline_stages(config, CountingMesh.of(shape, config.parallel.sequence_parallel)))
+    largest = max(stage.held for stage in stages)
+    return model_state_bytes(largest, config.training.precision, zero_stage, shape.replicas)
 
 
 def model_state_bytes(parameters: int, precision: str, zero_stage: int, replicas: int) -> ModelState:
-    """What one device holds between the micro-batches.
+    """Returns what ``parameters`` on a device need.
 
     fp32, and bf16 without ZeRO (autocast over fp32 weights): 4 bytes of weight, 4 of gradient, 8 of moments. bf16 with
     ZeRO: 2 of weight, 4 of gradient (accumulated in fp32), 12 of master weight and moments. Stage 1 divides the
-    optimizer by the number of replicas (d * c), stage 2 the gradients too, stage 3 the weights as well.
+    optimizer state by the number of replicas (d * c), stage 2 the gradients too, stage 3 the weights as well.
     """
     low_precision_weights = precision == "bf16" and zero_stage > 0
     weights, gradients, optimizer = (2, 4, 12) if low_precision_weights else (4, 4, 8)

@@ -21,7 +21,8 @@ from megalite.config.schema import RunConfig
 from megalite.corpus.prepare.recipe import Recipe
 from megalite.evaluation.tasks.benchmarks import BENCHMARKS, TASK_FILES, split_of
 from megalite.evaluation.tasks.local_benchmark import shipped_task
-from megalite.planning.plan import make_plan, print_plan, reckoned
+from megalite.planning.plan_table import print_plan
+from megalite.planning.training_plan import assume_precision, make_plan
 from megalite.posttraining.schema import PreferenceRun, SftRun
 from megalite.posttraining.settings import Settings, deepspeed_dict, read_settings
 
@@ -88,7 +89,7 @@ def test_every_deepspeed_json_merges_with_every_run(path: Path, json_path: Path)
             check_layout(config, shape, zero_stage(values))
         return
     check_layout(config, shape, zero_stage(values))
-    merged = merge_ds_config(reckoned(config), values, shape, shown(path), shown(json_path))
+    merged = merge_ds_config(assume_precision(config), values, shape, shown(path), shown(json_path))
     together = merged["train_micro_batch_size_per_gpu"] * merged["gradient_accumulation_steps"] * shape.data
     assert together == config.batch.global_batch_size
     assert '"auto"' not in json.dumps(merged)

@@ -8,7 +8,6 @@ from megalite.config.errors import ConfigError
 from megalite.config.explain import validate
 from megalite.config.load import read_yaml
 from megalite.config.model import ModelConfig
-from megalite.config.parameters import total_parameters
 
 USUAL_SIZES = (512, 2048, 4096)
 HEAD, FEWEST_LAYERS, WIDTH_PER_LAYER = 64, 8, 128
@@ -41,9 +40,12 @@ def model_shapes(hidden_sizes: Sequence[int] | None, config: Path | None) -> lis
 
 def embedding_shares(shapes: Sequence[tuple[str, ModelConfig]], vocab_size: int) -> list[dict[str, Any]]:
     """Parameters of embedding and output head (counted once if tied), and their share of all parameters."""
+    from megalite.model.layer_shapes import hf_parameter_shapes  # imports PyTorch
+
     rows = []
     for name, shape in shapes:
-        total = total_parameters(shape.model_copy(update={"vocab_size": vocab_size}))
-        own = vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
+        tables = hf_parameter_shapes(shape.model_copy(update={"vocab_size": vocab_size}))
+        total = sum(table.numel() for table in tables.values())
+        own = sum(table.numel() for name, table in tables.items() if name.startswith(("model.embed_tokens", "lm_head")))
         rows.append({"model": name, "parameters": own, "total": total, "share": own / total})
     return rows

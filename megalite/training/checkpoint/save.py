@@ -15,7 +15,7 @@ from torch import Tensor
 from megalite.config.schema import RunConfig
 from megalite.files.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
-from megalite.model.hf_shapes import hf_parameter_shapes
+from megalite.model.layer_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
 from megalite.training.checkpoint.manifest import FORMAT, MANIFEST
 from megalite.training.checkpoint.state_access import MASTER_WEIGHT

@@ -28,7 +28,8 @@ from megalite.data.samples.history import mix_record, refuse_other_history
 from megalite.data.samples.loader import BatchLoader
 from megalite.data.samples.proportional import ProportionalDeal
 from megalite.data.training_data import open_training_data
-from megalite.planning.plan import make_plan, print_plan
+from megalite.planning.plan_table import print_plan
+from megalite.planning.training_plan import make_plan
 
 
 def config_of(steps: int = 100, **data: Any) -> RunConfig:
@@ -258,7 +259,7 @@ def test_epochs_are_printed_and_over_repetition_is_refused_before_launch(
             refused()
     missing = config_of(most, train=str(tmp_path / "none"), tokenizer=str(word_tokenizer))
     print_plan(missing, plan, console)  # a plan can be made before the data
-    assert f"{most * 128:,} tokens are taken; it is not there yet" in said.getvalue()
+    assert f"{most * 128:,} tokens; does not exist yet" in said.getvalue()
 
 
 def test_sources_of_two_rules_for_special_tokens_are_named(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from megalite.config.errors import ConfigError
 from megalite.config.load import load_run_config
-from megalite.config.pipeline_split import stage_layers
 from megalite.config.schema import RunConfig, ScheduleSection
+from megalite.model.pipeline_split import stage_layers
 from megalite.parity import matrix, reference, verdict
 from megalite.parity.case import DECAYED_STEPS, PEAK_LR, Case, allowed_cases, fits
 from megalite.parity.matrix import DEFAULT_CONFIG, NAMED, STEPS, run_matrix

@@ -8,10 +8,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from megalite.config.grid import grid_shape
 from megalite.config.load import load_run_config
 from megalite.config.model import ModelConfig
-from megalite.config.parameters import total_parameters
+from megalite.model.layer_shapes import parameter_count
 from megalite.planning.compute import compute_optimal_tokens, days, flops_6np, flops_per_token
 from megalite.planning.memory import model_state_bytes
-from megalite.planning.plan import make_plan, print_plan
+from megalite.planning.plan_table import print_plan
+from megalite.planning.training_plan import make_plan
 
 REPOSITORY = Path(__file__).parents[3]
 SHAPES = [
@@ -41,7 +42,7 @@ def test_parameter_count_equals_transformers(changes: dict[str, object]) -> None
         reference = LlamaForCausalLM(
             LlamaConfig(**config.model_dump(exclude={"rope_parameters", "head_dim"}), head_dim=config.head_size)
         )
-    assert total_parameters(config) == sum(p.numel() for p in reference.parameters())
+    assert parameter_count(config) == sum(p.numel() for p in reference.parameters())
 
 
 def test_flops_per_token_equal_a_count_of_every_product() -> None:
@@ -61,7 +62,7 @@ def test_flops_per_token_equal_a_count_of_every_product() -> None:
 
 
 def test_the_6np_estimate_and_the_optimal_tokens_are_products_of_the_parameters() -> None:
-    parameters = total_parameters(model())
+    parameters = parameter_count(model())
     assert flops_6np(model(), 1000) == 6.0 * 1000 * parameters
     assert compute_optimal_tokens(model()) == 20 * parameters
 

@@ -82,7 +82,7 @@ def check(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_a_run_that_could_start_passes_and_says_what_it_found(check: Check) -> None:
     code, said, error = check()
     assert (code, error) == (0, "")
-    for words in ("61 ids", "fits model and tokenizer", "is new", "no held-out data", "are free"):
+    for words in ("61 ids", "compatible with model and tokenizer", "new run", "no validation data", "GiB free"):
         assert words in said
 
 
@@ -96,8 +96,8 @@ def test_a_run_that_could_start_passes_and_says_what_it_found(check: Check) -> N
         (["training.steps=1000000"], "epochs, and max_epochs=4 allows"),
         (["--resume"], "there is no run folder"),
         (["--resume", "no/such"], "not a checkpoint"),
-        (["hardware.memory_gib=0.001", "model.hidden_size=1024"], "and one has 1.0 MiB"),
-        (["model.hidden_size=1048576", "model.intermediate_size=4194304"], "take"),
+        (["hardware.memory_gib=0.001", "model.hidden_size=1024"], "but a device has 1.0 MiB"),
+        (["model.hidden_size=1048576", "model.intermediate_size=4194304"], "a checkpoint needs"),
     ],
 )
 def test_what_a_start_would_refuse_is_refused(check: Check, words: list[str], message: str) -> None:
@@ -135,7 +135,7 @@ def test_a_full_disk_is_refused_before_the_first_checkpoint(check: Check, monkey
     real = shutil.disk_usage
     monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
     code, _, error = check()
-    assert code == 2 and "a checkpoint takes" in error and "are free there" in error
+    assert code == 2 and "a checkpoint needs" in error and "are free" in error
     assert check("hardware.world_size=1")[0] == 0, "a plan for other machines does not look at this disk"
 
 
