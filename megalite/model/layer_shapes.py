@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from megalite.config.model import ModelConfig
 from megalite.model.hf_names import named_hf_parameters
+from megalite.model.layer_execution import EAGER, LayerExecution
 from megalite.model.layer_list import layer_list, run_layers
 from megalite.parallel.mesh import Mesh
 
@@ -25,10 +26,10 @@ class LayerFlops(NamedTuple):
     """Of both products of the attention, over the causal half of the square."""
 
 
-def layers_on_meta(config: ModelConfig, mesh: Mesh | None = None, **options: Any) -> list[nn.Module]:
-    """Builds the list of layers on the meta device; ``mesh`` and ``options`` as for ``layer_list``."""
+def layers_on_meta(config: ModelConfig, mesh: Mesh | None = None, execution: LayerExecution = EAGER) -> list[nn.Module]:
+    """Builds the list of layers on the meta device, by default for one process."""
     with torch.device("meta"):
-        return [make() for make in layer_list(config, mesh or Mesh.single(), **options)]
+        return [make() for make in layer_list(config, mesh or Mesh.single(), execution)]
 
 
 def parameters_by_name(layers: Sequence[nn.Module]) -> dict[str, nn.Parameter]:

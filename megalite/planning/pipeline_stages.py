@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from megalite.config.schema import RunConfig
+from megalite.model.layer_execution import LayerExecution
 from megalite.model.layer_shapes import layers_on_meta, parameters_by_name
 from megalite.model.pipeline_split import stage_bounds
 from megalite.parallel.mesh import Mesh
@@ -27,7 +28,7 @@ class StageParameters(NamedTuple):
 def pipeline_stages(config: RunConfig, mesh: Mesh) -> list[list[nn.Module]]:
     """Returns the layers of every stage, as rank 0 of the tensor axis holds them."""
     dtype = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
-    layers = layers_on_meta(config.model, mesh, recompute=config.training.activation_checkpointing)
+    layers = layers_on_meta(config.model, mesh, LayerExecution.from_config(config.training))
     bounds = stage_bounds(config.model, config.parallel)
     return [[layer.to(dtype) for layer in layers[start:end]] for start, end in pairwise(bounds)]
 
