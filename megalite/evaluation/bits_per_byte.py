@@ -44,10 +44,12 @@ def main() -> None:
     parser.add_argument("--text_key", default="text", help="JSON key or parquet column of the text")
     parser.add_argument("--max_documents", type=whole_number(), help="number of documents to use; default: all")
     parser.add_argument(
-        "--window", type=whole_number(-MOST), help="context length in tokens; default: the model's maximum"
+        "--window", type=whole_number(-MOST), metavar="N", help="context length in tokens; default: the model's maximum"
     )
-    parser.add_argument("--stride", type=whole_number(-MOST), help="new tokens per window; default: half the window")
-    parser.add_argument("--output", type=Path, help="write the result as JSON")
+    parser.add_argument(
+        "--stride", type=whole_number(-MOST), metavar="N", help="new tokens per window; default: half the window"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
     arguments = parser.parse_args()
     check_model_folder(arguments.model)
     paths = expand_inputs(arguments.input)

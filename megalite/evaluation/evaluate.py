@@ -132,7 +132,11 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = CommandParser(description="Evaluate Hugging Face models on benchmarks and texts, and compare them.")
     parser.add_argument(
-        "models", nargs="+", type=model_folder_of, metavar="MODEL", help="a Hugging Face folder or a name on the hub"
+        "models",
+        nargs="+",
+        type=model_folder_of,
+        metavar="MODEL",
+        help="Hugging Face folder, run folder or name on the hub",
     )
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="NAME|FILE.yaml", help="lm-eval's task names, or task files"
@@ -148,18 +152,18 @@ def _arguments() -> argparse.Namespace:
         help=f"folders with the benchmarks' public data files, used instead of the hub; default: ${DATA_VARIABLE}",
     )
     parser.add_argument(
-        "--data_file", action="append", default=[], metavar="NAME=FILE", help="the data file of one benchmark"
+        "--data_file", action="append", default=[], metavar="NAME=FILE", help="data file of one benchmark"
     )
     parser.add_argument(
-        "--include_path", metavar="DIR", help="as in lm-eval: a folder of your task files and their functions"
+        "--include_path", metavar="DIR", help="as in lm-eval: folder with your task files and their Python functions"
     )
     parser.add_argument("--num_fewshot", type=whole_number(0), help="examples in the prompt; default: that of the task")
-    parser.add_argument("--limit", type=whole_number(), help="items per task, documents per text")
+    parser.add_argument("--limit", type=whole_number(), metavar="N", help="items per task, documents per text")
     parser.add_argument("--apply_chat_template", action="store_true", help="use the model's chat template")
+    parser.add_argument("--batch_size", metavar="N|auto", help="default: auto on an accelerator, 8 on CPU")
     parser.add_argument(
-        "--batch_size", default=None, help="a number, or auto; default: auto on an accelerator, 8 on CPU"
+        "--output", type=Path, metavar="DIR", help="folder for all results, which a later run resumes; or FILE.json"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="store all results there, and resume from them")
     arguments = parser.parse_args()
     if not arguments.tasks and not arguments.text:
         raise ConfigError("nothing to measure: give --tasks, --text or both")

@@ -59,8 +59,8 @@ def _answer(job: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     except RecursionError:
         return {"error": "is nested too deeply"}
     except Exception as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        return {"error": f"line {error.lineno}: {said}" if hasattr(error, "lineno") else said}
+        message = " ".join(str(error).split())[:300] or type(error).__name__
+        return {"error": f"line {error.lineno}: {message}" if hasattr(error, "lineno") else message}
 
 
 def _text(template: str, values: dict[str, Any]) -> tuple[str, list[str]]:

@@ -101,10 +101,10 @@ def _chart(row: Row, names: Sequence[str]) -> str:
         if figure is None:
             continue
         top, left, right = TOP + number * (BAR + GAP), at(min(0.0, figure.value)), at(max(0.0, figure.value))
-        said = escape(f"{names[number]}: {rounded(figure.value)}")
+        label = escape(f"{names[number]}: {rounded(figure.value)}")
         parts.append(
             f'<rect x="{left}" y="{top}" width="{max(right - left, 0.5):.1f}" height="{BAR}" fill="{_colour(number)}">'
-            f"<title>{said}</title></rect>"
+            f"<title>{label}</title></rect>"
         )
         if figure.error is not None:
             start, end = (at(figure.value + side * Z95 * figure.error) for side in (-1, 1))
@@ -144,6 +144,6 @@ def _provenance(comparison: Comparison) -> str:
     ]
     for name, facts in comparison.tasks.items():
         files = "".join(f"<br>sha256 <code>{sha}</code> {escape(path)}" for path, sha in facts["files"].items())
-        said = f"from {escape(facts['source'])}; content <code>{facts['fingerprint']}</code>{files}"
-        parts.append(f"<dt>task <code>{escape(name)}</code></dt><dd><small>{said}</small></dd>")
+        details = f"from {escape(facts['source'])}; content <code>{facts['fingerprint']}</code>{files}"
+        parts.append(f"<dt>task <code>{escape(name)}</code></dt><dd><small>{details}</small></dd>")
     return f"<dl>{''.join(parts)}</dl>"

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from small_models import write_small_model
 from megalite.config.errors import ConfigError, DataError
 from megalite.evaluation.tasks.data_files import LocalData
 from megalite.evaluation.tasks.load import load_tasks
-from megalite.evaluation.tasks.request import request_tasks
+from megalite.evaluation.tasks.request import check_task_names, request_tasks
+from megalite.evaluation.tasks.task_file import read_task
 from megalite.templates import render
 
 ITEMS: list[dict[str, Any]] = [{"q": "The river", "choices": ["stone", "lamp"], "gold": n % 2} for n in range(4)]
@@ -197,3 +199,39 @@ def test_figures_that_are_no_numbers_are_refused(model: Path, tmp_path: Path, me
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task))
     with pytest.raises(DataError, match=r"nan|inf|not finite"):
         evaluate(huge, tmp_path / "mine.yaml")
+
+
+def test_data_files_are_found_beside_the_task_in_every_form(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    a, b = str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")
+    for given, expected in (
+        ("a.jsonl", a),
+        (["a.jsonl", "b.jsonl"], [a, b]),
+        ({"test": "a.jsonl", "train": ["b.jsonl"]}, {"test": a, "train": [b]}),
+    ):
+        (tmp_path / "t.yaml").write_text(yaml.safe_dump({"task": "t", "dataset_kwargs": {"data_files": given}}))
+        assert read_task(tmp_path / "t.yaml")["dataset_kwargs"]["data_files"] == expected
+    for given, message in ((5, "data_files: 5 is not a file name"), ("empty.jsonl", "is empty; there is nothing")):
+        (tmp_path / "empty.jsonl").touch()
+        (tmp_path / "t.yaml").write_text(yaml.safe_dump({"task": "t", "dataset_kwargs": {"data_files": given}}))
+        with pytest.raises(DataError, match=message):
+            read_task(tmp_path / "t.yaml")
+
+
+def test_an_unknown_task_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    manager = SimpleNamespace(all_tasks=["arc_easy", "blimp"])
+    check_task_names(["blimp"], manager)
+    with pytest.raises(DataError, match="--tasks arc_esay: lm-eval has no such task; did you mean 'arc_easy'"):
+        check_task_names(["arc_esay"], manager)
+
+
+def test_a_file_that_is_not_a_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such task file"):
+        read_task(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("a: 1")
+    with pytest.raises(DataError, match="is not an lm-eval task"):
+        read_task(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump({"task": "x", "dataset_kwargs": {"data_files": {"test": "y"}}}))
+    with pytest.raises(FileNotFoundError, match=r"data_files\.test: .*y does not exist"):
+        read_task(tmp_path / "x.yaml")

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from megalite.generation import batch_generation, generate
 from megalite.generation.continuation import stream_reply
@@ -183,3 +185,16 @@ def test_impossible_requests_are_refused_in_one_line(
         (("word " * 600,), "the prompt has"),
     ):
         assert message in command.refused(stories_folder, *words)
+
+
+@pytest.mark.parametrize("prompt", ["def f", ""])
+def test_generation_continues_greedily_also_from_nothing(talker_folder: Path, prompt: str, command: Command) -> None:
+    printed = command(talker_folder, prompt, "--max_new_tokens", 5)[0]
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(talker_folder), AutoTokenizer.from_pretrained(talker_folder)
+    ids = tokenizer(prompt)["input_ids"] or [1]
+    for _ in range(5):
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+        if ids[-1] == tokenizer.eos_token_id:
+            break
+    assert printed == tokenizer.decode(ids) + "\n"

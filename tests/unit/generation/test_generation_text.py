@@ -166,6 +166,9 @@ def test_a_reply_follows_the_template_and_hides_its_marks(talker: TextModel, mon
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"max_new_tokens": 0}, "--max_new_tokens 0: give at least 1"),
+        ({"temperature": -1.0}, "--temperature -1.0: give 0"),
+        ({"repetition_penalty": 0.0}, "--repetition_penalty 0.0: give 0.01 to 100"),
         ({"top_p": 0.0}, "--top_p 0.0: give more than 0"),
         ({"top_k": -1}, "--top_k -1: give 0"),
         ({"min_p": 1.5}, "--min_p 1.5: give 0"),

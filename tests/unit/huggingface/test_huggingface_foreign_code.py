@@ -32,6 +32,7 @@ def _calls() -> list[tuple[str, ast.Call]]:
         if any(f".{name}(" in path.read_text() for name in CALLS)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS
+        if node.func.attr == "from_pretrained" or "Auto" in ast.unparse(node.func)  # not our own from_config
     ]
 
 

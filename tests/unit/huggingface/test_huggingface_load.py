@@ -25,6 +25,7 @@ from small_models import write_small_model
 from transformers import AutoModelForCausalLM
 
 from megalite.config.errors import DataError
+from megalite.huggingface.check_folder import check_model_folder
 from megalite.huggingface.load import load_model, load_weights
 
 
@@ -221,3 +222,18 @@ def test_a_foreign_path_is_told_apart_from_a_damaged_model(folder: Path, tmp_pat
     with pytest.raises(DataError, match="cannot be loaded"):
         load_model(str(tmp_path / "x.gguf"))
     assert json.loads((folder / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_a_folder_that_transformers_cannot_load_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="set the model's type"):
+        load_model(str(tmp_path))
+
+
+def test_a_path_that_is_not_a_model_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such model folder"):
+        check_model_folder(str(tmp_path / "none"))
+    with pytest.raises(DataError, match="is not a model folder"):
+        check_model_folder(str(tmp_path))
+    with pytest.raises(DataError, match=f"did you mean {folder}"):
+        check_model_folder(str(folder.parent))
