@@ -1,8 +1,8 @@
-"""A conversation as tokens: the template's own special tokens are tokens, those that a message spells are text.
+"""Encode conversations: special tokens of the chat template are tokens, those written in messages are text.
 
-A chat template gives one string, in which the two cannot be told apart. So what messages spell is replaced by private
-characters before the template is rendered, and put back afterwards; then it is known which ones the template wrote. A
-conversation in which nothing was replaced is encoded as transformers does it.
+A chat template renders one string, in which the two look the same. Therefore special tokens in messages are replaced by
+private-use characters before rendering and restored afterwards, so that the remaining ones are known to be the template's.
+Conversations without special tokens in messages are encoded exactly as by transformers.
 """
 
 import re
@@ -14,35 +14,41 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from megalite.config.errors import DataError
+from megalite.config.errors import DataError, in_one_line
 from megalite.templates.render import render_jinja_template
 
 PRIVATE = (0xF0000, 0xFFF00)
-"""Unicode's plane of private characters: they stand for spelled tokens while the template is rendered."""
+"""Private-use characters; they replace special tokens in messages while the template is rendered."""
 PROBE = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"})
 MARK = chr(0xFFFFD)
-"""Behind the first character of a special token that a message spells, where text and template must be one string."""
+"""Follows the first character of a special token in a message, if text and template must be one string."""
 ROLE = re.compile(r"[A-Za-z][\w-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What a template made of a conversation."""
+    """A rendered conversation."""
 
     text: str
     own: tuple[tuple[int, int], ...]
-    """Where the template itself wrote a special token."""
+    """Positions of the template's own special tokens."""
     spans: tuple[tuple[int, int], ...]
-    """What it marks as the assistant's by ``{% generation %}``."""
+    """Positions of the text inside ``{% generation %}`` marks."""
     spelled: int
-    """Special tokens that messages spell."""
+    """Number of special tokens in messages."""
 
 
 class ChatText:
-    """Renders and encodes conversations with one tokenizer and one template."""
+    """Renders and encodes conversations with one tokenizer and one template.
+
+    Args:
+        parse_special_tokens: encode special tokens in messages as tokens, as transformers does.
+
+    Attributes:
+        names: tokens that no message may write: the special ones, and others with which the template separates turns.
+    """
 
     def __init__(self, tokenizer: Any, template: str, parse_special_tokens: bool = False) -> None:
-        """``parse_special_tokens``: what a message spells becomes tokens, as it does in transformers."""
         self.tokenizer, self.template, self.parses = tokenizer, template, parse_special_tokens
         self.has_marks = re.search(r"{%-?\s*generation\b", template) is not None
         added = tokenizer.added_tokens_decoder.values()
@@ -53,7 +59,6 @@ class ChatText:
             turns = ""
         others = {token.content for token in added if not token.content.isspace() and token.content in turns}
         self.names = tuple(sorted((special | others) - {""}, key=lambda name: (-len(name), name)))
-        """Tokens that no message may write: the special ones, and others by which the template parts the turns."""
         self._pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
         self._ends = {name[:size] for name in self.names for size in range(1, len(name))}
         self._begins = {name[size:] for name in self.names for size in range(1, len(name))}
@@ -61,13 +66,13 @@ class ChatText:
     def render(
         self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False, **options: Any
     ) -> Rendered:
-        """The text, and what in it is the template's; ``options`` are those of transformers' ``apply_chat_template``.
+        """Render messages; ``options`` are those of transformers' ``apply_chat_template``.
 
-        Raises: ValueError where the template refuses the messages.
+        Raises: ValueError if the template fails.
         """
         for number, message in enumerate(messages):
             if not ROLE.fullmatch(str(message.get("role", ""))):
-                raise ValueError(f"turn {number}: the role {str(message.get('role'))[:40]!r} is no name of a role")
+                raise ValueError(f"turn {number}: the role {str(message.get('role'))[:40]!r} is not a valid role name")
         hidden: dict[str, str] = {}
         spelled = _count(list(messages), self._pattern)
         shown = list(messages)
@@ -83,9 +88,9 @@ class ChatText:
         return Rendered(whole, tuple(own), tuple(moved), spelled)
 
     def encode(self, rendered: Rendered) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids, and the characters of the text that each stands for (none where the tokenizer is not a fast one).
+        """Return ids and their positions in the text (empty if the tokenizer is not a fast one).
 
-        Raises: ValueError where the vocabulary makes a special token of text whatever is asked.
+        Raises: ValueError if the vocabulary encodes text as a special token anyway.
         """
         if len(rendered.own) == len(self._pattern.findall(rendered.text)):
             return self._as_transformers(rendered.text)
@@ -106,19 +111,19 @@ class ChatText:
         if sum(number in numbers for number in found.ids) != len(rendered.own) or set(numbers.values()) & set(
             found.ids
         ):
-            raise ValueError("spells a special token that the vocabulary has as an ordinary piece too")
+            raise ValueError("contains a special token that is also an ordinary piece of the vocabulary")
         return ids, [(places[start], places[end]) for start, end in found.offsets]
 
     def ids(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
-        """The ids of a conversation. Raises: ValueError."""
+        """Return the ids of a conversation. Raises: ValueError."""
         return self.encode(self.render(messages, add_generation_prompt))[0]
 
     def as_text(self, text: str) -> str:
-        """The text with a mark in every special token that it spells."""
+        """The text with a mark in every special token."""
         return self._pattern.sub(lambda match: match[0][0] + MARK + match[0][1:], text.replace(MARK, ""))
 
     def marked(self, rendered: Rendered) -> str:
-        """The rendered text with a mark in every special token that the template did not write."""
+        """The rendered text with a mark in every special token that is not the template's own."""
         parts, cursor = [], 0
         for start, end in (*rendered.own, (len(rendered.text), len(rendered.text))):
             parts += [self.as_text(rendered.text[cursor:start]), rendered.text[start:end]]
@@ -126,7 +131,7 @@ class ChatText:
         return "".join(parts)
 
     def unmarked(self, text: str) -> Rendered:
-        """What ``marked`` was made from; the spans of the assistant are not kept."""
+        """The inverse of ``marked``, without the spans."""
         own = []
         for match in self._pattern.finditer(text):
             before = text.count(MARK, 0, match.start())
@@ -138,14 +143,14 @@ class ChatText:
         return {name: chr(PRIVATE[1] - number) for number, name in enumerate(self.names)}
 
     def _aliases(self, text: str) -> dict[str, str]:
-        """A private character that is not in the text for each name."""
+        """For each name, a private character that is not in the text."""
         if not any(private in text for private in self._bank.values()):
             return self._bank
         free = (chr(number) for number in range(*PRIVATE) if chr(number) not in text)
         return dict(zip(self.names, free, strict=False))
 
     def _hide(self, text: str, hidden: dict[str, str], messages: Sequence[Any]) -> str:
-        """The text with private characters for the names in it, and for what might be a part of one at its ends."""
+        """Replace special tokens in the text by private characters, and also parts of one at its ends."""
 
         def private(spelled: str) -> str:
             if spelled not in hidden:
@@ -183,8 +188,8 @@ class ChatText:
                 **self.tokenizer.special_tokens_map,
                 **options,
             )
-        except Exception as error:  # whatever a template does wrong: jinja2's errors, and those of the values in it
-            raise ValueError(f"the chat template refuses the conversation: {' '.join(str(error).split())}") from None
+        except Exception as error:  # jinja2's errors, and those of the values that a template uses
+            raise ValueError(f"the chat template refuses the conversation: {in_one_line(error)}") from None
         return str(texts[0]), list(spans[0]) if self.has_marks else []
 
     def _as_transformers(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -194,7 +199,7 @@ class ChatText:
         return list(encoded["input_ids"]), [tuple(pair) for pair in encoded["offset_mapping"]]
 
     def _in_parts(self, rendered: Rendered) -> list[int]:
-        """For a tokenizer that encodes what stands between special tokens apart anyway."""
+        """For tokenizers that encode the texts between special tokens separately anyway."""
         ids, cursor = [], 0
         for start, end in (*rendered.own, (len(rendered.text), len(rendered.text))):
             ids += text_ids(self.tokenizer, rendered.text[cursor:start]) if start > cursor else []
@@ -204,23 +209,23 @@ class ChatText:
 
 
 def text_ids(tokenizer: Any, text: str, parse_special_tokens: bool = False, **options: Any) -> list[int]:
-    """The ids of a text by a tokenizer of transformers; a special token that it spells is text unless it is parsed."""
+    """The ids of a text with a tokenizer of transformers; special tokens in it are text unless ``parse_special_tokens``."""
     options = {"add_special_tokens": False} | options
     return list(tokenizer(text, split_special_tokens=not parse_special_tokens, **options)["input_ids"])
 
 
 @lru_cache(maxsize=4)
 def chat_text(tokenizer: Any, template: str, parse_special_tokens: bool = False) -> ChatText:
-    """The same object for the same tokenizer and template."""
+    """A cached ``ChatText``."""
     return ChatText(tokenizer, template, parse_special_tokens)
 
 
 def require_template(tokenizer: Any) -> str:
-    """The tokenizer's own template. Raises: DataError where it has none, or none that is text."""
+    """The tokenizer's chat template. Raises: DataError if it has none."""
     template = getattr(tokenizer, "chat_template", None)
     if not isinstance(template, str) or not template.strip():
         raise DataError(
-            f"{tokenizer.name_or_path}: its tokenizer has no chat template; fine-tune it on conversations first, or "
+            f"{tokenizer.name_or_path}: the tokenizer has no chat template; fine-tune the model on conversations first, or "
             "continue a prompt without chat"
         )
     return template
@@ -228,9 +233,9 @@ def require_template(tokenizer: Any) -> str:
 
 @lru_cache(maxsize=4)
 def _with_aliases(tokenizer: Any, names: tuple[str, ...], aliases: tuple[str, ...]) -> tuple[Tokenizer, dict[int, int]]:
-    """The tokenizer with a private character for each special token, and those characters' ids -> the tokens' ids.
+    """A copy of the tokenizer with a private character for each special token, and a map from their ids to the tokens' ids.
 
-    Special tokens that are spelled are text for it. Spaces that a token takes in are taken in by its character too.
+    The copy encodes special tokens as text. A private character strips spaces like its token.
     """
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     own = {token.content: token for token in backend.get_added_tokens_decoder().values()}
@@ -248,7 +253,7 @@ def _with_aliases(tokenizer: Any, names: tuple[str, ...], aliases: tuple[str, ..
 
 
 def _map_texts(value: Any, change: Any) -> Any:
-    """A message with every text in it changed, but for keys and the role."""
+    """Apply ``change`` to every text in a message except keys and the role."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -269,5 +274,5 @@ def _count(value: Any, pattern: re.Pattern[str]) -> int:
 
 
 def _holds(value: Any, character: str) -> bool:
-    """Whether a character stands in any text of the messages."""
+    """Whether a character occurs in any text of the messages."""
     return _count(list(value), re.compile(re.escape(character))) > 0

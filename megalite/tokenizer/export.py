@@ -1,4 +1,4 @@
-"""A tokenizer put into a model's folder, so that ``AutoTokenizer`` gives the ids that the model was trained on."""
+"""Copy a tokenizer into a model folder so that ``AutoTokenizer`` gives the ids that the model was trained on."""
 
 import json
 import shutil
@@ -15,23 +15,23 @@ from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 from megalite.tokenizer.special_text import special_names
 
 COPIED = tuple(name for name in TOKENIZER_FILES if name not in (*WORD_LISTS, "tokenizer_config.json"))
-"""``tokenizer.json`` holds what the lists hold."""
+"""The word lists are contained in ``tokenizer.json``."""
 FAST = {"tokenizer_class": "PreTrainedTokenizerFast"}
-"""Takes a ``tokenizer.json`` as it is; the classes of model types build another from its vocabulary."""
+"""This class uses ``tokenizer.json`` as it is; the classes of model types rebuild the tokenizer from its vocabulary."""
 BY_SENTENCEPIECE = {"tokenizer_class": "SentencePieceBackend", "backend": "sentencepiece", "legacy": True}
-"""Encodes with sentencepiece itself."""
+"""This class encodes with sentencepiece itself."""
 DROPPED = ("auto_map", "tokenizer_class", "tokenizer_file", "vocab_file", "backend", "legacy", "sp_model_kwargs")
-"""Settings of a config that name code, or another way to encode."""
+"""Config keys that name code or another encoder."""
 
 
 def export_tokenizer(source: Path, target: Path) -> tuple[LoadedTokenizer, list[Path]]:
-    """Copy a tokenizer folder (or a bare ``tokenizer.json``); returns it loaded, and the files written.
+    """Copy a tokenizer folder or a single ``tokenizer.json``; returns the loaded tokenizer and the files written.
 
-    There is always a ``tokenizer.json`` and a config that names the end-of-text token: from GPT-2's ``vocab.json`` and
-    ``merges.txt``, or from a lone ``tokenizer.json``, transformers would guess by the model's type, and guess wrong. A
-    sentencepiece model without an equal ``tokenizer.json`` is left to sentencepiece.
+    The result always has a ``tokenizer.json`` and a config that names the end-of-text token. Without them, transformers
+    would guess by the model's type, and guess wrong. A sentencepiece model that cannot be converted stays a
+    ``tokenizer.model``.
     """
-    loaded = load_tokenizer(source, parse_special_tokens=True)  # whichever rule the data was made by
+    loaded = load_tokenizer(source, parse_special_tokens=True)  # independent of the rule that the data was made with
     loaded.tokenizer.encode_special_tokens = True
     is_fast = isinstance(loaded.tokenizer, Tokenizer)
     written = []
@@ -50,10 +50,7 @@ def export_tokenizer(source: Path, target: Path) -> tuple[LoadedTokenizer, list[
 
 
 def check_exported(folder: Path) -> None:
-    """Compare what ``AutoTokenizer`` opens with what the data was made with.
-
-    Raises: DataError where it gives other ids for one of many hard texts.
-    """
+    """Compare ``AutoTokenizer`` with the tokenizer of the training on hard texts. Raises: DataError if ids differ."""
     from transformers import AutoTokenizer
 
     own = load_tokenizer(folder, parse_special_tokens=True).tokenizer
@@ -63,8 +60,8 @@ def check_exported(folder: Path) -> None:
         theirs = auto(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         if theirs != own.encode(text, add_special_tokens=False).ids:
             raise DataError(
-                f"{folder}: AutoTokenizer gives other ids than the tokenizer of the training, for instance for "
-                f"{text[:40]!r}; take another version of transformers"
+                f"{folder}: AutoTokenizer gives other ids than the tokenizer of the training, for example for "
+                f"{text[:40]!r}; use another version of transformers"
             )
 
 

@@ -1,4 +1,4 @@
-"""Texts that tokenizers stumble over; what is compared is compared on them."""
+"""Texts that are hard to tokenize; tokenizers are compared on them."""
 
 from collections.abc import Sequence
 

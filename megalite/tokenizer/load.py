@@ -1,4 +1,4 @@
-"""A tokenizer from a folder, without transformers; nothing of the folder is executed, nothing is fetched."""
+"""Load a tokenizer folder without transformers. No code of the folder is run, and nothing is downloaded."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,42 +8,42 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, Tokenizer
 
-from megalite.config.errors import ConfigError, DataError
+from megalite.config.errors import ConfigError, DataError, in_one_line
 from megalite.tokenizer.formats.json_files import from_json, from_vocab_and_merges, special_tokens, token_roles
 from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.special_text import parse_special_tokens as set_rule
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
-"""Names tried where no config says which token ends a document."""
+"""Names to try if no config names the end-of-text token."""
 
 
 @dataclass(frozen=True)
 class LoadedTokenizer:
-    """The encoder, and what the data and the export must know of it."""
+    """A tokenizer, its special ids, and how it was checked."""
 
     tokenizer: Any
-    """A ``tokenizers.Tokenizer``, or a ``SentencePieceTokenizer`` for a model that has none with the same ids."""
+    """A ``tokenizers.Tokenizer``, or a ``SentencePieceTokenizer`` if none gives the same ids."""
     vocab_size: int
-    """Number of ids, added tokens included."""
+    """Number of ids, including added tokens."""
     bos_id: int | None
     eos_id: int | None
     pad_id: int | None
     fingerprint: str
-    """sha256 over vocabulary, merges and rules; two folders with the same fingerprint give the same ids."""
+    """sha256 of vocabulary, merges and rules; folders with the same fingerprint give the same ids."""
     check: str = ""
-    """How its ids are known to be those of its own library."""
+    """A phrase that says which files were loaded, and how the ids were checked."""
     own: Any = None
-    """sentencepiece behind the same methods, where ``tokenizer`` was converted from its model."""
+    """The ``SentencePieceTokenizer`` of the model that ``tokenizer`` was converted from, else None."""
 
 
 def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_tokens: bool = False) -> LoadedTokenizer:
-    """Load a folder, a bare ``tokenizer.json``, or sentencepiece's ``tokenizer.model``.
+    """Load a folder, a single ``tokenizer.json``, or sentencepiece's ``tokenizer.model``.
 
     Args:
-        eos_token: the token that ends a document, where the folder does not say or another is wanted.
-        parse_special_tokens: whether a special token that a text spells becomes its id.
+        eos_token: the token that ends a document; overrides the one that the folder names.
+        parse_special_tokens: whether a special token written in a text is encoded as that token.
 
-    Raises: FileNotFoundError; DataError where nothing there is a tokenizer, it is damaged, or ``eos_token`` is not in it.
+    Raises: FileNotFoundError; DataError if there is no tokenizer, it is damaged, or it lacks ``eos_token``.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such tokenizer; make one with tools/train_tokenizer.py")
@@ -56,7 +56,7 @@ def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_token
     if eos_token is not None:
         roles["eos_token"] = eos_token
         special.add(eos_token)
-    tokenizer, check, own = _opened(path, special, eos_token)
+    tokenizer, check, own = _open(path, special, eos_token)
     if own is not None:
         roles = own.roles() | roles
     fingerprint = _fingerprint(tokenizer)
@@ -68,7 +68,7 @@ def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_token
     named = [name for name in sorted({*special, *roles.values()}) if tokenizer.token_to_id(name) is not None]
     if isinstance(tokenizer, Tokenizer):
         tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in named])
-    _try(tokenizer, path)
+    _try_encoding(tokenizer, path)
     set_rule(tokenizer, parse_special_tokens, named, path)
     if own is not None and own is not tokenizer:
         own.encode_special_tokens = not parse_special_tokens
@@ -88,9 +88,9 @@ def load_tokenizer(path: Path, eos_token: str | None = None, parse_special_token
     )
 
 
-def _opened(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, str, Any]:
-    """The tokenizer, how it is known to be right, and sentencepiece's own of a ``tokenizer.model``."""
-    by, file = f"by tokenizers {tokenizers.__version__}", path / "tokenizer.json" if path.is_dir() else path
+def _open(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, str, Any]:
+    """The tokenizer, the phrase for ``check``, and the ``SentencePieceTokenizer`` of a ``tokenizer.model``."""
+    by, file = f"with tokenizers {tokenizers.__version__}", path / "tokenizer.json" if path.is_dir() else path
     if file.is_file() and file.suffix != ".model":
         return from_json(file, special), f"tokenizer.json, {by}", None
     if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
@@ -101,21 +101,22 @@ def _opened(path: Path, special: set[str], eos_token: str | None) -> tuple[Any, 
 
         opened, check, own = open_sentencepiece(model.read_bytes(), special - {eos_token}, model)
         return opened, f"tokenizer.model, {check}", own
-    raise DataError(f"{path}: no tokenizer.json, vocab.json + merges.txt or tokenizer.model in it")
+    raise DataError(f"{path}: has no tokenizer.json, vocab.json + merges.txt or tokenizer.model")
 
 
-def _try(tokenizer: Any, path: Path) -> None:
-    """Encode a few texts. Raises: DataError where that fails, as with a missing unknown token."""
+def _try_encoding(tokenizer: Any, path: Path) -> None:
+    """Encode a few texts. Raises: DataError if that fails, for example because the unknown token is missing."""
     for text in HARD_TEXTS:
         try:
             tokenizer.encode(text, add_special_tokens=False)
-        except Exception as error:  # the Rust side raises plain Exception
-            reason = " ".join(str(error).split())
-            raise DataError(f"{path}: cannot encode {text[:20]!r}: {reason}; take another tokenizer") from None
+        except Exception as error:  # the Rust library raises plain Exception
+            raise DataError(
+                f"{path}: cannot encode {text[:20]!r}: {in_one_line(error)}; use another tokenizer"
+            ) from None
 
 
 def _fingerprint(tokenizer: Any) -> str:
-    """Digest of what decides the ids; padding and truncation, which a caller may switch, are left out."""
+    """Digest of everything that determines the ids; padding and truncation are excluded."""
     if not isinstance(tokenizer, Tokenizer):
         return hashlib.sha256(tokenizer.content).hexdigest()
     tokenizer.no_padding()

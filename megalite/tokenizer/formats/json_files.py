@@ -1,4 +1,4 @@
-"""The files of a tokenizer folder, read with suspicion: bounded, checked before a library sees them."""
+"""Read ``tokenizer.json``, or ``vocab.json`` with ``merges.txt``. Damaged files are refused before a library parses them."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -7,18 +7,18 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from megalite.config.errors import ConfigError, DataError
+from megalite.config.errors import ConfigError, DataError, in_one_line
 from megalite.config.text_files import kind_of, read_json_object
 
 MOST_IDS = 1 << 24
-"""No vocabulary is larger; a larger id is damage, and would make the model as large."""
+"""Upper limit of an id. A larger id means damage, and the model's embedding would be as large."""
 ROLES = ("bos_token", "eos_token", "pad_token", "unk_token")
 CONFIGS = ("special_tokens_map.json", "tokenizer_config.json")
-REMEDY = "take another copy of it"
+REMEDY = "get the file again"
 
 
 def token_roles(folder: Path) -> dict[str, str]:
-    """Role -> token, from ``special_tokens_map.json`` and ``tokenizer_config.json``. Raises: ConfigError."""
+    """Maps roles to tokens, from ``special_tokens_map.json`` and ``tokenizer_config.json``. Raises: ConfigError."""
     found: dict[str, str] = {}
     for values in _configs(folder):
         found |= {role: name for role in ROLES if (name := _name(values.get(role))) is not None}
@@ -26,7 +26,7 @@ def token_roles(folder: Path) -> dict[str, str]:
 
 
 def special_tokens(folder: Path) -> list[str]:
-    """All tokens that the same files call special. Raises: ConfigError."""
+    """All tokens that these files declare as special. Raises: ConfigError."""
     found = list(token_roles(folder).values())
     for values in _configs(folder):
         for key in ("additional_special_tokens", "extra_special_tokens"):
@@ -41,14 +41,14 @@ def special_tokens(folder: Path) -> list[str]:
 
 
 def from_json(file: Path, special: Iterable[str]) -> Tokenizer:
-    """A ``tokenizer.json``, in which those of its added tokens that are named are special. Raises: DataError."""
+    """Load a ``tokenizer.json``; the added tokens named in ``special`` become special. Raises: DataError."""
     try:
         values = read_json_object(file, "tokenizer")
     except ConfigError as error:
         raise DataError(f"{error}; {REMEDY}") from None
     model, added = values.get("model"), values.get("added_tokens") or []
     if not isinstance(model, dict) or not isinstance(added, list):
-        raise DataError(f"{file}: not a tokenizer: its 'model' is {kind_of(model)}; {REMEDY}")
+        raise DataError(f"{file}: not a tokenizer: 'model' is {kind_of(model)}; {REMEDY}")
     ids = _checked_ids(model.get("vocab"), file)
     names = set(special)
     for token in added:
@@ -64,18 +64,18 @@ def from_json(file: Path, special: Iterable[str]) -> Tokenizer:
     for token in changed:
         token["special"] = True
     text = json.dumps(values) if changed else file.read_text(encoding="utf-8-sig")
-    tokenizer = _built(lambda: Tokenizer.from_str(text), file)
+    tokenizer = _build(lambda: Tokenizer.from_str(text), file)
     for token in added:
         if tokenizer.token_to_id(token["content"]) != token["id"]:
             raise DataError(
-                f"{file}: the added token '{token['content']}' has the id {token['id']}, which does not follow on the "
+                f"{file}: the added token '{token['content']}' has the id {token['id']}, which does not follow the "
                 f"vocabulary; {REMEDY}"
             )
     return tokenizer
 
 
 def from_vocab_and_merges(folder: Path, special: Sequence[str] | set[str]) -> Tokenizer:
-    """Byte-level BPE as GPT-2 published it. Raises: DataError."""
+    """Load byte-level BPE in GPT-2's format. Raises: DataError."""
     vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
     try:
         ids = _checked_ids(read_json_object(vocabulary), vocabulary)
@@ -94,9 +94,9 @@ def from_vocab_and_merges(folder: Path, special: Sequence[str] | set[str]) -> To
         if not space or not left or not right or " " in right:
             raise DataError(f"{merges}:{number}: not two tokens: {line[:40]!r}; {REMEDY}")
         if not {left, right, left + right} <= ids.keys():
-            raise DataError(f"{merges}:{number}: '{left} {right}' makes a token that {vocabulary} lacks; {REMEDY}")
+            raise DataError(f"{merges}:{number}: '{left} {right}' gives a token that is not in {vocabulary}; {REMEDY}")
         pairs.append((left, right))
-    tokenizer = _built(lambda: Tokenizer(models.BPE(ids, pairs)), vocabulary)
+    tokenizer = _build(lambda: Tokenizer(models.BPE(ids, pairs)), vocabulary)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     known = [name for name in ("<|endoftext|>", *sorted(special)) if name in ids]
@@ -111,11 +111,11 @@ def from_vocab_and_merges(folder: Path, special: Sequence[str] | set[str]) -> To
 
 
 def _checked_ids(vocabulary: Any, file: Path) -> dict[str, int]:
-    """Token -> id, each once. Raises: DataError."""
+    """Maps tokens to ids, each used once. Raises: DataError."""
     if isinstance(vocabulary, list):  # unigram: a list of pairs
         names = [pair[0] for pair in vocabulary if isinstance(pair, list) and len(pair) == 2]
         if len(names) < len(vocabulary) or not names or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{file}: its vocabulary is not a list of pieces and scores; {REMEDY}")
+            raise DataError(f"{file}: the vocabulary is not a list of pieces with scores; {REMEDY}")
         return {name: number for number, name in enumerate(names)}
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise DataError(f"{file}: has no vocabulary; {REMEDY}")
@@ -128,13 +128,13 @@ def _checked_ids(vocabulary: Any, file: Path) -> dict[str, int]:
     return vocabulary
 
 
-def _built(build: Any, file: Path) -> Tokenizer:
+def _build(build: Any, file: Path) -> Tokenizer:
     try:
         return build()
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # the Rust side raises plain Exception, or panics, which is none
-        raise DataError(f"{file}: not a tokenizer: {' '.join(str(error).split())[:200]}; {REMEDY}") from None
+    except BaseException as error:  # the Rust library raises plain Exception, or a panic, which is not an Exception
+        raise DataError(f"{file}: not a tokenizer: {in_one_line(error)}; {REMEDY}") from None
 
 
 def _configs(folder: Path) -> list[dict[str, Any]]:
@@ -142,6 +142,6 @@ def _configs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _name(token: Any) -> str | None:
-    """A token's name, which stands alone or in an object."""
+    """The name of a token, given as text or as an object."""
     token = token.get("content") if isinstance(token, dict) else token
     return token if isinstance(token, str) and token else None

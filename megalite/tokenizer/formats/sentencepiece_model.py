@@ -1,4 +1,4 @@
-"""A ``tokenizer.model`` of sentencepiece as a ``tokenizers.Tokenizer``, where one can be made that gives the same ids."""
+"""Convert sentencepiece's ``tokenizer.model`` to a ``tokenizers.Tokenizer``, if the ids can be the same."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,17 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from megalite.config.errors import DataError
 
 SPACE = "\u2581"
-"""Stands for a space in sentencepiece; the one character of a text that does not come back, but as a space."""
+"""Stands for a space in sentencepiece. A round trip turns it into a space."""
 SCORE_STEP = 2.0**-6
-"""Scores of our unigram pieces are multiples of this. sentencepiece adds them in single precision: multiples of a power of
-two add up exactly to 2**18, some 30,000 tokens, so that near ties are decided as in ``tokenizers``' double precision."""
+"""Scores of our unigram pieces are multiples of this. sentencepiece adds scores in single precision; multiples of a power
+of two add up exactly to 2**18, about 30,000 tokens, so near ties are decided as in the double precision of ``tokenizers``."""
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
-"""Types of pieces, and below of models, as sentencepiece_model.proto numbers them."""
+"""Types of pieces, and below of models, in sentencepiece_model.proto."""
 UNIGRAM, BPE = 1, 2
-BYTE_NAME = "<0x[0-9A-F]{2}>"
 
 
 def parse_model(content: bytes, source: object) -> Any:
-    """The model as a protobuf message. Raises: DataError where it is none."""
+    """The model as a protobuf message. Raises: DataError if the content is not a model."""
     from google.protobuf.message import DecodeError
     from sentencepiece import sentencepiece_model_pb2
 
@@ -29,31 +28,31 @@ def parse_model(content: bytes, source: object) -> Any:
     except DecodeError:
         proto = None
     if proto is None or not proto.pieces:
-        raise DataError(f"{source}: not a model of sentencepiece; take the tokenizer.json that belongs to it")
+        raise DataError(f"{source}: not a sentencepiece model; use the tokenizer.json of the same model")
     return proto
 
 
 def conversions(proto: Any) -> Iterator[Tokenizer]:
-    """What may be the same model for ``tokenizers``, the likeliest first; none where it cannot be.
+    """Yield candidates for the same tokenizer, the most likely first, or nothing if the model cannot be converted.
 
-    Not converted are models that change characters (their rules run over more than ``tokenizers`` looks at), unigram models
-    whose scores are rounded differently in the sums of the two libraries, and models of words or characters.
+    Models that normalize characters are not converted (their rules span more characters than ``tokenizers`` considers), nor
+    unigram models whose scores the two libraries round differently, nor word and character models.
     """
     normal, model = proto.normalizer_spec, proto.trainer_spec.model_type
     if normal.precompiled_charsmap or proto.trainer_spec.treat_whitespace_as_suffix or not normal.escape_whitespaces:
         return
     if model == BPE and not any(piece.type == UNUSED for piece in proto.pieces):
         for longest_left in (True, False):
-            yield _finished(_bpe(proto, longest_left), proto)
+            yield _complete(_bpe(proto, longest_left), proto)
     elif model == UNIGRAM and all((piece.score / SCORE_STEP).is_integer() for piece in proto.pieces):
-        yield _finished(_unigram(proto), proto)
+        yield _complete(_unigram(proto), proto)
 
 
 def _bpe(proto: Any, longest_left: bool) -> Tokenizer:
-    """Every way to put a piece together from two others is a merge; the best piece first, as sentencepiece merges.
+    """BPE in which every split of a piece into two others is a merge, ordered by score as in sentencepiece.
 
-    Of equally good pieces sentencepiece takes what stands first in the text, which a fixed order cannot say. For runs of
-    one character, where it matters, the longer piece first does the same.
+    Between equal scores sentencepiece takes the leftmost pair, which no fixed order expresses. Longer pieces first gives the
+    same result for runs of one character, where it matters.
     """
     ids = {piece.piece: number for number, piece in enumerate(proto.pieces)}
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
@@ -80,8 +79,8 @@ def _unigram(proto: Any) -> Tokenizer:
     return tokenizer
 
 
-def _finished(tokenizer: Tokenizer, proto: Any) -> Tokenizer:
-    """With the rules on spaces, the decoder and the pieces that have a meaning."""
+def _complete(tokenizer: Tokenizer, proto: Any) -> Tokenizer:
+    """Add the rules for spaces, the decoder and the special pieces."""
     rules, specials = proto.normalizer_spec, (UNKNOWN, CONTROL)
     steps: list[Any] = []
     if rules.remove_extra_whitespaces:
@@ -109,9 +108,9 @@ def _unknown_id(proto: Any) -> int:
 
 
 def _cut_of_byte_names(pieces: Sequence[str]) -> str:
-    """Where a text like ``<0x0A>`` is cut, since unigram in ``tokenizers`` would match the byte piece of this name in it.
+    """A pattern that splits texts like ``<0x0A>``, which unigram in ``tokenizers`` would match with the byte piece.
 
-    The place is one that no piece of the model runs over, so the cut changes nothing else.
+    The split is at a place that no piece crosses, so it changes nothing else.
     """
     places = {"<": "0x[0-9A-F]{2}>", "<0": "x[0-9A-F]{2}>", "<0x[0-9A-F]{2}": ">", "<0x": "[0-9A-F]{2}>"}
     crossings = ("<0", "0x", "[0-9A-F]>", "x[0-9A-F]")
@@ -125,7 +124,7 @@ def _cut_of_byte_names(pieces: Sequence[str]) -> str:
 
 
 def _cut_of_name(name: str, pieces: Sequence[str]) -> str | None:
-    """The same for a text that spells a control piece; None where pieces run over every place of it."""
+    """The same for a text that contains a control piece; None if pieces cross every place in it."""
     for cut in range(1, len(name)):
         if not any(name[cut - 1 : cut + 1] in piece for piece in pieces):
             return f"{re.escape(name[:cut])}(?={re.escape(name[cut:])})"

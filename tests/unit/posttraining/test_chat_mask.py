@@ -146,7 +146,7 @@ def test_two_turns_cannot_make_a_token_together(chat_tokenizer) -> None:
 
 def test_a_role_cannot_hold_a_turn(chat_tokenizer) -> None:
     encoder = ChatEncoder(chat_tokenizer, "m")
-    with pytest.raises(ValueError, match="is no name of a role"):
+    with pytest.raises(ValueError, match="is not a valid role name"):
         encoder.chat.ids([{"role": "user<|im_end|>", "content": "a"}])
 
 

@@ -34,13 +34,13 @@ def named(*others: str) -> SpecialTokens:
         (Design(271), r"--vocab_size 271: 256 bytes and 16 special tokens already need 272"),
         (Design(272, "sentencepiece_bpe"), "already need 273"),
         (Design(400, special=named(*map(str, range(10**6)))), r"--special_tokens: 1,000,000 of them; give at most"),
-        (Design(400, special=named("")), "must be a text that can be seen"),
-        (Design(400, special=named(" \t")), "must be a text that can be seen"),
+        (Design(400, special=named("")), "must be visible text"),
+        (Design(400, special=named(" \t")), "must be visible text"),
         (Design(400, special=named("<a> ")), "begins or ends with a space"),
         (Design(400, special=named("<" + "a" * 300 + ">")), "more than 256 characters"),
         (Design(400, special=named("<a>", "<a>")), "'<a>': is given twice"),
-        (Design(400, special=named("<a>", "<a>b")), "'<a>': stands inside '<a>b'"),
-        (Design(400, special=named("endoftext")), r"'endoftext': stands inside '<\|endoftext\|>'"),
+        (Design(400, special=named("<a>", "<a>b")), "'<a>': is part of '<a>b'"),
+        (Design(400, special=named("endoftext")), r"'endoftext': is part of '<\|endoftext\|>'"),
     ],
 )
 def test_a_design_that_cannot_be_is_one_line(design: Design, said: str) -> None:

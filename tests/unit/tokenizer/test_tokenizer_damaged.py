@@ -140,7 +140,7 @@ def test_a_special_token_that_text_becomes_anyway_is_refused_unless_it_is_to_be_
     )
     (tmp_path / "tokenizer.json").write_bytes(text)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "stop"}))
-    assert "take another tokenizer, or --parse_special_tokens" in refused(tmp_path)
+    assert "use another tokenizer, or give --parse_special_tokens" in refused(tmp_path)
     assert load_tokenizer(tmp_path, parse_special_tokens=True).eos_id == 1
 
 

@@ -119,7 +119,7 @@ def test_impossible_designs_are_refused(corpus: Path, tmp_path: Path) -> None:
         (Design(600, special=SpecialTokens(pad="<|endoftext|>")), "'<|endoftext|>': is given twice"),
         (Design(600, special=SpecialTokens(others=("a=[A]", "[A]"))), r"'\[A\]': is given twice"),
         (Design(600, special=SpecialTokens(pad="<|reserved_3|>")), "'<|reserved_3|>': is given twice"),
-        (Design(600, special=SpecialTokens(pad=" ")), "must be a text that can be seen"),
+        (Design(600, special=SpecialTokens(pad=" ")), "must be visible text"),
         (Design(600, pad_to_multiple=0), "--pad_to_multiple 0: give at least"),
         (Design(600, trainer="gigatoken"), "--trainer gigatoken: only splits words as GPT-2 does"),
         (Design(600, chat_template="{% for %}"), "--chat_template: line 1"),

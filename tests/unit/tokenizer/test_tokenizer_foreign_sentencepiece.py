@@ -117,7 +117,7 @@ def test_a_conversion_that_fails_on_the_input_is_refused(
     (tmp_path / "tokenizer.model").write_bytes(content.getvalue())
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     monkeypatch.setattr(sentencepiece_model, "sorted", lambda found: sorted(found, reverse=True), raising=False)
-    assert "a conversion differs on" in load_tokenizer(tmp_path).check, "the proof finds it out first"
+    assert "the conversion differs on" in load_tokenizer(tmp_path).check, "the proof finds it out first"
     sentencepiece_tokenizer._opened.cache_clear()
     monkeypatch.setattr(sentencepiece_tokenizer, "HARD_TEXTS", ())
     monkeypatch.setattr(sentencepiece_tokenizer, "texts_of_pieces", lambda _: [])
