@@ -11,8 +11,8 @@ from megalite.config.errors import DataError
 SPACE = "\u2581"
 """Stands for a space in sentencepiece. A round trip turns it into a space."""
 SCORE_STEP = 2.0**-6
-"""Scores of our unigram pieces are multiples of this. sentencepiece adds scores in single precision; multiples of a power
-of two add up exactly to 2**18, about 30,000 tokens, so near ties are decided as in the double precision of ``tokenizers``."""
+"""Scores of our unigram pieces are multiples of this. sentencepiece adds scores in single precision; multiples of a power of
+two add up exactly to 2**18, about 30,000 tokens, so near ties are decided as in ``tokenizers``, in double precision."""
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
 """Types of pieces, and below of models, in sentencepiece_model.proto."""
 UNIGRAM, BPE = 1, 2

@@ -79,7 +79,7 @@ def test_the_summary_counts_them_and_names_the_check(
     preprocess([str(corpus)], folder, tmp_path / "out", Console(width=200))
     said = capsys.readouterr().out
     assert f"{30 * SPELLED} spelled in the text, which stayed text" in said
-    assert "by tokenizers" in said
+    assert "with tokenizers" in said
 
 
 def test_spellings_are_counted_as_regular_expressions_would() -> None:

@@ -33,7 +33,7 @@ def named(*others: str) -> SpecialTokens:
         (Design(400, reserved=10**9), r"--reserved 1,000,000,000.*: give at most 65,536"),
         (Design(271), r"--vocab_size 271: 256 bytes and 16 special tokens already need 272"),
         (Design(272, "sentencepiece_bpe"), "already need 273"),
-        (Design(400, special=named(*map(str, range(10**6)))), r"--special_tokens: 1,000,000 of them; give at most"),
+        (Design(400, special=named(*map(str, range(10**6)))), r"--special_tokens: 1,000,000 tokens; give at most"),
         (Design(400, special=named("")), "must be visible text"),
         (Design(400, special=named(" \t")), "must be visible text"),
         (Design(400, special=named("<a> ")), "begins or ends with a space"),

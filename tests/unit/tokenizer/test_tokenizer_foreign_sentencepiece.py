@@ -118,12 +118,12 @@ def test_a_conversion_that_fails_on_the_input_is_refused(
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     monkeypatch.setattr(sentencepiece_model, "sorted", lambda found: sorted(found, reverse=True), raising=False)
     assert "the conversion differs on" in load_tokenizer(tmp_path).check, "the proof finds it out first"
-    sentencepiece_tokenizer._opened.cache_clear()
+    sentencepiece_tokenizer._open.cache_clear()
     monkeypatch.setattr(sentencepiece_tokenizer, "HARD_TEXTS", ())
     monkeypatch.setattr(sentencepiece_tokenizer, "texts_of_pieces", lambda _: [])
     with pytest.raises(DataError, match="converted from sentencepiece it gives other ids for"):
         preprocess([str(tmp_path / "t.jsonl")], tmp_path, tmp_path / "out", Console(quiet=True))
-    sentencepiece_tokenizer._opened.cache_clear()
+    sentencepiece_tokenizer._open.cache_clear()
 
 
 def test_a_symbol_that_the_config_calls_special_is_not_found_in_text(texts: list[str], tmp_path: Path) -> None:
