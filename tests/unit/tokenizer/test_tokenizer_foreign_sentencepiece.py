@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from megalite.config.errors import DataError
 from megalite.data.indexed import IndexedDataset
 from megalite.data.preprocess.command import preprocess
+from megalite.data.preprocess.plan import PreprocessOptions
 from megalite.files.readers.documents import read_documents
 from megalite.files.readers.input_files import expand_inputs
 from megalite.tokenizer.export import check_exported, export_tokenizer
@@ -85,7 +86,11 @@ def test_the_data_and_the_export_have_them_too(folder: Path, texts: list[str], t
     documents = [text for text in [*texts, *HARD_TEXTS] if text.strip()]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
     [manifest] = preprocess(
-        [str(tmp_path / "t.jsonl")], folder, tmp_path / "out", Console(quiet=True), append_eod=False
+        [str(tmp_path / "t.jsonl")],
+        folder,
+        tmp_path / "out",
+        Console(quiet=True),
+        options=PreprocessOptions(append_eod=False),
     )
     expected = [ids for ids in ids_of(folder, documents) if ids]
     dataset = IndexedDataset(tmp_path / "out")
