@@ -1,4 +1,4 @@
-"""A corpus with copies and near-copies in small units, for tests of who does the work of the plant."""
+"""A corpus with copies and near-copies in small units, for tests of the engines that run its stages."""
 
 import json
 from pathlib import Path

@@ -18,7 +18,7 @@ from megalite.jobs.work_folder import PLAN
 KINDS = {
     "corpus": "megalite.corpus.prepare.stages",
     "scores": "megalite.corpus.prepare.dry_run",
-    "dedup": "megalite.corpus.dedup.command",
+    "dedup": "megalite.corpus.dedup.deduplicate",
     "decontaminate": "megalite.corpus.decontaminate.command",
     "tokens": "megalite.data.preprocess.job",
 }

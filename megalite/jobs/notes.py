@@ -1,4 +1,4 @@
-"""Reading what an earlier step has left in a work folder; a file that is damaged costs one line and names the remedy."""
+"""Reads files that an earlier step wrote to a work folder; a damaged one is an error of one line."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 
 def read_note(path: Path, make: Callable[[Any], Made]) -> Made:
-    """What ``make`` gives for the JSON in a file. Raises: DataError where it is not what was written."""
+    """``make`` applied to the JSON in a file. Raises: DataError if the file is damaged."""
     try:
         return make(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -22,7 +22,7 @@ def read_note(path: Path, make: Callable[[Any], Made]) -> Made:
 
 
 def read_array(path: Path) -> npt.NDArray[Any]:
-    """The array in a ``.npy`` file, mapped. Raises: DataError where it is damaged."""
+    """The array in a ``.npy`` file, memory-mapped. Raises: DataError if it is damaged."""
     try:
         found: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, TypeError) as error:
@@ -34,4 +34,4 @@ def read_array(path: Path) -> npt.NDArray[Any]:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return DataError(f"{path}: damaged ({reason}); remove the work folder that it is in and run the command again")
+    return DataError(f"{path}: damaged ({reason}); remove its work folder and run the command again")

@@ -1,7 +1,7 @@
-"""The tasks of a step as tasks of a Ray cluster, which sees the work folder on every machine.
+"""Tasks run by a Ray cluster whose machines all see the work folder.
 
-Plain ``ray.remote``: datatrove's executor for Ray (0.10.1) tells of a task that failed by a line of its log only, and its
-run then ends like one that went well.
+Uses plain ``ray.remote``, because datatrove's executor for Ray (0.10.1) reports a failed task only in its log and then ends
+like a successful run.
 """
 
 import os
@@ -15,20 +15,20 @@ from megalite.config.errors import ConfigError, DataError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WAITING = 4
-"""Tasks handed over for each worker, so that none is without work."""
+"""Tasks submitted per worker, so that none is idle."""
 
 
 class RayPool:
-    """Ray tasks, of the cluster that ``RAY_ADDRESS`` names (``auto`` finds it), or of one begun here for the run."""
+    """Tasks of the cluster in ``RAY_ADDRESS`` (``auto`` finds it), or of a cluster started here for the run."""
 
     def __init__(self, workers: int) -> None:
-        """``workers`` tasks of one CPU each are at work at the same time. Raises: ConfigError without Ray."""
+        """Run ``workers`` tasks of one CPU at the same time. Raises: ConfigError if Ray is not installed."""
         try:
             import ray
         except ImportError:
             raise ConfigError("--engine ray: Ray is not installed; pip install 'megalite[cluster]'") from None
         self._ray, self.workers = ray, workers
-        self._began = False
+        self._started = False
 
     def __enter__(self) -> "RayPool":
         if not self._ray.is_initialized():
@@ -38,16 +38,16 @@ class RayPool:
                 self._ray.init(**quiet)
             else:
                 self._ray.init(address="local", num_cpus=self.workers, include_dashboard=False, **quiet)
-            self._began = True
+            self._started = True
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._began:
+        if self._started:
             self._ray.shutdown()
             signal.signal(signal.SIGTERM, self._sigterm)  # Ray leaves its own handler, which forked children inherit
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        """``function`` of every item, in the order in which they are done. Raises: DataError where a worker died."""
+        """Yield ``function(item)`` for every item, in the order of completion. Raises: DataError if a worker dies."""
         ray = self._ray
         remote = ray.remote(num_cpus=1, max_retries=0)(function_of)
         running: list[Any] = []
@@ -67,10 +67,10 @@ class RayPool:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"a Ray worker died: {reason}; what is done is kept: run the same command again") from None
+            raise DataError(f"a Ray worker died: {reason}; finished work is kept: run the same command again") from None
 
 
 def function_of(function: Callable[[Any], Any], item: Any, folder: str) -> Any:
-    """What a Ray task does: paths count from the folder in which the command was typed."""
+    """Run in a Ray task: relative paths are resolved from the folder of the command."""
     os.chdir(folder)
     return function(item)

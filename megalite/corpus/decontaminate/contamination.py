@@ -1,4 +1,4 @@
-"""Documents compared with an index of evaluation items: which items stand in them, and where."""
+"""Comparison of documents with an index of evaluation items: which items they contain, and where."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from megalite.files.readers.documents import Document
 ITEMS_NAMED = 5
 EXCERPT = 300
 OVERLAP = 1 << 12
-"""Letters that neighbouring pieces of a long text share, so that no n-gram is cut."""
+"""Characters that neighboring pieces of a long text share, so that no n-gram is cut."""
 
 
 class Contamination(Section):
@@ -34,19 +34,19 @@ class Contamination(Section):
 
 
 class _Hit(NamedTuple):
-    """What stands in one text."""
+    """The items found in one text."""
 
     items: Counter[int]
-    """n-grams found of each item."""
+    """Number of n-grams found of each item."""
     character: int
-    """Where the first of them begins."""
+    """Start of the first of them, in characters."""
     matched: str
 
 
 def examine(
     documents: Iterator[Document], index: EvalIndex, rule: Contamination
 ) -> Iterator[tuple[Document, dict[str, Any] | None]]:
-    """Every document, in order, with the record of its contamination, or None where there is none."""
+    """Yield every document, in order, with the record of its contamination, or None if it has none."""
     block: list[Document] = []
     letters = 0
     for document in documents:

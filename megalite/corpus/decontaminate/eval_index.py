@@ -57,7 +57,7 @@ class EvalIndex:
         self._tables = [_Table(length, hashes[length], owners[length]) for length in sorted(hashes, reverse=True)]
 
     def find(self, words: Words) -> dict[int, Found]:
-        """What stands in which document of a block."""
+        """The items found in each document of a block that has any."""
         begins = ngrams(words, self._shortest)
         maybe = begins.words[self._seen.may_hold(begins.hashes)]
         documents = np.searchsorted(words.bounds, maybe, side="right") - 1
@@ -89,7 +89,7 @@ def _blocks(items: Iterable[EvalItem]) -> Iterator[list[EvalItem]]:
 
 
 class _Seen:
-    """A first look at the beginnings of all n-grams, small enough for every word of a corpus."""
+    """A bit set of the beginnings of all n-grams: a cheap first test for every word of a corpus."""
 
     def __init__(self, hashes: Hashes) -> None:
         bits = 1 << (len(hashes) * BITS_A_GRAM).bit_length()
@@ -98,7 +98,7 @@ class _Seen:
         self._bits[hashes & self._mask] = True
 
     def may_hold(self, hashes: Hashes) -> Offsets:
-        """Which of ``hashes`` may be among them."""
+        """The positions of the ``hashes`` that may be among them."""
         return np.flatnonzero(self._bits[hashes & self._mask])
 
 
@@ -112,11 +112,11 @@ class _Table:
         self._hashes, self._owners = every[order], owner[order]
 
     def find(self, words: Words, at: Offsets, documents: Offsets) -> tuple[Offsets, Offsets]:
-        """The word at which each n-gram found begins, and the item; once for every different n-gram of a document.
+        """The first word and the item of each n-gram found; once for every different n-gram of a document.
 
         Args:
-            at: words that are looked at.
-            documents: theirs.
+            at: the words to test.
+            documents: the document of each word.
         """
         inside = at + self.length <= words.bounds[documents + 1]
         at, documents = at[inside], documents[inside]

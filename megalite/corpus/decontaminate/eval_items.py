@@ -1,4 +1,4 @@
-"""The texts of evaluation sets, in whatever format they come: jsonl, json, csv, parquet, txt, compressed or not."""
+"""The texts of evaluation sets in jsonl, json, csv, tsv, parquet or txt files, compressed or not."""
 
 import csv
 import io
@@ -21,9 +21,9 @@ class EvalItem(NamedTuple):
 
     path: str
     item: int
-    """Line, row or place in the list, counted from 1."""
+    """Line, row or position in the list, counted from 1."""
     field: str
-    """``choices.text.2`` is the third of a list of texts."""
+    """Path of the text in the record: ``choices.text.2`` is the third of a list of texts."""
     text: str
 
 
@@ -46,7 +46,7 @@ def find_eval_files(patterns: Sequence[str]) -> list[Path]:
 def read_eval_items(paths: Sequence[Path], keys: Sequence[str] = ()) -> Iterator[EvalItem]:
     """Every string of every record, or those under ``keys``.
 
-    Raises: DataError where a file is damaged or of no known kind: an evaluation set that is half read protects nothing.
+    Raises: DataError if a file is damaged or of an unknown kind, since a partly read evaluation set does not protect.
     """
     for path in paths:
         count = 0
@@ -60,7 +60,7 @@ def read_eval_items(paths: Sequence[Path], keys: Sequence[str] = ()) -> Iterator
 
 
 def read_eval_records(path: Path) -> Iterator[Any]:
-    """The records of one file, as they stand in it. Raises: DataError where it is damaged."""
+    """The records of one file, unchanged. Raises: DataError if it is damaged."""
     suffix = (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix
     if suffix == ".parquet":
         yield from _rows(path)
@@ -81,11 +81,11 @@ def read_eval_records(path: Path) -> Iterator[Any]:
                 else:
                     yield from csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ",")
     except damaged as error:
-        raise DataError(f"{path}: damaged: {error}; get the file again") from None
+        raise DataError(f"{path}: damaged: {error}; download the file again") from None
 
 
 def _json(path: Path, content: bytes) -> Iterator[Any]:
-    """A list of records, one record, or a record a line."""
+    """A list of records, one record, or one record per line."""
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -100,7 +100,7 @@ def _parsed(place: str, line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{place}: not JSON: {error}; an evaluation set must be whole") from None
+        raise DataError(f"{place}: not JSON: {error}; an evaluation set must be complete") from None
 
 
 def _rows(path: Path) -> Iterator[Any]:
@@ -112,7 +112,7 @@ def _rows(path: Path) -> Iterator[Any]:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: damaged: {' '.join(str(error).split())}; get the file again") from None
+        raise DataError(f"{path}: damaged: {' '.join(str(error).split())}; download the file again") from None
 
 
 def _strings(value: Any, field: str) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""Recall and precision of the chosen bands on the user's own text: edited copies are planted and looked for.
+"""Recall and precision of the chosen bands on the user's own text, measured with edited copies of its documents.
 
-The truth is computed here from sets of words, and shares no hash with what it judges.
+The true similarities are computed here from sets of words and share no hash with the deduplication.
 """
 
 import hashlib
@@ -20,34 +20,34 @@ from rich.console import Console
 from rich.table import Table
 
 from megalite.config.errors import DataError
-from megalite.corpus.dedup.command import deduplicate
+from megalite.corpus.dedup.deduplicate import deduplicate
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.words.word_hashes import UNSPACED
 from megalite.files.readers.documents import Document, read_documents
 from megalite.files.readers.input_files import expand_inputs
 
 DOCUMENTS = 2000
-"""Drawn from the input; each gets one edited copy."""
+"""Documents drawn from the input; each gets one edited copy."""
 LETTERS = 20_000
-"""Of a long document only its beginning is taken."""
+"""Characters used of a long document: its beginning."""
 FEWEST_WORDS = 40
 BINS = (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 
 
 class Pair(NamedTuple):
-    """A planted copy."""
+    """A document and its edited copy."""
 
     jaccard: float
     found: bool
 
 
 class Audit(NamedTuple):
-    """What was measured."""
+    """The measurement."""
 
     recall: float
-    """Share of the planted pairs at or above the threshold of which one document went."""
+    """Share of the pairs at or above the threshold of which one document was removed."""
     precision: float
-    """Share of the documents that went whose twin that stays is at or above the threshold."""
+    """Share of the removed documents whose kept twin is at or above the threshold."""
     pairs: list[Pair]
 
 
@@ -60,16 +60,16 @@ def audit(
     memory_mb: int = 2048,
     max_malformed: float | None = None,
 ) -> Audit:
-    """Print and give recall and precision. Raises: DataError where the input has no document that is long enough."""
+    """Print and return recall and precision. Raises: DataError if no document of the input is long enough."""
     read = read_documents(expand_inputs(inputs), text_key, max_malformed=max_malformed)
     texts = [document.text[:LETTERS] for document in _drawn(read)]
     if not texts:
-        raise DataError(f"{', '.join(inputs)}: no document has {FEWEST_WORDS} words, nothing to plant copies of")
+        raise DataError(f"{', '.join(inputs)}: no document has {FEWEST_WORDS} words; there is nothing to measure")
     rng = random.Random(len(texts))
     pool = [word for text in texts[:200] for word in _word().findall(text)[:200]]
     copies = [edited(text, rng.uniform(0.4, 1.0), bands.ngram, pool, rng) for text in texts]
     with tempfile.TemporaryDirectory() as name:
-        source, output = Path(name) / "planted.jsonl", Path(name) / "out"
+        source, output = Path(name) / "copies.jsonl", Path(name) / "out"
         source.write_bytes(b"".join(orjson.dumps({"text": text}) + b"\n" for text in (*texts, *copies)))
         quiet = Console(quiet=True)
         deduplicate([str(source)], output, bands, quiet, workers=workers, memory_mb=memory_mb)
@@ -80,7 +80,7 @@ def audit(
 
 
 def edited(text: str, jaccard: float, ngram: int, pool: Sequence[str], rng: random.Random) -> str:
-    """A copy at about this similarity: words here and there are replaced, left out or put in."""
+    """A copy at about this similarity: random words are replaced, removed or inserted."""
     words = list(_word().finditer(text))
     touched = round(len(words) * (1 - jaccard) / (1 + jaccard) / ngram)
     for word in sorted(rng.sample(words, min(touched, len(words))), key=lambda match: -match.start()):
@@ -98,7 +98,7 @@ def shingle_set(text: str, ngram: int) -> set[tuple[str, ...]]:
 
 @lru_cache(maxsize=1)
 def _word() -> re.Pattern[str]:
-    """A letter of a script without spaces, or letters, digits and the marks on them in a row."""
+    """A letter of a script without spaces, or consecutive letters, digits and combining marks."""
     alone = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
     marks = "".join(chr(code) for code in range(0x300, 1 << 16) if unicodedata.category(chr(code))[0] == "M")
     return re.compile(f"(?=[\\w{marks}])[{alone}]|(?:(?![{alone}])[\\w{marks}])+")
@@ -139,8 +139,8 @@ def _judged(texts: list[str], copies: list[str], twins: dict[int, int], bands: B
 
 
 def _print(result: Audit, bands: Bands, console: Console) -> None:
-    told = f"{bands.bands} bands of {bands.rows} rows, word {bands.ngram}-grams, threshold {bands.threshold}"
-    table = Table("Jaccard", "planted", "removed", "candidates in theory", title=told, title_justify="left")
+    title = f"{bands.bands} bands of {bands.rows} rows, word {bands.ngram}-grams, threshold {bands.threshold}"
+    table = Table("Jaccard", "pairs", "removed", "candidates in theory", title=title, title_justify="left")
     for low, high in zip(BINS, (*BINS[1:], 1.1), strict=True):
         inside = [pair for pair in result.pairs if low <= pair.jaccard < high]
         if inside:
@@ -150,5 +150,5 @@ def _print(result: Audit, bands: Bands, console: Console) -> None:
             table.add_row(label, f"{len(inside):,}", f"{share:.1%}", f"{theory:.1%}")
     console.print(table)
     near = sum(pair.jaccard >= bands.threshold for pair in result.pairs)
-    line = f"recall {result.recall:.4f} of {near:,} planted pairs at {bands.threshold} or above, "
+    line = f"recall {result.recall:.4f} of {near:,} pairs at {bands.threshold} or above, "
     console.print(line + f"precision {result.precision:.4f}", highlight=False)

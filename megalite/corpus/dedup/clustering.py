@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from megalite.config.errors import DataError
 from megalite.corpus.dedup.clusters import bucket_edges, roots
-from megalite.corpus.dedup.crowd import CROWD
+from megalite.corpus.dedup.large_cluster import LARGE
 from megalite.corpus.dedup.lsh_index import LshIndex
 from megalite.corpus.words.word_hashes import Offsets
 from megalite.files.whole_file import whole_file
@@ -45,9 +45,9 @@ def connected(parents: npt.NDArray[np.int64]) -> tuple[Offsets, Offsets]:
 
 
 def batches(ends: Offsets, size: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield ``(begin, end, is_crowd)`` of batches of whole clusters with up to ``size`` documents.
+    """Yield ``(begin, end, is_large)`` of batches of whole clusters with up to ``size`` documents.
 
-    A large cluster (a crowd) is a batch of its own, so that its result does not depend on its neighbors.
+    A large cluster is a batch of its own, so that its result does not depend on its neighbors.
 
     Raises: DataError if a cluster has more documents than ``size``.
     """
@@ -60,12 +60,12 @@ def batches(ends: Offsets, size: int) -> Iterator[tuple[int, int, bool]]:
         )
     begin = end = 0
     for count in sizes.tolist():
-        is_crowd = count >= CROWD
-        if end > begin and (is_crowd or end + count - begin > size):
+        is_large = count >= LARGE
+        if end > begin and (is_large or end + count - begin > size):
             yield begin, end, False
             begin = end
         end += count
-        if is_crowd:
+        if is_large:
             yield begin, end, True
             begin = end
     if end > begin:

@@ -1,10 +1,10 @@
-"""Which documents hang together, and which of them stay.
+"""Clusters of candidate documents, and the choice of the documents to keep.
 
-Documents that share a bucket are joined to clusters (union-find, all edges at once as in Shiloach and Vishkin 1982), so that
-each cluster is settled on its own. In it the documents come up in the order of the rule; one goes if it equals one that
-stays, or if its exact Jaccard similarity to one that stays reaches the threshold. So nothing goes without a copy that
-stays, no chain of small edits takes away a document unlike all that is left, and no two documents stay that were found to
-be near-duplicates.
+Documents that share a bucket are joined to clusters (union-find over all edges at once, as in Shiloach and Vishkin 1982), so
+that each cluster is settled on its own. Its documents are visited in the order of ``keep``; one is removed if it equals a
+kept one, or if its exact Jaccard similarity to a kept one reaches the threshold. So no document is removed without a kept copy,
+a chain of small edits removes no document that differs from all kept ones, and no two kept documents are known
+near-duplicates.
 """
 
 from typing import Any, NamedTuple
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from megalite.corpus.dedup.crowd import Crowd
+from megalite.corpus.dedup.kept_members import shared_values
+from megalite.corpus.dedup.large_cluster import LargeCluster
 from megalite.corpus.dedup.lsh_index import LshIndex
 from megalite.corpus.dedup.shingle_sets import ShingleSets
-from megalite.corpus.dedup.staying_members import shared_values
 from megalite.corpus.words.word_hashes import Offsets
 
 REMOVED = np.dtype([("document", "<i8"), ("twin", "<i8"), ("jaccard", "<f8"), ("exact", "?")])
@@ -25,7 +25,7 @@ _NONE = np.empty(0, np.int64)
 def bucket_edges(index: LshIndex, column: int, memory_bytes: int) -> npt.NDArray[np.int64]:
     """``(edges, 2)``: every document that shares this column's key with an earlier one, and the first of that key.
 
-    Buckets without a new document are left out.
+    Buckets without a new document are skipped.
     """
     passes = max(1, -(-index.documents * 48 // memory_bytes))
     edges = [_edges_of_range(index, column, number, passes) for number in range(passes)]
@@ -55,7 +55,7 @@ def _edges_of_range(index: LshIndex, column: int, number: int, passes: int) -> n
 
 
 def join(parents: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> None:
-    """Join the clusters at both ends of every edge; a parent is never larger than its child."""
+    """Join the clusters at both ends of every edge. A parent is never larger than its child."""
     a, b = edges[:, 0], edges[:, 1]
     while len(a):
         a, b = roots(parents, a), roots(parents, b)
@@ -65,7 +65,7 @@ def join(parents: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> None:
 
 
 def roots(parents: npt.NDArray[np.int64], documents: Offsets) -> Offsets:
-    """The smallest document of each one's cluster."""
+    """The smallest document of each document's cluster."""
     found = parents[documents]
     while True:
         above = parents[found]
@@ -76,7 +76,7 @@ def roots(parents: npt.NDArray[np.int64], documents: Offsets) -> Offsets:
 
 
 class Settled(NamedTuple):
-    """What became of some clusters."""
+    """The result for some clusters."""
 
     removed: npt.NDArray[Any]
     """``REMOVED`` records."""
@@ -84,12 +84,12 @@ class Settled(NamedTuple):
     """Pairs whose n-grams were compared."""
 
 
-def settle(index: LshIndex, documents: Offsets, threshold: float, is_crowd: bool = False) -> Settled:
-    """Choose among whole clusters.
+def settle(index: LshIndex, documents: Offsets, threshold: float, is_large: bool = False) -> Settled:
+    """Choose the documents to keep in whole clusters.
 
     Args:
         documents: sorted.
-        is_crowd: they are one large cluster; the same stay, and it is faster.
+        is_large: they are one large cluster; the result is the same, but faster.
     """
     records = index.records(documents)
     known = documents < index.known
@@ -97,11 +97,11 @@ def settle(index: LshIndex, documents: Offsets, threshold: float, is_crowd: bool
     digests = records["digest"].copy()
     sets = ShingleSets(index, documents, records, threshold)
     keys = index.keys(documents)
-    staying = Crowd(sets, keys, threshold) if is_crowd else shared_values(keys.T, len(documents))
+    kept = LargeCluster(sets, keys, threshold) if is_large else shared_values(keys.T, len(documents))
     removed, compared = [], 0
     for position in order.tolist():
         twin, jaccard, exact = -1, 1.0, False
-        others = _NONE if known[position] else staying.with_document(position)
+        others = _NONE if known[position] else kept.with_document(position)
         if len(others):
             equal = others[(digests[others] == digests[position]).all(axis=1)]
             if exact := len(equal) > 0:
@@ -114,7 +114,7 @@ def settle(index: LshIndex, documents: Offsets, threshold: float, is_crowd: bool
                         twin = other
                         break
         if twin < 0:
-            staying.stay(position)
+            kept.keep(position)
         else:
             removed.append((documents[position], documents[twin], jaccard, exact))
     return Settled(np.array(removed, REMOVED), compared)

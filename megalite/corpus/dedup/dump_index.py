@@ -1,4 +1,4 @@
-"""The index that a deduplicated dump carries, so that later dumps are compared with it without reading it again."""
+"""The index of a deduplicated dump, with which later dumps are compared without reading its text again."""
 
 import json
 from pathlib import Path
@@ -13,23 +13,22 @@ NAME = "index.json"
 
 
 class DumpIndex(Section):
-    """``index.json``: how the documents were hashed, where they stood, and how many each part holds."""
+    """``index.json``: how the documents were hashed, their paths, and the documents of each part."""
 
     bands: Bands
     paths: tuple[str, ...]
     documents: tuple[int, ...]
     path_ends: tuple[int, ...] = ()
-    """Where each part's own ``paths`` end; without it, every part counts them all."""
+    """The end of each part's own ``paths``; if empty, every part numbers all of them."""
 
     def write(self, folder: Path) -> None:
-        """Write it."""
         (folder / NAME).write_text(self.model_dump_json(indent=1) + "\n")
 
 
 def known_parts(folders: list[Path], bands: Bands) -> list[Part]:
-    """The parts of the indexes in these folders, one after the other.
+    """The parts of the indexes in these folders.
 
-    Raises: FileNotFoundError, DataError where an index is damaged or was made with other bands.
+    Raises: FileNotFoundError; DataError if an index is damaged or was made with other bands.
     """
     parts: list[Part] = []
     first = 0
@@ -44,7 +43,7 @@ def known_parts(folders: list[Path], bands: Bands) -> list[Part]:
         index = validate(DumpIndex, values, str(path))
         if index.bands != bands:
             raise DataError(
-                f"{path}: made with {_told(index.bands)}, this run has {_told(bands)}; give the same options"
+                f"{path}: made with {_options(index.bands)}, this run has {_options(bands)}; give the same options"
             )
         ends = (0, *index.path_ends)
         for number, documents in enumerate(index.documents):
@@ -56,12 +55,12 @@ def known_parts(folders: list[Path], bands: Bands) -> list[Part]:
     return parts
 
 
-def _told(bands: Bands) -> str:
+def _options(bands: Bands) -> str:
     return ", ".join(f"--{key} {value}" for key, value in bands.model_dump().items())
 
 
 def _check(part: Part) -> None:
-    """The sizes are those of a whole part."""
+    """Raises: DataError if a file of the part does not have its size."""
     table = part.table() if part.path(".table").is_file() and part.documents else None
     wanted = (part.documents * RECORD.itemsize, part.documents * part.columns * 8)
     shingles = int(table["shingles"].sum()) * 8 if table is not None and table.nbytes == wanted[0] else 0

@@ -1,6 +1,6 @@
-"""Documents' band keys, n-grams and places on disk, written once and read by column or by document.
+"""Band keys, n-grams and places of documents on disk, written once and read by column or by document.
 
-A part is three files: ``.table`` (a record a document), ``.bands`` (chunks of documents, each column by column, so that one
+A part is three files: ``.table`` (a record per document), ``.bands`` (chunks of documents, column by column, so that one
 band of all documents is read without the others) and ``.shingles`` (the hashes of the n-grams, for exact comparison).
 """
 
@@ -19,11 +19,11 @@ from megalite.files.whole_file import whole_file
 
 RECORD = np.dtype(
     [
-        ("digest", "<u8", 2),  # of the text as it stands
+        ("digest", "<u8", 2),  # of the unchanged text
         ("first_shingle", "<u8"),
         ("shingles", "<u8"),
         ("line", "<u8"),
-        ("score", "<f8"),  # the higher, the rather kept
+        ("score", "<f8"),  # higher is kept first
         ("file", "<u4"),  # position in the list of inputs
         ("empty", "?"),
     ]
@@ -35,10 +35,10 @@ FILES_OPEN = 64
 
 
 class PartWriter:
-    """Writes a part; its files have their names only after ``close``."""
+    """Writes a part; its files get their names when the ``ExitStack`` closes without an error."""
 
     def __init__(self, prefix: Path, files: ExitStack) -> None:
-        """The files are finished when ``files`` is left without an error."""
+        """``files`` closes the files of the part."""
         self._table, self._bands, self._shingles = (
             files.enter_context(whole_file(prefix.with_name(prefix.name + suffix))) for suffix in SUFFIXES
         )
@@ -48,11 +48,11 @@ class PartWriter:
         self.documents = 0
 
     def add_shingles(self, shingles: Hashes) -> None:
-        """Write n-grams of the documents that come next."""
+        """Write the n-grams of the documents of the next :meth:`add`."""
         self._shingles.write(shingles.tobytes())
 
     def add(self, records: npt.NDArray[Any], keys: Hashes) -> None:
-        """Take documents whose n-grams are written; ``first_shingle`` is set here, keys are ``(documents, columns)``."""
+        """Add documents whose n-grams are written. Sets ``first_shingle``; ``keys`` is ``(documents, columns)``."""
         records["first_shingle"] = self._shingles_used + np.cumsum(records["shingles"]) - records["shingles"]
         self._shingles_used += int(records["shingles"].sum())
         self._table.write(records.tobytes())
@@ -63,7 +63,7 @@ class PartWriter:
             self._write_chunk()
 
     def finish(self) -> None:
-        """Write what still waits."""
+        """Write the last chunk."""
         if self._waiting:
             self._write_chunk()
 
@@ -82,14 +82,14 @@ class Part(NamedTuple):
     columns: int
     first: int
     paths: tuple[str, ...]
-    """What the records' ``file`` counts."""
+    """The paths that ``file`` in the records numbers."""
 
     def path(self, suffix: str) -> Path:
-        """One of its files."""
+        """One of the files of the part."""
         return self.prefix.with_name(self.prefix.name + suffix)
 
     def table(self) -> npt.NDArray[Any]:
-        """The records, mapped."""
+        """The records, memory-mapped."""
         return np.memmap(self.path(".table"), RECORD, "r") if self.documents else np.empty(0, RECORD)
 
     def column(self, column: int) -> Iterator[tuple[int, Hashes]]:
@@ -101,7 +101,7 @@ class Part(NamedTuple):
                 yield self.first + start, np.fromfile(file, np.uint64, rows)
 
     def keys(self, documents: Offsets) -> Hashes:
-        """``(len(documents), columns)`` of these, counted in the part and sorted."""
+        """``(len(documents), columns)``; ``documents`` are numbers within the part, sorted."""
         rows = np.empty((len(documents), self.columns), np.uint64)
         chunks = documents // CHUNK
         with self.path(".bands").open("rb") as file:
@@ -115,10 +115,10 @@ class Part(NamedTuple):
 
 
 class LshIndex:
-    """All parts as one list of documents, earlier dumps' first."""
+    """All parts as one list of documents; those of earlier dumps come first."""
 
     def __init__(self, parts: Sequence[Part], known: int) -> None:
-        """``known`` documents at the beginning are of earlier dumps: they stay whatever comes."""
+        """The first ``known`` documents are of earlier dumps and always kept."""
         self.parts, self.known = list(parts), known
         self._ends = np.cumsum([part.documents for part in self.parts], dtype=np.int64)
         self._tables = [part.table() for part in self.parts]
@@ -130,11 +130,11 @@ class LshIndex:
 
     @property
     def documents(self) -> int:
-        """How many in all."""
+        """Total number of documents."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def part_of(self, document: int) -> int:
-        """The part that holds a document."""
+        """The number of the part with a document."""
         return int(np.searchsorted(self._ends, document, side="right"))
 
     def place(self, document: int) -> tuple[str, int]:
@@ -151,7 +151,7 @@ class LshIndex:
         return records
 
     def keys(self, documents: Offsets) -> Hashes:
-        """``(len(documents), columns)`` of these documents, which are sorted."""
+        """``(len(documents), columns)``; ``documents`` is sorted."""
         return np.concatenate(
             [self.parts[n].keys(documents[chosen] - self.parts[n].first) for n, chosen in self._by_part(documents)]
         )

@@ -1,7 +1,7 @@
 """MinHash signatures cut into bands: documents that share a band's key are candidates (Broder 1997; Indyk and Motwani 1998).
 
-The chance that a pair at Jaccard ``s`` becomes candidates is ``1 - (1 - s**rows)**bands``. Candidates are compared exactly
-later, so the bands are chosen to miss nothing, not to be sure.
+A pair at Jaccard similarity ``s`` becomes a candidate pair with probability ``1 - (1 - s**rows)**bands``. Candidates are
+compared exactly later, so the bands are chosen for recall, not for precision.
 """
 
 from functools import lru_cache
@@ -17,9 +17,9 @@ from megalite.corpus.words.word_hashes import BASE, Hashes, Ngrams, mix
 
 SEED = 0x6D696E68617368
 MOST_MINIMA = 4096
-"""Of a document; 16 KB."""
+"""Limit for the minima of a document: 16 KB."""
 MOST_WORDS = 1000
-"""Of an n-gram."""
+"""Limit for the words of an n-gram."""
 
 
 class Bands(Section):
@@ -44,7 +44,7 @@ class Bands(Section):
         return self
 
     def chance(self, jaccard: float) -> float:
-        """The chance that a pair at this similarity becomes candidates."""
+        """The probability that a pair at this similarity becomes a candidate pair."""
         return 1.0 - (1.0 - jaccard**self.rows) ** self.bands
 
 

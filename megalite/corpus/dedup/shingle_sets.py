@@ -1,7 +1,7 @@
-"""Documents' sets of n-grams compared: exactly, and by a sketch where one document has many candidates.
+"""Comparison of documents by their sets of n-grams: exact, and by a sketch if a document has many candidates.
 
 Pages made from one template share buckets by the thousand without being near-duplicates. A sketch (one-permutation
-hashing, Li et al. 2012, arXiv:1208.1259) tells most of them apart at a hundredth of the cost.
+hashing, Li et al. 2012, arXiv:1208.1259) rules out most of these pairs at a hundredth of the cost.
 """
 
 from typing import Any
@@ -15,27 +15,27 @@ from megalite.corpus.words.word_hashes import Hashes, Offsets
 HELD_BYTES = 32 << 20
 BINS = 256
 FEW = 8
-"""So many candidates are compared exactly at once."""
+"""Up to so many candidates are compared exactly without a sketch."""
 DEVIATIONS = 4.0
-"""A pair at the threshold is below this by chance three times in 100,000."""
+"""Standard deviations below the threshold; a pair at the threshold falls below with probability 3e-5."""
 ROWS = 1 << 12
 
 
 class ShingleSets:
-    """The sets of the documents that are being compared, a bounded number of them held."""
+    """The sets of the documents of a cluster; a bounded number of them is in memory."""
 
     def __init__(self, index: LshIndex, documents: Offsets, records: npt.NDArray[Any], threshold: float) -> None:
         self._index, self._documents, self._records = index, documents, records
         self._threshold = threshold
         self.total = int(records["shingles"].sum())
-        """n-grams of all documents, repeated ones counted."""
+        """Number of n-grams of all documents, with repetitions."""
         self._held: dict[int, Hashes] = {}
         self._bytes = 0
         self._sketches = np.zeros((len(documents), BINS), np.uint16)
         self._sketched = np.zeros(len(documents), np.bool_)
 
     def jaccard(self, a: int, b: int) -> float:
-        """Shared n-grams over all n-grams; 0 where a document has none."""
+        """The Jaccard similarity; 0 if a document has no n-grams."""
         first, second = self.hashes(a), self.hashes(b)
         if len(first) == 0 or len(second) == 0:
             return 0.0
@@ -62,7 +62,7 @@ class ShingleSets:
         return np.concatenate(likely)
 
     def _sketch(self, document: int) -> None:
-        """The smallest n-gram of each of ``BINS`` ranges, 16 bits of it; 0 where the range is empty."""
+        """16 bits of the smallest n-gram of each of ``BINS`` ranges; 0 if the range is empty."""
         hashes = self.hashes(document)
         ranges = (hashes >> np.uint64(56)).astype(np.intp)
         filled, first = np.unique(ranges, return_index=True)

@@ -92,8 +92,8 @@ class _DedupStage:
         """Every ``shares``-th batch of clusters."""
         folder, threshold = job.folder / NAME, self._input(job).plan.bands.threshold
         documents, removed, compared = read_array(folder / CLUSTERS), [np.empty(0, REMOVED)], 0
-        for begin, end, is_crowd in read_array(folder / BATCHES)[share :: self.shares].tolist():
-            settled = settle(self._index(job), np.sort(documents[begin:end]), threshold, bool(is_crowd))
+        for begin, end, is_large in read_array(folder / BATCHES)[share :: self.shares].tolist():
+            settled = settle(self._index(job), np.sort(documents[begin:end]), threshold, bool(is_large))
             removed.append(settled.removed)
             compared += settled.compared
         records = np.concatenate(removed)

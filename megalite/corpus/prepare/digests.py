@@ -1,4 +1,4 @@
-"""Digests of a unit's documents on disk, so that equal ones among all units are found a range at a time."""
+"""Digests of a unit's documents on disk; equal ones among all units are found one range of digests at a time."""
 
 from array import array
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class UnitDigests:
         self._paths, self._lines = array("q"), array("q")
 
     def add(self, text: str, path: int, line: int) -> None:
-        """Take the next document; ``path`` is its number among the unit's."""
+        """Add the next document; ``path`` is the number of its path in the unit."""
         self._digests += content_digest(text)
         self._paths.append(path)
         self._lines.append(line)
@@ -37,14 +37,14 @@ class UnitDigests:
 
 
 def place_of(folder: Path, unit: int, position: int) -> tuple[int, int]:
-    """The number of the path, and the line, of a document."""
+    """The number of the path and the line of a document."""
     path, line = read_array(folder / f"places-{unit:05d}.npy")[:, position].tolist()
     return path, line
 
 
 def later_copies(folder: Path, units: Sequence[int], part: int, parts: int) -> npt.NDArray[np.int64]:
     """``(4, copies)`` sorted columns: unit and position of every document that equals an earlier one, and those of the
-    first of its kind. Only digests of one of ``parts`` equal ranges are looked at.
+    first equal one. Only digests in one of ``parts`` equal ranges are compared.
     """
     low, high = (np.uint64(2**64 * part // parts), np.uint64(2**64 * (part + 1) // parts - 1))
     found = [np.empty((4, 0), np.uint64)]

@@ -21,7 +21,7 @@ from megalite.jobs.memory import memory_per_worker
 from megalite.jobs.process_pool import WorkerPool
 from megalite.jobs.run import Pool, job_folder, run_job, unfinished_steps
 from megalite.jobs.slurm import SUBMIT, Script, refuse_submitted, scripts_folder_of, step_script, submit, write_scripts
-from megalite.jobs.work_folder import forget, told_of_earlier, work_folder_of
+from megalite.jobs.work_folder import forget, resume_message, work_folder_of
 
 TOKENS_WRITTEN = (
     *(f"tokenizer/tokenizer{end}" for end in (".json", "_config.json", ".model")),
@@ -59,7 +59,7 @@ def prepare_corpus(
     refuse_submitted(scripts_folder_of(output))
     plan = checked_plan(recipe, output, overwrite)
     tell(FilterChain(recipe.filters), console)
-    if message := told_of_earlier(work_folder_of(output), plan_json(plan)):
+    if message := resume_message(work_folder_of(output), plan_json(plan)):
         console.print(message, highlight=False)
     share = memory_per_worker(MEMORY_MB * workers if memory_mb is None else memory_mb, workers)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Documents into shards in a shuffled order, in bounded memory, however many there are.
+"""Writes documents to shards in a shuffled order, in bounded memory for any number of documents.
 
 Sorting by a keyed hash of the text is a shuffle that does not depend on the order of the input. It is an external merge
 sort (Knuth, The Art of Computer Programming 3, section 5.4): sorted runs are spilled to disk and merged at the end.
@@ -16,20 +16,20 @@ from megalite.files.readers.input_files import open_bytes
 RUN_BYTES = 64 << 20
 """Text held in memory before it is sorted and spilled."""
 SHARD_BYTES = 64 << 20
-"""Text in a finished shard, about."""
+"""Approximate size of the text in a shard."""
 MOST_RUNS = 64
-"""So many runs of a level become one of the next: few files are open, and a line is rewritten once a level."""
+"""So many runs of a level are merged into one of the next, which bounds the number of open files."""
 KEY_LENGTH = 33
 """Hexadecimal digits of the 16-byte key, and a space."""
 
 
 def keyed(key: bytes, line: bytes) -> bytes:
-    """A line with its key before it."""
+    """A line with its key in front."""
     return key.hex().encode() + b" " + line
 
 
 class ShuffledShards:
-    """``NAME-00000.jsonl.zst`` and so on, with the lines in the order of their keys; equal keys by the lines."""
+    """``NAME-00000.jsonl.zst`` and so on, with the lines sorted by key, then by content."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -39,11 +39,11 @@ class ShuffledShards:
         self._spilled = 0
 
     def add(self, key: bytes, line: bytes) -> None:
-        """Take a line (with its end) into the shuffle; ``key`` has 16 bytes."""
+        """Add a line with its newline; ``key`` has 16 bytes."""
         self.add_keyed(keyed(key, line))
 
     def add_keyed(self, line: bytes) -> None:
-        """Take what :func:`keyed` gives."""
+        """Add the result of :func:`keyed`."""
         self._lines.append(line)
         self._held += len(line)
         if self._held >= RUN_BYTES:
@@ -52,7 +52,7 @@ class ShuffledShards:
             self._lines, self._held = [], 0
 
     def finish(self) -> None:
-        """Write the shards; at least one, be it empty."""
+        """Write the shards; at least one, which may be empty."""
         self._lines.sort()
         runs = [run for level in self._levels for run in level]
         with _merged(runs, self._lines) as lines:
@@ -82,7 +82,7 @@ class ShuffledShards:
 
 @contextmanager
 def _merged(runs: list[Path], held: Iterable[bytes] = ()) -> Iterator[Iterator[bytes]]:
-    """The sorted lines of all runs; the runs are removed afterwards."""
+    """The sorted lines of all runs; removes the runs afterwards."""
     with ExitStack() as files:
         yield iter(merge(held, *(files.enter_context(open_bytes(run)) for run in runs)))
     for run in runs:

@@ -1,4 +1,4 @@
-"""The documents that stay, written to shards."""
+"""Writes the kept documents of a unit to shards."""
 
 import json
 from contextlib import ExitStack
@@ -12,16 +12,16 @@ from megalite.files.readers.documents import Document
 from megalite.files.whole_file import whole_file
 
 SHARD_BYTES = 256 << 20
-"""Text of a shard, about."""
+"""Approximate size of the text in a shard."""
 LEVEL = 1
-"""Of zstd: 150 MB a second and core where level 3 has 65, for a sixth more bytes."""
+"""Level of zstd: 150 MB/s per core instead of 65 at level 3, for a sixth more bytes."""
 
 
 class KeptShards:
-    """``kept-NUMBER-000.jsonl.zst`` and so on of a unit; at least one, be it empty."""
+    """``kept-NUMBER-000.jsonl.zst`` and so on of a unit; at least one, which may be empty."""
 
     def __init__(self, folder: Path, number: int) -> None:
-        """Shards of an earlier try are removed."""
+        """Removes shards of an earlier attempt."""
         for old in folder.glob(f"kept-{number:05d}-*"):
             old.unlink()
         self._folder, self._number = folder, number
@@ -35,7 +35,7 @@ class KeptShards:
         self._files.__exit__(*error)
 
     def write(self, document: Document) -> None:
-        """Take a document; its ``meta`` says where it stood, where no earlier stage has said so."""
+        """Write a document; sets ``meta.place`` to its path and line unless an earlier stage has set it."""
         if self._bytes >= SHARD_BYTES:
             self._files.close()
             self._open()
@@ -51,7 +51,7 @@ class KeptShards:
 
 
 def json_line(record: dict[str, Any]) -> bytes:
-    """One line of JSON with its end."""
+    """One line of JSON with its newline."""
     try:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # a value that orjson does not take: a date of parquet, a lone surrogate

@@ -27,7 +27,7 @@ from megalite.files.readers.input_files import expand_inputs
 from megalite.files.readers.malformed import add_max_malformed, refuse_malformed
 from megalite.jobs.process_pool import WorkerPool
 from megalite.jobs.run import Pool, job_folder, run_job
-from megalite.jobs.work_folder import told_of_earlier
+from megalite.jobs.work_folder import resume_message
 from megalite.tokenizer.load import load_tokenizer
 
 
@@ -175,7 +175,7 @@ class _Tokenization:
         """Encode all units and join them."""
         began = time.perf_counter()
         check, encoder, reasons = self._choose()
-        if message := told_of_earlier(self._folder, self.plan.to_json()):
+        if message := resume_message(self._folder, self.plan.to_json()):
             console.print(message, highlight=False)
         with job_folder("tokens", self.plan.to_json(), self._folder) as job:
             set_encoder(job, self._tokenizer, encoder)

@@ -11,7 +11,7 @@ from rich.console import Console
 from small_corpus import files, recipe, write_corpus
 
 from megalite.config.errors import DataError
-from megalite.corpus.dedup.command import deduplicate
+from megalite.corpus.dedup.deduplicate import deduplicate
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.prepare.prepare import prepare_corpus
 
@@ -26,7 +26,7 @@ def stopped(folder: Path, target: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("renames", [9, 33])
-def test_every_damaged_file_of_a_stopped_plant_is_told_or_made_again(
+def test_damaged_files_of_a_stopped_corpus_are_named_or_made_again(
     renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = recipe(write_corpus(tmp_path, monkeypatch))
@@ -49,7 +49,7 @@ def test_every_damaged_file_of_a_stopped_plant_is_told_or_made_again(
     assert files(out) == files(tmp_path / "whole")
 
 
-def test_every_damaged_file_of_a_stopped_deduplication_is_told_or_made_again(
+def test_damaged_files_of_a_stopped_dedup_are_named_or_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "in.jsonl"

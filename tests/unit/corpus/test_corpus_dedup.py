@@ -15,7 +15,7 @@ from kills import killed_after
 from rich.console import Console
 
 from megalite.config.errors import DataError
-from megalite.corpus.dedup.command import DedupOptions, deduplicate
+from megalite.corpus.dedup.deduplicate import DedupOptions, deduplicate
 from megalite.corpus.dedup.minhash import Bands
 from megalite.files.readers.documents import read_documents
 from megalite.files.readers.options import ReadOptions

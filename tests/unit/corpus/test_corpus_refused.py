@@ -17,7 +17,7 @@ from megalite.config.explain import validate
 from megalite.corpus.classify.classifier import FORMAT, Classifier, Features, load_classifier
 from megalite.corpus.decontaminate.command import decontaminate
 from megalite.corpus.decontaminate.contamination import Contamination
-from megalite.corpus.dedup.command import deduplicate
+from megalite.corpus.dedup.deduplicate import deduplicate
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.filters.chain import FilterChain
 from megalite.corpus.prepare.prepare import prepare_corpus

@@ -1,4 +1,4 @@
-"""The command that runs the plant, and what it writes down for a Slurm cluster."""
+"""The command that runs a recipe, and its scripts for a Slurm cluster."""
 
 import json
 import os

@@ -74,7 +74,7 @@ def test_a_run_that_is_killed_again_and_again_leaves_nothing_that_looks_finished
                 kills += 1
                 break
             time.sleep(0.002)
-        went_on += "going on with a run that was stopped" in process.communicate(timeout=60)[0].decode()
+        went_on += "resuming a run that was stopped" in process.communicate(timeout=60)[0].decode()
         if process.returncode == 0:
             break
         for key in ("text", "s"):
@@ -115,7 +115,7 @@ def test_a_lone_killed_process_leaves_no_worker_waiting_and_the_run_goes_on(
     assert not list(tmp_path.glob("out.[!p]*"))
     again = io.StringIO()
     preprocess([str(corpus)], word_tokenizer, prefix, Console(file=again, width=200))
-    assert "going on with a run that was stopped" in again.getvalue()
+    assert "resuming a run that was stopped" in again.getvalue()
     assert verify_manifest(prefix).documents == 20_000
     assert IndexedDataset(prefix).read(0, 12).tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1]
 
@@ -234,7 +234,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(word_tokenizer: Path, 
     assert len(list(Path(f"{prefix}.partial/tokens").glob("0*.json"))) > 10
     script.write_text(SMALL_UNITS)
     again = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert "going on with a run that was stopped" in again.stdout
+    assert "resuming a run that was stopped" in again.stdout
     assert verify_manifest(prefix).documents == 2000
 
 

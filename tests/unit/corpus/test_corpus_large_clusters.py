@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pytest
 from rich.console import Console
 
-from megalite.corpus.dedup import crowd, shingle_sets
+from megalite.corpus.dedup import large_cluster, shingle_sets
 from megalite.corpus.dedup.clustering import batches
-from megalite.corpus.dedup.command import deduplicate
-from megalite.corpus.dedup.crowd import Crowd
+from megalite.corpus.dedup.deduplicate import deduplicate
+from megalite.corpus.dedup.large_cluster import LargeCluster
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.prepare.prepare import prepare_corpus
 from megalite.corpus.prepare.recipe import Recipe
 from megalite.files.readers.documents import read_documents
 
 QUIET = Console(quiet=True)
-NO_CROWD = 1 << 30
+NONE_IS_LARGE = 1 << 30
 
 
 class Sets:
@@ -60,11 +60,11 @@ def hash_of(number: int) -> int:
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.9, 1.0])
 @pytest.mark.parametrize("rare", [2, 5, 32])
 def test_no_pair_at_the_threshold_is_missed(threshold: float, rare: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd, "RARE", rare)
+    monkeypatch.setattr(large_cluster, "RARE", rare)
     for seed in range(3):
         sets = structured(random.Random(seed))
         everyone = np.zeros((len(sets), 3), np.uint64)  # all share all buckets
-        found = Crowd(Sets(sets), everyone, threshold)  # type: ignore[arg-type]
+        found = LargeCluster(Sets(sets), everyone, threshold)  # type: ignore[arg-type]
         few = 0
         for document, mine in enumerate(sets):
             others = found.with_document(document).tolist()
@@ -75,18 +75,18 @@ def test_no_pair_at_the_threshold_is_missed(threshold: float, rare: int, monkeyp
             ]
             assert set(near) <= set(others) <= set(range(document))
             few += len(others)
-            found.stay(document)
+            found.keep(document)
         assert few < (0.9 if threshold < 0.5 else 0.75) * len(sets) ** 2 / 2
 
 
 def test_documents_that_share_no_bucket_are_never_told() -> None:
     sets = [{1, 2, 3, 4}] * 6
     keys = np.array([[0, 1], [0, 2], [5, 2], [6, 3], [7, 3], [8, 9]], np.uint64)
-    found = Crowd(Sets(sets), keys, 0.8)  # type: ignore[arg-type]
+    found = LargeCluster(Sets(sets), keys, 0.8)  # type: ignore[arg-type]
     told = []
     for document in range(6):
         told.append(found.with_document(document).tolist())
-        found.stay(document)
+        found.keep(document)
     assert told == [[], [0], [1], [], [3], []]
 
 
@@ -118,9 +118,9 @@ def test_the_same_documents_stay_as_by_all_buckets_and_for_any_workers(
     own: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write(tmp_path / "in.jsonl", pages(400, own))
-    monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", NO_CROWD)
+    monkeypatch.setattr("megalite.corpus.dedup.clustering.LARGE", NONE_IS_LARGE)
     deduplicate([str(source)], tmp_path / "plain", Bands(), QUIET)
-    monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", 50)
+    monkeypatch.setattr("megalite.corpus.dedup.clustering.LARGE", 50)
     monkeypatch.setattr("megalite.files.readers.input_units.UNIT_BYTES", 60_000)
     for workers in (1, 2):
         deduplicate([str(source)], tmp_path / f"{workers}", Bands(), QUIET, workers=workers)
@@ -135,14 +135,14 @@ def test_labelled_sets_lose_the_same_documents(
     name: str, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = str(shared_data / f"messy/{name}.jsonl.zst")
-    for label, limit in (("plain", NO_CROWD), ("crowd", 2)):
-        monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", limit)
+    for label, limit in (("plain", NONE_IS_LARGE), ("large", 2)):
+        monkeypatch.setattr("megalite.corpus.dedup.clustering.LARGE", limit)
         deduplicate([source], tmp_path / label, Bands(), QUIET)
-    assert files(tmp_path / "plain") == files(tmp_path / "crowd")
+    assert files(tmp_path / "plain") == files(tmp_path / "large")
 
 
-def test_a_recipe_settles_a_crowd_as_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megalite.corpus.dedup.clustering.CROWD", 50)
+def test_a_recipe_settles_a_large_cluster_as_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megalite.corpus.dedup.clustering.LARGE", 50)
     source = write(tmp_path / "in.jsonl", pages(300, 40))
     values = {"sources": [{"kind": "files", "paths": [str(source)]}], "dedup": {}, "exact_dedup": False}
     off = {"min_stop_words": None, "max_mean_word_length": None, "min_alphabetic_words": None}

@@ -1,38 +1,38 @@
-"""A large cluster, such as the pages of one template: who can be near whom, told without looking at all pairs.
+"""Candidate pairs in a large cluster, such as the pages of one template, without comparing all pairs.
 
-An n-gram that few documents of the cluster have is *rare*, any other *frequent*. Two documents either share a rare n-gram,
-and then stand together in a short list; or they share only frequent ones, and then the smaller number of these bounds their
-Jaccard similarity. Pages of a template are below the threshold by this bound, however many they are. Nothing is missed: this
-is the prefix filter of exact set joins (Chaudhuri et al. 2006, ICDE; Bayardo et al. 2007, WWW), with three classes of
-n-grams in place of an order by frequency.
+An n-gram that few documents of the cluster have is *rare*, any other *frequent*. Two documents that share a rare n-gram are
+in the same short list. If they share only frequent ones, the smaller number of these bounds their Jaccard similarity; for
+pages of a template this bound is below the threshold, however many they are. No pair is missed: this is the prefix filter of
+exact set joins (Chaudhuri et al. 2006, ICDE; Bayardo et al. 2007, WWW), with three classes of n-grams instead of an order by
+frequency.
 """
 
 import math
 
 import numpy as np
 
+from megalite.corpus.dedup.kept_members import KeptMembers, shared_values
 from megalite.corpus.dedup.shingle_sets import ShingleSets
-from megalite.corpus.dedup.staying_members import StayingMembers, shared_values
 from megalite.corpus.words.word_hashes import Hashes, Offsets
 
-CROWD = 1024
-"""Documents from which on a cluster is large."""
+LARGE = 1024
+"""Minimum number of documents of a large cluster."""
 RARE = 32
-"""Documents that have a rare n-gram, at most."""
+"""Maximum number of documents with a rare n-gram."""
 MOST_SLOTS = 1 << 26
-"""Bytes that count who has which n-gram."""
+"""Bytes for counting the documents of each n-gram."""
 MOST_LISTED = 1 << 22
-"""Rare n-grams in lists, 24 bytes each; with more, candidates come from the buckets alone."""
+"""Maximum number of listed rare n-grams, 24 bytes each; with more, candidates come from the buckets alone."""
 CLASS = 1.1
-"""Documents are kept by size, each class so many times the one before."""
+"""Ratio between the sizes of one class of documents and the next."""
 ROUNDING = 1e-9
 
 
-class Crowd:
-    """The documents of a large cluster that stay so far."""
+class LargeCluster:
+    """The kept documents of a large cluster so far."""
 
     def __init__(self, sets: ShingleSets, keys: Hashes, threshold: float) -> None:
-        """``keys`` are ``(documents, columns)``; only documents that share one are ever near."""
+        """``keys`` is ``(documents, columns)``; only documents that share a key can be near-duplicates."""
         documents = len(keys)
         self._keys = keys
         self._buckets = shared_values(keys.T, documents)
@@ -43,11 +43,11 @@ class Crowd:
         self._rare = self._rare_lists(sets, documents)
         self._classes = np.array([_class_of(size) for size in self._sizes.tolist()], np.int64)
         self._slack = np.full(int(self._classes.max()) + 1, -np.inf)
-        """Of the documents of a class that stay, the most frequent n-grams beyond their share."""
-        self._by_size = StayingMembers(np.arange(documents), self._classes, documents)
+        """For each class, the maximum over its kept documents of frequent n-grams beyond their share."""
+        self._by_size = KeptMembers(np.arange(documents), self._classes, documents)
 
     def with_document(self, document: int) -> Offsets:
-        """The documents that stay, share a bucket with this one and may reach the threshold; those that share most first."""
+        """Kept documents that share a bucket with this one and may reach the threshold, most shared buckets first."""
         if self._rare is None:
             return self._buckets.with_document(document)
         found = np.union1d(self._rare.with_document(document), self._by_bound(document))
@@ -58,19 +58,19 @@ class Crowd:
         found, shared = found[shared > 0], shared[shared > 0]
         return found[np.argsort(-shared, kind="stable")]
 
-    def stay(self, document: int) -> None:
-        """Note that this document stays."""
-        self._buckets.stay(document)
+    def keep(self, document: int) -> None:
+        """Add a kept document."""
+        self._buckets.keep(document)
         if self._rare is None:
             return
-        self._rare.stay(document)
-        self._by_size.stay(document)
+        self._rare.keep(document)
+        self._by_size.keep(document)
         of_class = self._classes[document]
         slack = self._frequent[document] - self._share * self._sizes[document]
         self._slack[of_class] = max(self._slack[of_class], slack)
 
     def _by_bound(self, document: int) -> Offsets:
-        """Those that could be near by their frequent n-grams alone."""
+        """Kept documents that may reach the threshold by their frequent n-grams alone."""
         size, frequent = self._sizes[document], self._frequent[document]
         needed = self._share * size - ROUNDING * (1 + size)
         smallest, largest = size * self._threshold - ROUNDING * size, size / self._threshold + ROUNDING * size
@@ -82,15 +82,15 @@ class Crowd:
         shared = np.minimum(self._frequent[others], frequent)
         return others[shared >= self._share * self._sizes[others] + needed]
 
-    def _rare_lists(self, sets: ShingleSets, documents: int) -> StayingMembers | None:
-        """A group for every rare n-gram that several documents have; None where there are too many.
+    def _rare_lists(self, sets: ShingleSets, documents: int) -> KeptMembers | None:
+        """A group for every rare n-gram that several documents have; None if there are too many.
 
-        Of a document's n-grams, those that it alone has first, then the rare ones: a pair at the threshold that shares a
-        rare one shares one of the first ``(1 - threshold) * size + 1``, so only these are listed.
+        A document's n-grams are ordered: its own alone, then the rare ones. A pair at the threshold that shares a rare one
+        shares one of the first ``(1 - threshold) * size + 1``, so only these are listed.
         """
         slots = min(MOST_SLOTS, 4 << sets.total.bit_length())
         mask, holders = np.uint64(slots - 1), np.zeros(slots, np.uint8)
-        for document in range(documents):  # n-grams of one slot count together, and look more frequent than they are
+        for document in range(documents):  # n-grams of one slot are counted together: an upper bound
             mine = (sets.hashes(document) & mask).astype(np.intp)
             holders[mine] = np.minimum(holders[mine], RARE) + 1
         owners, rare, listed = [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 0
@@ -107,7 +107,7 @@ class Crowd:
             if listed > MOST_LISTED:
                 return None
         _, groups = np.unique(np.concatenate(rare), return_inverse=True)
-        return StayingMembers(np.concatenate(owners), groups, documents)
+        return KeptMembers(np.concatenate(owners), groups, documents)
 
 
 def _class_of(size: float) -> int:

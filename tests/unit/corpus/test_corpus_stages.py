@@ -1,4 +1,4 @@
-"""The corpus plant against a plain program over all documents, and its promises: same bytes, nothing lost or half done."""
+"""The stages of a recipe against a plain program over all documents: same bytes, nothing lost or half done."""
 
 import errno
 import hashlib
@@ -111,7 +111,7 @@ def plainly(corpus: Path, threshold: float = 0.8) -> tuple[list[str], dict[str, 
     return left, gone
 
 
-def test_the_plant_equals_a_plain_program_over_all_documents(
+def test_the_stages_equal_a_plain_program_over_all_documents(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("megalite.corpus.dedup.stage.BYTES_A_CANDIDATE", 150 << 20)  # few clusters in a batch
@@ -269,7 +269,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
 
     with monkeypatch.context() as patch:
         patch.setattr(where, full)
-        with pytest.raises(DataError, match=r"out\.work: no space left on the disk; what is done is kept"):
+        with pytest.raises(DataError, match=r"out\.work: no space left on the disk; finished work is kept"):
             prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     assert not (corpus / "out").exists()
     prepare_corpus(recipe(corpus), corpus / "out", QUIET)
