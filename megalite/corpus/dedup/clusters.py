@@ -2,8 +2,8 @@
 
 Documents that share a bucket are joined to clusters (union-find over all edges at once, as in Shiloach and Vishkin 1982), so
 that each cluster is settled on its own. Its documents are visited in the order of ``keep``; one is removed if it equals a
-kept one, or if its exact Jaccard similarity to a kept one reaches the threshold. So no document is removed without a kept copy,
-a chain of small edits removes no document that differs from all kept ones, and no two kept documents are known
+kept one, or if its exact Jaccard similarity to a kept one reaches the threshold. So no document is removed without a kept
+copy, a chain of small edits removes no document that differs from all kept ones, and no two kept documents are known
 near-duplicates.
 """
 
