@@ -31,10 +31,10 @@ class Attention(nn.Module):
         hidden, head_dim, bias = config.hidden_size, config.head_size, config.attention_bias
         self.head_dim, self.mesh, self.rope, self.product = head_dim, mesh, rope, execution.attention_product()
         query_features, kv_features = config.num_attention_heads * head_dim, config.key_value_heads * head_dim
-        replicas = max(1, mesh.tensor_size // config.key_value_heads)
+        copies = max(1, mesh.tensor_size // config.key_value_heads)
         self.q_proj = ColumnParallelLinear(hidden, query_features, mesh, bias, input_entered=True)
-        self.k_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_entered=True, replicas=replicas)
-        self.v_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_entered=True, replicas=replicas)
+        self.k_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_entered=True, copies=copies)
+        self.v_proj = ColumnParallelLinear(hidden, kv_features, mesh, bias, input_entered=True, copies=copies)
         self.o_proj = RowParallelLinear(query_features, hidden, mesh, bias)
 
     def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:

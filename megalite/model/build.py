@@ -28,7 +28,7 @@ def build_model(
     """
     if zero3_config is None:
         model = CausalLM(config, mesh, execution).to(dtype)
-        initialise(model, config, mesh, seed)
+        initialise(model, config, seed)
         return model
     from deepspeed import zero
 
@@ -44,5 +44,5 @@ def build_model(
         # modifier_rank counts within the data-parallel group; leaving the context hands the writer's pieces out again.
         return zero.GatheredParameters([parameter], modifier_rank=0)
 
-    initialise(model, config, mesh, seed, opened, writes=mesh.get_data_parallel_rank() == 0)
+    initialise(model, config, seed, opened, writes=mesh.get_data_parallel_rank() == 0)
     return model

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from megalite.config.model import ModelConfig
 from megalite.model.hf_names import named_hf_parameters
-from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import full_shape, take_slice
+from megalite.parallel.slicing import cut_slice, full_shape, slicing_of
 
 RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight")
 Opener = Callable[[nn.Parameter], AbstractContextManager[object]]
@@ -37,7 +36,7 @@ def initial_tensor(config: ModelConfig, seed: int, name: str, shape: torch.Size)
 
 
 def initialise(
-    model: nn.Module, config: ModelConfig, mesh: Mesh, seed: int, opened: Opener | None = None, writes: bool = True
+    model: nn.Module, config: ModelConfig, seed: int, opened: Opener | None = None, writes: bool = True
 ) -> None:
     """Fill every parameter of ``model``.
 
@@ -50,4 +49,4 @@ def initialise(
         with context, torch.no_grad():
             if writes:
                 full = initial_tensor(config, seed, name, full_shape(parameter))
-                parameter.copy_(take_slice(full, parameter, mesh))
+                parameter.copy_(cut_slice(full, slicing_of(parameter)))

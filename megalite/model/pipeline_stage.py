@@ -83,7 +83,7 @@ def build_pipeline_stage(
 ) -> PipelineStage:
     """Allocate and fill this rank's stage. Collective."""
     stage = PipelineStage(config, mesh, parallel, execution, autocast).to(dtype)
-    initialise(stage, config, mesh, seed)
+    initialise(stage, config, seed)
     return stage
 
 

@@ -47,15 +47,6 @@ def reduce_from_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
     return x if group is None else _ReduceFromTensorAxis.apply(x, group)
 
 
-def with_summed_gradient(weight: Tensor, group: Group | None) -> Tensor:
-    """``weight`` itself, whose gradient becomes the sum over ``group``.
-
-    For a weight that is whole on every rank of the group while each rank sees a part of its uses: norms and biases between
-    the layers under sequence parallelism, replicated key/value heads. It is f applied to a weight.
-    """
-    return copy_to_tensor_axis(weight, group)
-
-
 def exchange(x: Tensor, group: Group | None, split_dim: int, gather_dim: int) -> Tensor:
     """All-to-all: cut ``x`` along ``split_dim``, one piece a rank, and join the pieces received along ``gather_dim``.
 

@@ -1,12 +1,11 @@
 """The embedding table with its vocabulary split over the tensor-parallel group."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megalite.parallel.collectives import leave_split_layers
 from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import mark_sliced, padded_slice_size
+from megalite.parallel.parameter import sliced_parameter
 
 
 class VocabParallelEmbedding(nn.Module):
@@ -19,13 +18,10 @@ class VocabParallelEmbedding(nn.Module):
     """
 
     def __init__(self, vocab_size: int, hidden_size: int, mesh: Mesh) -> None:
-        """Allocate this rank's rows; ``megalite.model.init`` fills them."""
         super().__init__()
         self.mesh = mesh
-        rows = padded_slice_size(vocab_size, mesh.tensor_size)
-        self.first_id = mesh.tensor_rank * rows
-        self.weight = nn.Parameter(torch.empty(rows, hidden_size))
-        mark_sliced(self.weight, 0, vocab_size, mesh)
+        self.weight = sliced_parameter((vocab_size, hidden_size), 0, mesh)
+        self.first_id = mesh.tensor_rank * self.weight.shape[0]
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Hidden states of the tokens."""

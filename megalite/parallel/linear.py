@@ -1,12 +1,12 @@
 """Linear layers whose weight is split over the tensor-parallel group (Shoeybi et al. 2019, arXiv:1909.08053)."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from megalite.parallel.collectives import enter_split_layers, leave_split_layers, with_summed_gradient
+from megalite.parallel.collectives import enter_split_layers, leave_split_layers
+from megalite.parallel.gradient_groups import with_summed_gradient
 from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import mark_sliced, padded_slice_size
+from megalite.parallel.parameter import sliced_parameter, whole_parameter
 
 
 class ColumnParallelLinear(nn.Module):
@@ -19,8 +19,7 @@ class ColumnParallelLinear(nn.Module):
         out_features: F, counted over the whole group, not per rank.
         mesh: ``Mesh.single()`` is one process, and the layer is a plain linear.
         input_entered: the caller has taken the input through ``enter_split_layers``, once for several layers.
-        replicas: neighbouring ranks that hold the same rows, each using them for a part of the work; F/(t/replicas) rows
-            a rank.
+        copies: neighbouring ranks that hold the same F/(t/copies) rows, each using them for a part of the work.
         pad: pad F to a multiple of t; rows past F are zero. Only for a head, whose loss masks them out.
 
     Shape: ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``) -> ``(B, S, F/t)``.
@@ -34,30 +33,21 @@ class ColumnParallelLinear(nn.Module):
         mesh: Mesh,
         bias: bool = False,
         input_entered: bool = False,
-        replicas: int = 1,
+        copies: int = 1,
         pad: bool = False,
     ) -> None:
-        """Allocate this rank's slice; ``megalite.model.init`` fills it."""
         super().__init__()
-        slices = mesh.tensor_size // replicas
-        if out_features % slices and not pad:
+        if out_features % (mesh.tensor_size // copies) and not pad:
             raise ValueError(f"out_features={out_features} does not divide by tensor_parallel_size={mesh.tensor_size}")
-        rows = padded_slice_size(out_features, slices)
         self.mesh, self.input_entered = mesh, input_entered
-        self.replica_group = mesh.tensor_subgroup(replicas)
-        self.weight = nn.Parameter(torch.empty(rows, in_features))
-        mark_sliced(self.weight, 0, out_features, mesh, replicas)
-        self.bias: nn.Parameter | None = None
-        if bias:
-            self.bias = nn.Parameter(torch.empty(rows))
-            mark_sliced(self.bias, 0, out_features, mesh, replicas)
+        self.weight = sliced_parameter((out_features, in_features), 0, mesh, copies)
+        self.bias = sliced_parameter((out_features,), 0, mesh, copies) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """This rank's columns of the output."""
         x = x if self.input_entered else enter_split_layers(x, self.mesh)
-        weight = with_summed_gradient(self.weight, self.replica_group)
-        bias = None if self.bias is None else with_summed_gradient(self.bias, self.replica_group)
-        return F.linear(x, weight, bias)
+        bias = None if self.bias is None else with_summed_gradient(self.bias)
+        return F.linear(x, with_summed_gradient(self.weight), bias)
 
 
 class RowParallelLinear(nn.Module):
@@ -75,16 +65,14 @@ class RowParallelLinear(nn.Module):
     """
 
     def __init__(self, in_features: int, out_features: int, mesh: Mesh, bias: bool = False) -> None:
-        """Allocate this rank's slice; ``megalite.model.init`` fills it."""
         super().__init__()
         if in_features % mesh.tensor_size:
             raise ValueError(f"in_features={in_features} does not divide by tensor_parallel_size={mesh.tensor_size}")
         self.mesh = mesh
-        self.weight = nn.Parameter(torch.empty(out_features, in_features // mesh.tensor_size))
-        mark_sliced(self.weight, 1, in_features, mesh)
-        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.weight = sliced_parameter((out_features, in_features), 1, mesh)
+        self.bias = whole_parameter(out_features, mesh) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole output, from this rank's part of the input."""
         total = leave_split_layers(F.linear(x, self.weight), self.mesh)
-        return total if self.bias is None else total + with_summed_gradient(self.bias, self.mesh.sequence_group)
+        return total if self.bias is None else total + with_summed_gradient(self.bias)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.schema import RunConfig
 from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import gather_full
+from megalite.parallel.slicing import join_slices, slicing_of
 from megalite.parity.case import Case, step_data
 from megalite.parity.reference import Trace
 from megalite.training.checkpoint.state_access import MASTER_WEIGHT, read_tensor
@@ -71,7 +71,7 @@ def compare_on_rank(
         if step == 0:
             gradients = {name: _first_gradient(engine, p, result) for name, p in engine.named_parameters}
     weights = {
-        name: gather_full(read_tensor(engine.deepspeed, p, MASTER_WEIGHT), p, mesh)
+        name: join_slices(read_tensor(engine.deepspeed, p, MASTER_WEIGHT), slicing_of(p))
         for name, p in engine.named_parameters
     }
     distances = {name: _distance(gradient, expected.gradients[name]) for name, gradient in gradients.items()}
@@ -111,7 +111,7 @@ def own_batches(config: RunConfig, mesh: Mesh, step: int) -> list[Batch]:
 def _first_gradient(engine: Engine, parameter: nn.Parameter, result: StepResult) -> Tensor:
     """The gradient before clipping, as the optimizer saw it: after one step Adam's first moment is (1 - beta1) of it."""
     settings = engine.config.optimizer
-    moment = gather_full(read_tensor(engine.deepspeed, parameter, StateTensor("exp_avg")), parameter, engine.mesh)
+    moment = join_slices(read_tensor(engine.deepspeed, parameter, StateTensor("exp_avg")), slicing_of(parameter))
     clipped = max(1.0, result.grad_norm / settings.gradient_clipping) if settings.gradient_clipping else 1.0
     return moment.cpu() / (1 - settings.betas[0]) * clipped
 

@@ -15,6 +15,7 @@ from megalite.config.schema import RunConfig
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.model.layer_execution import LayerExecution
+from megalite.parallel.gradient_groups import check_data_parallel_group
 from megalite.parallel.mesh import Mesh
 from megalite.training.distributed import quiet_deepspeed
 from megalite.training.gradient_norm import GradientClipping
@@ -65,6 +66,7 @@ class Engine:
         with contextlib.redirect_stdout(io.StringIO()):  # memory reports that it prints without being asked
             model = self.build_model(ds_config, torch.bfloat16 if low_precision_weights else torch.float32)
             self.named_parameters = list(named_hf_parameters(model))
+            check_data_parallel_group((parameter for _, parameter in self.named_parameters), mesh)
             definition = optimizer_definition(config.optimizer.name)
             optimizer = definition.build(self.named_parameters, config.optimizer)
             self.deepspeed, *_ = deepspeed.initialize(

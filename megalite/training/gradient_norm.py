@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from megalite.parallel.gradient_groups import counts_in_norm, gradient_groups
 from megalite.parallel.mesh import Mesh
 
 
@@ -26,22 +27,21 @@ class GradientClipping:
     def __call__(self, *_: Any) -> None:
         """Measure and clip. Collective over the tensor and pipe axes; the signature is an optimizer's step hook."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        counted = [p.grad for p in self._parameters if p.grad is not None and self._counts(p)]
-        square = torch.zeros((), device=gradients[0].device)
-        for gradient in counted:  # summed pairwise; PyTorch's own norm of a million numbers is off by 3e-4 on a CPU
-            square += gradient.float().square().sum()
-        if self._mesh.tensor_size > 1:
-            dist.all_reduce(square, group=self._mesh.tensor_group)
+        zero = torch.zeros((), device=gradients[0].device)
+        squares = {gradient_groups(p).norm: zero.clone() for p in self._parameters}  # the same groups on every rank
+        for p in self._parameters:
+            if p.grad is not None and counts_in_norm(p):
+                # Summed pairwise; PyTorch's own norm of a million numbers is off by 3e-4 on a CPU.
+                squares[gradient_groups(p).norm] += p.grad.float().square().sum()
+        for group, square in squares.items():
+            if group is not None:
+                dist.all_reduce(square, group=group)
+        square = torch.stack(list(squares.values())).sum()
         if self._mesh.pipe_size > 1:
             dist.all_reduce(square, group=self._mesh.pipe_group)
         self.norm = square.sqrt()
         if self._max_norm > 0:
             self._scale(gradients)
-
-    def _counts(self, parameter: nn.Parameter) -> bool:
-        if getattr(parameter, "ds_pipe_replicated", False):
-            return False
-        return getattr(parameter, "tensor_model_parallel", False) or self._mesh.tensor_rank == 0
 
     def _scale(self, gradients: list[Tensor]) -> None:
         torch._foreach_mul_(gradients, (self._max_norm / (self.norm + 1e-6)).clamp(max=1.0))

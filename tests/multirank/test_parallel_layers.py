@@ -19,7 +19,7 @@ from megalite.parallel.cross_entropy import cross_entropy_sum
 from megalite.parallel.embedding import VocabParallelEmbedding
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import gather_full, take_slice
+from megalite.parallel.slicing import cut_slice, join_slices, slicing_of
 from megalite.parity.ranks import RankError, RankTimeoutError, _collect, run_on_ranks
 
 IN, OUT, VOCAB = 12, 24, 101
@@ -33,16 +33,16 @@ def tensor_mesh(t: int) -> Mesh:
     return Mesh.create(ParallelSection(tensor_parallel_size=t))
 
 
-def fill(layer: nn.Module, mesh: Mesh, **full: Tensor) -> None:
+def fill(layer: nn.Module, **full: Tensor) -> None:
     with torch.no_grad():
         for name, tensor in full.items():
             parameter = getattr(layer, name)
-            parameter.copy_(take_slice(tensor, parameter, mesh))
+            parameter.copy_(cut_slice(tensor, slicing_of(parameter)))
 
 
-def full_gradient(parameter: nn.Parameter, mesh: Mesh) -> Tensor:
+def full_gradient(parameter: nn.Parameter) -> Tensor:
     assert parameter.grad is not None
-    return gather_full(parameter.grad, parameter, mesh)
+    return join_slices(parameter.grad, slicing_of(parameter))
 
 
 def gathered(part: Tensor, mesh: Mesh) -> Tensor:
@@ -54,7 +54,7 @@ def gathered(part: Tensor, mesh: Mesh) -> Tensor:
 def column(t: int) -> dict[str, Tensor]:
     mesh = tensor_mesh(t)
     layer = ColumnParallelLinear(IN, OUT, mesh, bias=True)
-    fill(layer, mesh, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
+    fill(layer, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
     x = seeded(2, 5, IN, seed=3).requires_grad_()
     y = layer(x)
     upstream = seeded(2, 5, OUT, seed=4)
@@ -63,29 +63,29 @@ def column(t: int) -> dict[str, Tensor]:
     return {
         "y": gathered(y.detach(), mesh),
         "x": x.grad,
-        "weight": full_gradient(layer.weight, mesh),
-        "bias": full_gradient(layer.bias, mesh),
+        "weight": full_gradient(layer.weight),
+        "bias": full_gradient(layer.bias),
     }
 
 
 def row(t: int) -> dict[str, Tensor]:
     mesh = tensor_mesh(t)
     layer = RowParallelLinear(IN, OUT, mesh, bias=True)
-    fill(layer, mesh, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
+    fill(layer, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
     x = seeded(2, 5, IN, seed=3).chunk(t, dim=-1)[mesh.tensor_rank].clone().requires_grad_()
     y = layer(x)
     (y * seeded(2, 5, OUT, seed=4)).sum().backward()
     return {
         "y": y.detach(),
         "x": gathered(x.grad, mesh),
-        "weight": full_gradient(layer.weight, mesh),
-        "bias": full_gradient(layer.bias, mesh),
+        "weight": full_gradient(layer.weight),
+        "bias": full_gradient(layer.bias),
     }
 
 
 def one_linear() -> dict[str, Tensor]:
     layer = nn.Linear(IN, OUT)
-    fill(layer, Mesh.single(), weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
+    fill(layer, weight=seeded(OUT, IN, seed=1), bias=seeded(OUT, seed=2))
     x = seeded(2, 5, IN, seed=3).requires_grad_()
     y = layer(x)
     (y * seeded(2, 5, OUT, seed=4)).sum().backward()
@@ -95,15 +95,15 @@ def one_linear() -> dict[str, Tensor]:
 def embedding(t: int) -> dict[str, Tensor]:
     mesh = tensor_mesh(t)
     layer = VocabParallelEmbedding(VOCAB, IN, mesh)
-    fill(layer, mesh, weight=seeded(VOCAB, IN, seed=1))
+    fill(layer, weight=seeded(VOCAB, IN, seed=1))
     y = layer(torch.arange(VOCAB).view(1, -1))
     (y * seeded(1, VOCAB, IN, seed=2)).sum().backward()
-    return {"y": y.detach(), "weight": full_gradient(layer.weight, mesh)}
+    return {"y": y.detach(), "weight": full_gradient(layer.weight)}
 
 
 def one_embedding() -> dict[str, Tensor]:
     layer = nn.Embedding(VOCAB, IN)
-    fill(layer, Mesh.single(), weight=seeded(VOCAB, IN, seed=1))
+    fill(layer, weight=seeded(VOCAB, IN, seed=1))
     y = layer(torch.arange(VOCAB).view(1, -1))
     (y * seeded(1, VOCAB, IN, seed=2)).sum().backward()
     return {"y": y.detach(), "weight": layer.weight.grad}
@@ -170,7 +170,7 @@ def decoder(t: int, tied: bool) -> dict[str, Tensor]:
     loss.backward()
     whole = logits if t == 1 else gathered(logits, mesh)[..., :VOCAB]
     return {"loss": loss.detach(), "logits": whole.detach()} | {
-        name: full_gradient(p, mesh) for name, p in named_hf_parameters(model)
+        name: full_gradient(p) for name, p in named_hf_parameters(model)
     }
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,15 @@ def no_all_reduce_of_the_partial_outputs() -> None:
 
 def replicated_gradients_counted_twice() -> None:
     """A norm's gradient, whole on every rank already, is summed over the tensor axis nevertheless."""
-    from megalite.model import norm
-
-    plain = norm.RMSNorm.__init__
-
-    def init(self: Any, hidden_size: int, eps: float, mesh: Any) -> None:
-        plain(self, hidden_size, eps, mesh)
-        self.sequence_group = mesh.split_group
-
-    norm.RMSNorm.__init__ = init
+    _with_groups_of("of_whole", lambda groups, mesh: replace(groups, backward=mesh.split_group))
 
 
 def gradients_of_norms_not_summed_over_the_split_sequence() -> None:
-    from megalite.model import norm
-
-    norm.with_summed_gradient = lambda weight, group: weight
+    _with_groups_of("of_whole", lambda groups, mesh: replace(groups, backward=None))
 
 
 def replicated_key_value_heads_not_summed() -> None:
-    from megalite.parallel.mesh import Mesh
-
-    Mesh.tensor_subgroup = lambda self, size: None
+    _with_groups_of("of_slice", lambda groups, mesh: replace(groups, backward=None))
 
 
 def mean_of_means() -> None:
@@ -80,24 +69,11 @@ def no_scale_for_the_micro_batches_of_the_pipeline() -> None:
 
 
 def slices_not_marked_for_the_norm() -> None:
-    from megalite.parallel import embedding, linear
-
-    def unmarked(plain: Callable[..., None], parameter: Any, *args: Any, **options: Any) -> None:
-        plain(parameter, *args, **options)
-        parameter.tensor_model_parallel = False
-
-    for module in (embedding, linear):
-        module.mark_sliced = functools.partial(unmarked, module.mark_sliced)
+    _with_groups_of("of_slice", lambda groups, mesh: replace(groups, counts_in_norm=mesh.tensor_rank == 0))
 
 
 def replicas_counted_in_the_norm() -> None:
-    from megalite.parallel import linear
-
-    def all_marked(plain: Callable[..., None], parameter: Any, *args: Any, **options: Any) -> None:
-        plain(parameter, *args, **options)
-        parameter.tensor_model_parallel = True
-
-    linear.mark_sliced = functools.partial(all_marked, linear.mark_sliced)
+    _with_groups_of("of_slice", lambda groups, mesh: replace(groups, counts_in_norm=True))
 
 
 def vocabulary_padding_in_the_softmax() -> None:
@@ -191,6 +167,13 @@ def no_clipping() -> None:
         return plain(self, ds_config, dtype)
 
     engine.Engine.build_model = build
+
+
+def _with_groups_of(kind: str, change: Callable[[Any, Any], Any]) -> None:
+    from megalite.parallel.gradient_groups import GradientGroups
+
+    plain = getattr(GradientGroups, kind)
+    setattr(GradientGroups, kind, staticmethod(lambda mesh, *copies: change(plain(mesh, *copies), mesh)))
 
 
 def _with_groups(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:

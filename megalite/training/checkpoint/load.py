@@ -26,7 +26,7 @@ def load_checkpoint(engine: Engine, config: RunConfig, folder: Path, state: Trai
         for tensor, files in sources:
             if tensor.belongs_to(name):
                 full = files.read(name, tensor.shape(full_shape(parameter))).float()
-                part = cut_slice(full, tensor.slicing(parameter), engine.mesh).to(engine.device)
+                part = cut_slice(full, tensor.slicing(parameter)).to(engine.device)
                 write_tensor(engine.deepspeed, parameter, tensor, part)
     set_step_counters(engine.deepspeed, state.step)
 

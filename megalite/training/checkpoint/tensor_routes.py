@@ -51,4 +51,4 @@ class TensorRoutes:
     def _gathered(self, name: str, tensor: StateTensor) -> Tensor:
         parameter = self._parameters[name]
         part = read_tensor(self._engine.deepspeed, parameter, tensor)
-        return join_slices(part, tensor.slicing(parameter), self._mesh)
+        return join_slices(part, tensor.slicing(parameter))

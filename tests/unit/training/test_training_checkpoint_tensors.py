@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from megalite.config.errors import DataError
 from megalite.config.schema import ParallelSection
 from megalite.parallel.mesh import Mesh
-from megalite.parallel.slicing import cut_slice, mark_sliced, take_slice
+from megalite.parallel.parameter import sliced_parameter
+from megalite.parallel.slicing import cut_slice
 from megalite.training.checkpoint.load import load_checkpoint
 from megalite.training.checkpoint.state_access import MASTER_WEIGHT, read_tensor, set_step_counters, write_tensor
 from megalite.training.checkpoint.tensor_files import TensorFiles, plan_shards, shard_name, write_index, write_shard
@@ -99,13 +100,11 @@ def test_a_tensor_reaches_its_owner_whole_and_nobody_else(owner: int, monkeypatc
         named, state = [], {}
         for name in STAGES[mesh.pipe_rank]:
             split = name in ("embed", "b", "c")
-            parameter = nn.Parameter(torch.empty(3 if split else 6, 4))
-            if split:
-                mark_sliced(parameter, 0, 6, mesh)
+            parameter = sliced_parameter(FULL, 0, mesh) if split else nn.Parameter(torch.empty(FULL))
             with torch.no_grad():
-                parameter.copy_(take_slice(value_of(name, MASTER_WEIGHT), parameter, mesh))
+                parameter.copy_(cut_slice(value_of(name, MASTER_WEIGHT), MASTER_WEIGHT.slicing(parameter)))
             state[parameter] = {
-                tensor.name: cut_slice(value_of(name, tensor), tensor.slicing(parameter), mesh) for tensor in KEPT
+                tensor.name: cut_slice(value_of(name, tensor), tensor.slicing(parameter)) for tensor in KEPT
             }
             assert state[parameter]["row"].shape == (len(parameter), 1)
             assert state[parameter]["column"].shape == (1, 4)

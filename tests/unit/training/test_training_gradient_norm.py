@@ -7,16 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from megalite.parallel.gradient_groups import GradientGroups
 from megalite.parallel.mesh import Mesh
 from megalite.training import gradient_norm
 from megalite.training.gradient_norm import GradientClipping
 
 
-def parameters(*gradients: list[float] | None) -> list[nn.Parameter]:
+def parameters(*gradients: list[float] | None, norm: str | None = None, counts: bool = True) -> list[nn.Parameter]:
     made = []
     for gradient in gradients:
         parameter = nn.Parameter(torch.zeros(0 if gradient is None else len(gradient)))
         parameter.grad = None if gradient is None else torch.tensor(gradient)
+        groups: Any = (None, None, norm, counts)
+        parameter.gradient_groups = GradientGroups(*groups)  # type: ignore[attr-defined]
         made.append(parameter)
     return made
 
@@ -60,9 +63,8 @@ def test_a_norm_is_that_of_its_own_step() -> None:
     assert float(clipping.norm) == 2.0
 
 
-def mesh(tensor: tuple[int, int] = (1, 0), pipe: int = 1) -> Any:
-    (size, rank), groups = tensor, {"tensor_group": "tensor", "pipe_group": "pipe"}
-    return SimpleNamespace(tensor_size=size, tensor_rank=rank, pipe_size=pipe, **groups)
+def mesh(pipe: int = 1) -> Any:
+    return SimpleNamespace(pipe_size=pipe, pipe_group="pipe")
 
 
 @pytest.fixture
@@ -75,10 +77,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 @pytest.mark.parametrize(("rank", "own"), [(0, 9.0 + 16.0), (1, 9.0)])
 def test_what_every_tensor_rank_holds_counts_on_the_first_only(rank: int, own: float, others: dict[str, float]) -> None:
-    sliced, whole = given = parameters([3.0], [4.0])
-    sliced.tensor_model_parallel = True
+    given = parameters([3.0], norm="tensor") + parameters([4.0], norm="tensor", counts=rank == 0)
     others["tensor"] = 144.0 - own + 25.0
-    clipping = GradientClipping(given, mesh(tensor=(2, rank)), 6.5)
+    clipping = GradientClipping(given, mesh(), 6.5)
     clipping()
     assert float(clipping.norm) == 13.0
     assert gradients(given) == [
@@ -86,7 +87,16 @@ def test_what_every_tensor_rank_holds_counts_on_the_first_only(rank: int, own: f
         pytest.approx([2.0]),
     ]  # what does not count is clipped all the same
     assert not others
-    assert whole.grad is not None
+
+
+def test_each_parameter_is_summed_over_its_own_norm_group(others: dict[str, float]) -> None:
+    """What an expert needs: its gradients lie over other ranks than those of the layers around it."""
+    others |= {"tensor": 7.0, "experts": 128.0, "pipe": 9.0}
+    given = parameters([3.0], norm="tensor") + parameters([4.0], norm="experts", counts=False)
+    clipping = GradientClipping(given, mesh(pipe=2), 0.0)
+    clipping()
+    assert float(clipping.norm) ** 2 == pytest.approx(9 + 7 + 128 + 9)
+    assert not others
 
 
 def test_a_tied_table_counts_on_the_first_of_its_stages(others: dict[str, float]) -> None:
@@ -102,17 +112,18 @@ def test_a_tied_table_counts_on_the_first_of_its_stages(others: dict[str, float]
 
 def test_tensor_and_pipe_axes_are_both_summed(others: dict[str, float]) -> None:
     others |= {"tensor": 7.0, "pipe": 9.0}
-    given = parameters([3.0])
-    clipping = GradientClipping(given, mesh(tensor=(2, 0), pipe=2), 0.0)
+    clipping = GradientClipping(parameters([3.0], norm="tensor"), mesh(pipe=2), 0.0)
     clipping()
     assert float(clipping.norm) == 5.0
     assert not others
 
 
 def test_half_precision_gradients_are_summed_in_fp32() -> None:
-    parameter = nn.Parameter(torch.zeros(100_000, dtype=torch.bfloat16))
+    (parameter,) = given = parameters([0.1] * 100_000)
+    parameter.grad = None
+    parameter.data = parameter.data.bfloat16()
     parameter.grad = torch.full((100_000,), 0.1, dtype=torch.bfloat16)
-    clipping = GradientClipping([parameter], Mesh.single(), 0.0)
+    clipping = GradientClipping(given, Mesh.single(), 0.0)
     clipping()
     exact: Tensor = parameter.grad.double().square().sum().sqrt()
     assert float(clipping.norm) == pytest.approx(float(exact), rel=1e-5)
