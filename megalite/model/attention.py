@@ -13,15 +13,15 @@ from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
 
 HEAD_DIM, TOKEN_DIM = 1, 2
-"""Of queries, keys and values ``(B, heads, S, D)``."""
+"""Dims of queries, keys and values ``(B, heads, S, D)``."""
 
 
 class Attention(nn.Module):
     """N query heads share K key/value heads; the heads are split over the tensor-parallel group.
 
-    With fewer key/value heads than ranks, t/K neighbouring ranks hold the same one. On a context axis each rank has S/c
-    tokens; around the product heads are exchanged for tokens, so that it sees N/(t*c) heads of the whole sequence
-    (DeepSpeed-Ulysses, Jacobs et al. 2023, arXiv:2309.14509, figure 2).
+    If there are fewer key/value heads than ranks, t/K neighbouring ranks hold the same head. On a context axis each rank
+    holds S/c tokens. An all-to-all before and after the attention product trades heads for tokens, so that a rank
+    computes N/(t*c) heads over the whole sequence (DeepSpeed-Ulysses, Jacobs et al. 2023, arXiv:2309.14509, figure 2).
 
     Shape: ``(B, S/c, H)`` equal on every tensor-parallel rank (with sequence parallelism a slice) -> the same.
     """
@@ -38,8 +38,8 @@ class Attention(nn.Module):
         self.o_proj = RowParallelLinear(query_features, hidden, mesh, bias)
 
     def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
-        """Attend to this and earlier positions, of the same document where ``documents`` says which."""
-        x = enter_split_layers(x, self.mesh)  # f of Megatron's figure 3, once for q, k and v; g is in o_proj
+        """Attend to this and earlier positions, of the same document if ``documents`` is given."""
+        x = enter_split_layers(x, self.mesh)  # f in Megatron's figure 3, once for q, k and v; g is in o_proj
         batch, length, _ = x.shape
 
         def heads(flat: Tensor) -> Tensor:  # (B, S/c, heads*D) -> (B, heads, S/c, D), this rank's heads
@@ -65,7 +65,7 @@ class Attention(nn.Module):
         c, group = self.mesh.context_size, self.mesh.context_group
         if c == 1:
             return self.product(q, k, v, documents)
-        copies = c // math.gcd(c, k.shape[HEAD_DIM])  # of key/value heads, so that each rank gets some
+        copies = c // math.gcd(c, k.shape[HEAD_DIM])  # of key/value heads, so that every rank gets at least one
         k, v = (x.repeat_interleave(copies, dim=HEAD_DIM) for x in (k, v))
         q, k, v = (exchange(x, group, split_dim=HEAD_DIM, gather_dim=TOKEN_DIM) for x in (q, k, v))
         return exchange(self.product(q, k, v, documents), group, split_dim=TOKEN_DIM, gather_dim=HEAD_DIM)

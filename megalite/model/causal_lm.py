@@ -1,4 +1,4 @@
-"""The whole decoder on one pipeline stage."""
+"""The whole decoder in one module, without a pipeline."""
 
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ class CausalLM(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, mesh: Mesh, execution: LayerExecution = EAGER) -> None:
-        """Allocate; ``megalite.model.build`` also fills the weights."""
+        """Allocate the layers; ``megalite.model.build`` also draws the weights."""
         super().__init__()
         self.layers = nn.ModuleList(make() for make in layer_list(config, mesh, execution))
         if config.tie_word_embeddings:

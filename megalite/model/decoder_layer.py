@@ -1,4 +1,4 @@
-"""One decoder layer: attention and SwiGLU, each behind a norm and beside a residual."""
+"""One decoder layer: attention and SwiGLU, each with a norm before it and a residual around it."""
 
 from torch import Tensor, nn
 
@@ -15,8 +15,7 @@ from megalite.parallel.mesh import Mesh
 class DecoderLayer(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; parameter names as in transformers' LlamaDecoderLayer.
 
-    Shape: ``(B, S, H)`` -> ``(B, S, H)``; S is this rank's share of the sequence on a context axis and under sequence
-    parallelism.
+    Shape: ``(B, S, H)`` -> ``(B, S, H)``; with context or sequence parallelism S is this rank's part of the sequence.
     """
 
     def __init__(
@@ -32,7 +31,7 @@ class DecoderLayer(nn.Module):
         self.mlp = SwiGLU(config, mesh)
 
     def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
-        """Positions are 0..S-1, or what ``documents`` says."""
+        """Positions are 0..S-1, or those of ``documents``."""
         return self.run(x, documents)
 
     def _compute(self, x: Tensor, documents: Documents | None) -> Tensor:

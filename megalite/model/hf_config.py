@@ -9,9 +9,9 @@ from megalite.config.model import ModelConfig
 
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 UNWRITTEN = {"rms_norm_eps": 1e-6}
-"""What LlamaConfig means by an absent key, where our own default is another."""
+"""Defaults of LlamaConfig that differ from ours."""
 NEUTRAL = {"pretraining_tp": 1, "attention_dropout": 0.0, "hidden_act": "silu", "quantization_config": None}
-"""Keys of LlamaConfig that we cannot express unless they have this value."""
+"""Keys of LlamaConfig that this decoder supports with one value only."""
 
 
 def hf_config_from_model(
@@ -23,7 +23,7 @@ def hf_config_from_model(
 ) -> dict[str, Any]:
     """The ``LlamaConfig`` that transformers, vLLM and llama.cpp read.
 
-    transformers 5 reads ``rope_parameters``; ``rope_theta`` and ``rope_scaling`` say the same to older readers.
+    transformers 5 reads ``rope_parameters``; older readers use ``rope_theta`` and ``rope_scaling``.
     """
     rope = config.rope_parameters.model_dump(exclude_none=True)
     scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
@@ -46,9 +46,9 @@ def hf_config_from_model(
 
 
 def model_config_from_hf(values: dict[str, Any]) -> ModelConfig:
-    """The decoder that a ``config.json`` describes.
+    """The config of the decoder that a ``config.json`` describes.
 
-    Raises: ConfigError naming the key that this decoder cannot express.
+    Raises: ConfigError naming the key that this decoder does not support.
     """
     if values.get("model_type") != "llama":
         raise ConfigError(f"config.json: model_type={values.get('model_type')!r}; only 'llama' is read")

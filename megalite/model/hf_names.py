@@ -1,18 +1,18 @@
-"""The name of every parameter in a Hugging Face folder."""
+"""The names of parameters in a Hugging Face folder."""
 
 from collections.abc import Iterator
 
 from torch import nn
 
 EMBEDDING_PREFIX = "model.embed_tokens."
-"""Of the embedding, and of a head tied to it."""
+"""Prefix of the embedding and of a head tied to it."""
 
 
 def named_hf_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """``("model.layers.3.self_attn.q_proj.weight", parameter)`` and so on, in the order of the layers.
+    """Yields ``("model.layers.3.self_attn.q_proj.weight", parameter)`` and so on, in the order of the layers.
 
-    Every layer of the list carries its ``hf_prefix``; inside a layer the names are transformers' already. A tied head is
-    the embedding's parameter and comes once, under the embedding's name.
+    Every layer of the list has an ``hf_prefix``; inside a layer the names are those of transformers. A tied head shares the
+    embedding's parameter, which is yielded once, under the embedding's name.
     """
     seen = set()
     for layer in model.modules():

@@ -1,4 +1,4 @@
-"""Initial weights, drawn by seed and name: the same for every layout, ZeRO stage and precision."""
+"""Initial weights, drawn from seed and name: the same for every layout, ZeRO stage and precision."""
 
 import contextlib
 import hashlib
@@ -18,7 +18,7 @@ Opener = Callable[[nn.Parameter], AbstractContextManager[object]]
 
 
 def initial_tensor(config: ModelConfig, seed: int, name: str, shape: torch.Size) -> Tensor:
-    """The full fp32 tensor of one parameter, a pure function of the seed and its transformers name.
+    """The full fp32 tensor of one parameter, a pure function of the seed and the transformers name.
 
     Matrices are normal with ``initializer_range``; those that write into the residual stream are scaled by
     ``1 / sqrt(2 L)`` (Radford et al. 2019, GPT-2, section 2.3). Norms are ones, biases zeros.
@@ -41,8 +41,8 @@ def initialise(
     """Fill every parameter of ``model``.
 
     Args:
-        opened: makes a context in which one parameter can be written whole; for ZeRO-3's partitioned parameters.
-        writes: False on a rank that only takes part in opening, and need not draw.
+        opened: returns a context in which a partitioned parameter of ZeRO-3 can be written as a whole.
+        writes: False on ranks that only take part in opening the parameters.
     """
     for name, parameter in named_hf_parameters(model):
         context = opened(parameter) if opened is not None else contextlib.nullcontext()

@@ -17,7 +17,7 @@ Compute = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class LayerExecution:
-    """Changes a layer's speed and memory, never its result. Every decoder layer wraps its body and its attention in it."""
+    """Changes the speed and memory of a layer, never its result. Every decoder layer wraps its body and its attention."""
 
     activation_checkpointing: ActivationCheckpointing = "none"
 
@@ -26,20 +26,17 @@ class LayerExecution:
         return cls(training.activation_checkpointing)
 
     def wrap_layer(self, compute: Compute) -> Compute:
-        """The body of a decoder layer as it is to run."""
+        """Wraps the body of a decoder layer."""
         return partial(_checkpoint, compute) if self.activation_checkpointing == "full" else compute
 
     def attention_product(self) -> Compute:
-        """``megalite.model.attention_product`` as it is to run."""
-        return (
-            partial(_checkpoint, attention_product)
-            if self.activation_checkpointing == "selective"
-            else attention_product
-        )
+        """The attention kernel, wrapped."""
+        selective = self.activation_checkpointing == "selective"
+        return partial(_checkpoint, attention_product) if selective else attention_product
 
 
 EAGER = LayerExecution()
-"""Every layer as it is written, all activations kept."""
+"""No compilation, all activations kept."""
 
 
 def _checkpoint(compute: Compute, *inputs: object) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one list of layers that every form of the model is built from."""
+"""The list of layers from which both the plain model and the pipeline stages are built."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -31,10 +31,10 @@ class FinalNorm(RMSNorm):
 
 
 def layer_list(config: ModelConfig, mesh: Mesh, execution: LayerExecution) -> list[partial[Any]]:
-    """Embedding, every decoder layer, final norm, head: each maps the output of the one before.
+    """Constructors of the embedding, every decoder layer, the final norm and the head.
 
-    They are not built yet, so that a pipeline stage allocates its own only. With ``tie_word_embeddings`` whoever builds
-    both ends of the list makes the head's weight the embedding's.
+    Each layer takes the output of the layer before it. The constructors are not called here, so that a pipeline stage
+    allocates only its own layers. With ``tie_word_embeddings`` the caller makes the embedding's weight that of the head.
     """
     rope = RopeTables(config.rope_parameters, config.head_size)
     layers: list[partial[Any]] = [partial(Embedding, config.vocab_size, config.hidden_size, mesh)]
@@ -49,8 +49,8 @@ def run_layers(layers: Iterable[nn.Module], x: Tensor, positions: Tensor | None)
     """Run ``x`` through consecutive layers of the list, not including the head.
 
     Args:
-        positions: ``(B, S)`` of the whole sequence, 0 where a document begins: attention then stays inside documents.
-            None is one document a row.
+        positions: ``(B, S)`` for the whole sequence, 0 where a document begins; attention then stays within documents.
+            None is one document per row.
     """
     documents = None if positions is None else Documents.of(positions)
     for layer in layers:

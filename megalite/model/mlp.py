@@ -16,7 +16,6 @@ class SwiGLU(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, mesh: Mesh) -> None:
-        """Split F over the tensor axis; ``megalite.config.layout`` has checked that it divides."""
         super().__init__()
         hidden, intermediate, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
         self.mesh = mesh
@@ -25,6 +24,5 @@ class SwiGLU(nn.Module):
         self.down_proj = RowParallelLinear(intermediate, hidden, mesh, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as ``x``."""
-        x = enter_split_layers(x, self.mesh)  # f of Megatron's figure 3, once for gate and up; g is in down_proj
+        x = enter_split_layers(x, self.mesh)  # f in Megatron's figure 3, once for gate and up; g is in down_proj
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

@@ -12,11 +12,9 @@ class RMSNorm(nn.Module):
     """``x / rms(x) * weight`` over the last dim; the weight is whole on every rank."""
 
     def __init__(self, hidden_size: int, eps: float, mesh: Mesh) -> None:
-        """``eps`` is added to the mean square."""
         super().__init__()
         self.weight = whole_parameter(hidden_size, mesh)
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as ``x``."""
         return F.rms_norm(x, (x.shape[-1],), with_summed_gradient(self.weight), self.eps)

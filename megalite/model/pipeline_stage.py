@@ -1,5 +1,6 @@
-"""The same list of layers as DeepSpeed pipeline stages (Huang et al. 2019, arXiv:1811.06965; 1F1B: Narayanan et al. 2021,
-arXiv:2104.04473, section 2.2).
+"""A slice of the layer list as a DeepSpeed pipeline stage.
+
+Pipeline parallelism: Huang et al. 2019, arXiv:1811.06965; the 1F1B schedule: Narayanan et al. 2021, arXiv:2104.04473, 2.2.
 """
 
 import contextlib
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from megalite.config.model import ModelConfig
 from megalite.config.schema import ParallelSection
-from megalite.model.init import initialise
 from megalite.model.layer_execution import LayerExecution
 from megalite.model.layer_list import Embedding, Head, layer_list, run_layers
 from megalite.model.pipeline_split import stage_bounds
@@ -48,7 +48,7 @@ class PipelineStage(PipelineModule):
             super().__init__(_specs(config, mesh, execution), topology=topology)
 
     def forward(self, inputs: Any) -> Any:
-        """Token ids or hidden states -> hidden states, with the positions beside them if there are any.
+        """Token ids or hidden states -> hidden states, paired with the positions if documents are masked.
 
         The last stage stops before the head, which also needs the labels.
         """
@@ -59,7 +59,7 @@ class PipelineStage(PipelineModule):
         return x if positions is None or is_last else (x, positions)
 
     def loss_sum(self, x: Tensor, labels: Tensor) -> Tensor:
-        """The head's loss from the output of ``forward``, on the last stage only."""
+        """The loss summed over tokens, from the output of ``forward``. Last stage only."""
         with self._products_in_autocast(x):
             return self.forward_funcs[-1](x, labels)
 
@@ -70,21 +70,6 @@ class PipelineStage(PipelineModule):
         """Set the layers of every stage. DeepSpeed's own method builds every layer to count its parameters."""
         self.parts = self._bounds
         self._set_bounds(self.parts[self.stage_id], self.parts[self.stage_id + 1])
-
-
-def build_pipeline_stage(
-    config: ModelConfig,
-    mesh: Mesh,
-    parallel: ParallelSection,
-    seed: int,
-    dtype: torch.dtype,
-    execution: LayerExecution,
-    autocast: torch.dtype | None = None,
-) -> PipelineStage:
-    """Allocate and fill this rank's stage. Collective."""
-    stage = PipelineStage(config, mesh, parallel, execution, autocast).to(dtype)
-    initialise(stage, config, seed)
-    return stage
 
 
 def _specs(config: ModelConfig, mesh: Mesh, execution: LayerExecution) -> list[LayerSpec]:

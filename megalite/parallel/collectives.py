@@ -1,8 +1,8 @@
-"""Communication that autograd can go back through: every function here names its forward and its backward.
+"""Collectives that autograd can differentiate; every function names its forward and its backward.
 
 The tensor axis: f and g of Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053, figure 3), and with sequence parallelism g
 and g-bar (Korthikanti et al. 2022, arXiv:2205.05198, figure 5). The context axis: DeepSpeed-Ulysses' exchange (Jacobs et
-al. 2023, arXiv:2309.14509, figure 2). ``group=None`` is one process: all are the identity.
+al. 2023, arXiv:2309.14509, figure 2). With ``group=None`` (one process) all are the identity.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from torch import Tensor
 from megalite.parallel.mesh import Group, Mesh
 
 SEQUENCE_DIM = 1
-"""Of hidden states ``(B, S, H)``."""
+"""Dim of hidden states ``(B, S, H)``."""
 
 
 def enter_split_layers(x: Tensor, mesh: Mesh) -> Tensor:
-    """The way of hidden states into layers that are split over the tensor axis.
+    """Pass hidden states to layers that are split over the tensor axis.
 
     Shape: ``(B, S, H)`` -> the same; with sequence parallelism ``(B, S/t, H)`` -> ``(B, S, H)``.
     """
@@ -38,7 +38,7 @@ def leave_split_layers(partial: Tensor, mesh: Mesh) -> Tensor:
 
 
 def copy_to_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
-    """f: identity forward, all-reduce backward. Hands a replicated tensor to split layers."""
+    """f: identity forward, all-reduce backward. Passes a replicated tensor to split layers."""
     return x if group is None else _CopyToTensorAxis.apply(x, group)
 
 
@@ -48,9 +48,9 @@ def reduce_from_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
 
 
 def exchange(x: Tensor, group: Group | None, split_dim: int, gather_dim: int) -> Tensor:
-    """All-to-all: cut ``x`` along ``split_dim``, one piece a rank, and join the pieces received along ``gather_dim``.
+    """All-to-all: cut ``x`` along ``split_dim``, one part per rank, and join the received parts along ``gather_dim``.
 
-    Backward is the exchange the other way round.
+    Backward is the inverse exchange.
     """
     return x if group is None else _Exchange.apply(x, group, split_dim, gather_dim)
 
@@ -115,7 +115,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def _all_reduce(x: Tensor, group: Group) -> Tensor:
-    # A copy: autograd may have handed the same tensor to a branch that must not see the sum.
+    # A copy, because autograd may also pass this tensor to a branch that must not see the sum.
     total = x.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total, group=group)
     return total
@@ -130,7 +130,7 @@ def _all_gather(x: Tensor, group: Group) -> Tensor:
 
 def _reduce_scatter(x: Tensor, group: Group) -> Tensor:
     """``(B, S, H)`` -> the sum's slice ``(B, S/t, H)`` of this rank."""
-    parts = torch.cat(x.chunk(dist.get_world_size(group), dim=SEQUENCE_DIM))  # one after the other along dim 0
+    parts = torch.cat(x.chunk(dist.get_world_size(group), dim=SEQUENCE_DIM))  # stacked along dim 0
     mine = x.new_empty(x.shape[0], x.shape[1] // dist.get_world_size(group), *x.shape[2:])
     dist.reduce_scatter_tensor(mine, parts, group=group)
     return mine

@@ -1,4 +1,4 @@
-"""Cross-entropy on logits whose vocabulary is split over the tensor-parallel group, without gathering them."""
+"""Cross-entropy of logits that are split over the tensor-parallel group along the vocabulary, without gathering them."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, vocab_size: int, mesh: Mes
     Shape: logits ``(B, S, V/t)``, V padded to a multiple of t; labels ``(B, S)`` -> scalar, equal on every rank.
 
     Args:
-        vocab_size: V without padding; the padded columns take no part in the softmax and get no gradient.
+        vocab_size: V without padding; padded columns are left out of the softmax and get no gradient.
     """
     if mesh.split_group is None:
         return F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORE, reduction="sum")
@@ -27,7 +27,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, vocab_size: int, mesh: Mes
 
 
 class _SplitCrossEntropy(torch.autograd.Function):
-    """Three small all-reduces of one number a token: maximum, the label's logit, sum of exponentials.
+    """Three all-reduces of one number per token: maximum, logit of the label, sum of exponentials.
 
     Shoeybi et al. 2019, arXiv:1909.08053, section 3 (fusing the output with the loss).
     """
@@ -36,9 +36,9 @@ class _SplitCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, labels: Tensor, first: int, vocab_size: int, group: dist.ProcessGroup
     ) -> Tensor:
-        shifted = logits.to(torch.float32, copy=True)  # (B*S, V/t); the one buffer, rewritten in place below
+        shifted = logits.to(torch.float32, copy=True)  # (B*S, V/t); the only buffer, modified in place below
         columns = shifted.shape[-1]
-        shifted[:, max(0, vocab_size - first) :] = float("-inf")  # the padding, if this rank has any
+        shifted[:, max(0, vocab_size - first) :] = float("-inf")  # padding, if this rank has any
         maximum = shifted.amax(dim=-1)
         dist.all_reduce(maximum, op=dist.ReduceOp.MAX, group=group)
         shifted -= maximum.unsqueeze(-1)
@@ -59,7 +59,7 @@ class _SplitCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         probabilities, local, held, counted = ctx.saved_tensors
-        # d loss / d logit = probability - 1 at the label, for counted tokens; the saved buffer is ours to use up.
+        # d loss / d logit = probability - 1 at the label, for counted tokens. The saved buffer is modified in place.
         probabilities.scatter_add_(-1, local.unsqueeze(-1), -held.to(probabilities.dtype).unsqueeze(-1))
         probabilities.mul_((counted * grads[0]).unsqueeze(-1))
         return probabilities.to(ctx.dtype), None, None, None, None

@@ -11,8 +11,8 @@ from megalite.parallel.parameter import sliced_parameter
 class VocabParallelEmbedding(nn.Module):
     """``W[input_ids]`` with the V rows of ``W`` split over the tensor-parallel group, V padded to a multiple of t.
 
-    A rank looks up the ids that it holds, gives zeros for the others, and the partial results are summed (Shoeybi et
-    al. 2019, arXiv:1909.08053, section 3).
+    A rank looks up the ids that it holds and returns zeros for the others; the partial results are summed (Shoeybi et al.
+    2019, arXiv:1909.08053, section 3).
 
     Shape: ``(B, S)`` int64 -> ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``).
     """
@@ -24,7 +24,6 @@ class VocabParallelEmbedding(nn.Module):
         self.first_id = mesh.tensor_rank * self.weight.shape[0]
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Hidden states of the tokens."""
         if self.mesh.tensor_size == 1:
             return F.embedding(input_ids, self.weight)
         local = input_ids - self.first_id

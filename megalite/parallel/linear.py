@@ -16,14 +16,14 @@ class ColumnParallelLinear(nn.Module):
     forward; one all-reduce of the input gradient backward (figure 3 of the paper: f, then the layer).
 
     Args:
-        out_features: F, counted over the whole group, not per rank.
-        mesh: ``Mesh.single()`` is one process, and the layer is a plain linear.
-        input_entered: the caller has taken the input through ``enter_split_layers``, once for several layers.
+        out_features: F over the whole group, not per rank.
+        mesh: with ``Mesh.single()`` (one process) the layer is a plain linear.
+        input_entered: the caller applies ``enter_split_layers`` to the input, once for several layers.
         copies: neighbouring ranks that hold the same F/(t/copies) rows, each using them for a part of the work.
         pad: pad F to a multiple of t; rows past F are zero. Only for a head, whose loss masks them out.
 
     Shape: ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``) -> ``(B, S, F/t)``.
-    Raises: ValueError where F does not divide and ``pad`` is off.
+    Raises: ValueError if F does not divide and ``pad`` is off.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class ColumnParallelLinear(nn.Module):
         self.bias = sliced_parameter((out_features,), 0, mesh, copies) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """This rank's columns of the output."""
         x = x if self.input_entered else enter_split_layers(x, self.mesh)
         bias = None if self.bias is None else with_summed_gradient(self.bias)
         return F.linear(x, with_summed_gradient(self.weight), bias)
@@ -58,10 +57,10 @@ class RowParallelLinear(nn.Module):
     added once, after the sum.
 
     Args:
-        in_features: F, counted over the whole group, not per rank.
+        in_features: F over the whole group, not per rank.
 
     Shape: ``(B, S, F/t)`` -> ``(B, S, H)`` equal on every rank (with sequence parallelism ``(B, S/t, H)``).
-    Raises: ValueError where F does not divide by t.
+    Raises: ValueError if F does not divide by t.
     """
 
     def __init__(self, in_features: int, out_features: int, mesh: Mesh, bias: bool = False) -> None:
@@ -73,6 +72,5 @@ class RowParallelLinear(nn.Module):
         self.bias = whole_parameter(out_features, mesh) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole output, from this rank's part of the input."""
         total = leave_split_layers(F.linear(x, self.weight), self.mesh)
         return total if self.bias is None else total + with_summed_gradient(self.bias)

@@ -1,4 +1,4 @@
-"""The grid of ranks: pipe, data, context and tensor axes, with a process group for each."""
+"""The grid of ranks with its pipe, data, context and tensor axes, and a process group for each axis."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -13,13 +13,13 @@ Group = dist.ProcessGroup
 
 @dataclass(frozen=True)
 class Mesh:
-    """This rank's place in the grid, and the groups it talks in.
+    """This rank's coordinates in the grid, and its process groups.
 
-    Rank order is pipe, data, context, tensor, the tensor axis fastest: ``rank = ((pipe * d + data) * c + context) * t +
-    tensor``. Data and context together are what DeepSpeed calls data-parallel: ranks with the same weights and other
-    tokens. So the order is that of its ``PipeModelDataParallelTopology``, and at p = 1 the mesh is its ``mpu``: the
-    ``get_*`` methods are that interface. Every axis has a group, also at size 1: to torch.distributed and DeepSpeed
-    ``group=None`` is the whole world. Groups are None in one process without torch.distributed.
+    Rank order is pipe, data, context, tensor, with the tensor axis fastest: ``rank = ((pipe * d + data) * c + context) * t +
+    tensor``. The data and context axes together are DeepSpeed's data-parallel group: ranks with the same weights that read
+    other tokens. The order matches ``PipeModelDataParallelTopology``. Without a pipeline the mesh is DeepSpeed's ``mpu``,
+    with the ``get_*`` methods as its interface. Every axis has a group, also at size 1, because ``group=None`` means the
+    whole world to torch.distributed and DeepSpeed. In a single process without torch.distributed all groups are None.
     """
 
     pipe_rank: int = 0
@@ -34,21 +34,21 @@ class Mesh:
     """Whether activations between the split layers are split along the sequence over the tensor axis."""
     pipe_group: Group | None = None
     data_parallel_group: Group | None = None
-    """The d * c ranks with this rank's weights."""
+    """The d * c ranks that hold the same weights and read other tokens."""
     context_group: Group | None = None
     tensor_group: Group | None = None
     _tensor_subgroups: dict[int, Group] = field(default_factory=dict, compare=False)
 
     @classmethod
     def single(cls) -> Self:
-        """One process; needs no torch.distributed."""
+        """The mesh of one process, without torch.distributed."""
         return cls()
 
     @classmethod
     def create(cls, parallel: ParallelSection | None = None) -> Self:
-        """Cut the joined world into axes (all of it data-parallel without ``parallel``). Collective.
+        """Divide the world into axes; without ``parallel`` all ranks are data-parallel. Collective.
 
-        Raises: ConfigError where the world does not divide.
+        Raises: ConfigError if the world size does not divide.
         """
         parallel = parallel or ParallelSection()
         rank = dist.get_rank()
@@ -72,26 +72,25 @@ class Mesh:
 
     @property
     def shape(self) -> GridShape:
-        """Sizes of the axes."""
         return GridShape(self.pipe_size, self.data_size, self.context_size, self.tensor_size)
 
     @property
     def split_group(self) -> Group | None:
-        """The group that split layers talk in; None at t = 1, where they are plain layers."""
+        """The tensor group, or None at t = 1, when split layers are plain layers."""
         return self.tensor_group if self.tensor_size > 1 else None
 
     @property
     def sequence_group(self) -> Group | None:
-        """The tensor group where it also splits the sequence between the layers, else None."""
+        """The tensor group if it also splits the sequence between the layers, else None."""
         return self.tensor_group if self.sequence_parallel else None
 
     @property
     def replicas(self) -> int:
-        """D * c, ranks with this rank's weights and other tokens."""
+        """Size of the data-parallel group, d * c."""
         return self.shape.replicas
 
     def tensor_subgroup(self, size: int) -> Group | None:
-        """The ``size`` neighbouring tensor-parallel ranks that this one belongs to; None for one. Collective among them."""
+        """This rank's group of ``size`` neighbouring tensor-parallel ranks; None for size 1. Collective over the group."""
         if size == 1:
             return None
         if size not in self._tensor_subgroups:
@@ -100,38 +99,27 @@ class Mesh:
         return self._tensor_subgroups[size]
 
     def get_model_parallel_rank(self) -> int:
-        """``mpu``: rank on the tensor axis."""
         return self.tensor_rank
 
     def get_model_parallel_world_size(self) -> int:
-        """``mpu``: t."""
         return self.tensor_size
 
     def get_model_parallel_group(self) -> Group | None:
-        """``mpu``: the ranks that share a layer's slices."""
         return self.tensor_group
 
-    def get_tensor_model_parallel_rank(self) -> int:
-        """``mpu``: rank on the tensor axis, by Megatron-core's name."""
-        return self.tensor_rank
-
-    def get_tensor_model_parallel_world_size(self) -> int:
-        """``mpu``: t, by Megatron-core's name."""
-        return self.tensor_size
+    get_tensor_model_parallel_rank = get_model_parallel_rank  # Megatron-core's names
+    get_tensor_model_parallel_world_size = get_model_parallel_world_size
 
     def get_data_parallel_rank(self) -> int:
-        """``mpu``: rank among the ranks with the same slices."""
         return self.data_rank * self.context_size + self.context_rank
 
     def get_data_parallel_world_size(self) -> int:
-        """``mpu``: d * c."""
         return self.replicas
 
     def get_data_parallel_group(self) -> Group | None:
-        """``mpu``: the ranks that hold the same slices."""
         return self.data_parallel_group
 
 
 def _group(first: int, stride: int, size: int) -> Group:
-    """The group of ``size`` ranks, ``stride`` apart. Only its members take part: a rank makes four at any world size."""
+    """The group of ``size`` ranks, ``stride`` apart. Collective over its members only."""
     return dist.new_group(list(range(first, first + size * stride, stride)), use_local_synchronization=True)

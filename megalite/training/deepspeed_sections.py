@@ -1,4 +1,4 @@
-"""The types of those keys of a DeepSpeed JSON for which DeepSpeed 0.19 has no model: it looks them up as they are.
+"""Types of the keys of a DeepSpeed JSON that DeepSpeed 0.19 reads without validation.
 
 A test compares the keys with the installed DeepSpeed.
 """
@@ -72,7 +72,7 @@ class Timers(_Section):
 
 
 class TopLevel(_Section):
-    """The keys that stand in no section."""
+    """Keys at the top level."""
 
     communication_data_type: Literal["fp32", "fp16", "bf16"] | None = None
     prescale_gradients: bool = False

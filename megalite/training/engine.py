@@ -1,4 +1,4 @@
-"""A DeepSpeed engine that takes whole optimizer steps and tells the loss per token."""
+"""Whole optimizer steps over a DeepSpeed engine."""
 
 import contextlib
 import io
@@ -29,10 +29,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step: the loss of this rank's tokens, summed, and what all ranks share."""
+    """Loss, tokens and gradient norm of one optimizer step."""
 
     loss_sum: Tensor
-    """Negative log-likelihood in nats, summed over this rank's counted tokens; still on the device."""
+    """Negative log-likelihood in nats, summed over this rank's counted tokens, on the device."""
     tokens: int
     """Counted tokens of the whole global batch."""
     grad_norm: float
@@ -40,11 +40,11 @@ class StepResult:
 
 
 class Engine:
-    """Forward, backward and step over DeepSpeed, with the loss normalised by the tokens of the whole global batch.
+    """Forward, backward and update over DeepSpeed, with the loss normalised by the tokens of the global batch.
 
-    A mean of micro-batch means would weigh a token more where its micro-batch has few counted tokens. Here every
-    micro-batch contributes its loss summed over tokens, divided once by the number of counted tokens in the global
-    batch: over accumulation and over all ranks that hold other tokens.
+    A mean of micro-batch means would give a token more weight if its micro-batch has few counted tokens. Instead, every
+    micro-batch adds its loss summed over tokens, and the sum is divided once by the counted tokens of the global batch,
+    over all accumulation steps and all ranks that read other tokens.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Engine:
         device: torch.device,
         heartbeat: Heartbeat | None = None,
     ) -> None:
-        """Build model, optimizer and DeepSpeed engine. ``ds_config`` is the merged one. Collective."""
+        """Build model, optimizer and DeepSpeed engine from the merged ``ds_config``. Collective."""
         deepspeed = quiet_deepspeed()
         self.config, self.mesh, self.device = config, mesh, device
         self.zero_stage = zero_stage(ds_config)
         self.heartbeat = heartbeat or Heartbeat()
-        # Stage 0 keeps fp32 weights and runs the products in bf16 (see config.ds_config).
+        # ZeRO stage 0 keeps fp32 weights and runs the matrix products in bf16 (see config.ds_config).
         low_precision_weights = ds_config["bf16"]["enabled"]
         self.autocast = config.training.precision == "bf16" and not low_precision_weights
-        with contextlib.redirect_stdout(io.StringIO()):  # memory reports that it prints without being asked
+        with contextlib.redirect_stdout(io.StringIO()):  # DeepSpeed prints memory reports
             model = self.build_model(ds_config, torch.bfloat16 if low_precision_weights else torch.float32)
             self.named_parameters = list(named_hf_parameters(model))
             check_data_parallel_group((parameter for _, parameter in self.named_parameters), mesh)
@@ -92,7 +92,7 @@ class Engine:
         ).to(self.device)
 
     def mpu(self) -> Mesh | None:
-        """What DeepSpeed asks for its groups."""
+        """The object from which DeepSpeed gets its process groups."""
         return self.mesh
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepResult:
@@ -102,13 +102,13 @@ class Engine:
         batches = [self.own_tokens(batch) for batch in micro_batches]
         counted = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches) if self.has_loss else 0
         tokens = int(self.total(torch.tensor(counted, device=self.device)))
-        # DeepSpeed divides gradients by the number of ranks that hold the same weights.
+        # DeepSpeed divides gradients by the size of the data-parallel group.
         loss_sum = self.forward_backward_step(batches, scale=self.mesh.replicas / tokens)
         norm = self.deepspeed.get_global_grad_norm() if self.clipping is None else self.clipping.norm
         return StepResult(loss_sum, tokens, float(norm))
 
     def forward_backward_step(self, batches: Sequence[Batch], scale: float) -> Tensor:
-        """Gradients of ``scale * loss summed over tokens`` of all batches, then one update. Returns the unscaled sum."""
+        """Accumulate the gradients of ``scale * loss summed over tokens``, then update once. Returns the unscaled sum."""
         engine = self.deepspeed
         engine.train()
         loss_sum = torch.zeros((), device=self.device)
@@ -124,7 +124,7 @@ class Engine:
 
     @torch.no_grad()
     def evaluate(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """``(loss summed, counted tokens)`` of this rank's tokens in the batches, as a float64 tensor of two."""
+        """Returns the summed loss and the number of counted tokens of this rank, as a float64 tensor of two."""
         self.deepspeed.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         for number, batch in enumerate(map(self.own_tokens, micro_batches)):
@@ -135,11 +135,11 @@ class Engine:
 
     @property
     def has_loss(self) -> bool:
-        """Whether this rank's stage ends in the loss."""
+        """Whether this rank's pipeline stage computes the loss."""
         return self.mesh.pipe_rank == self.mesh.pipe_size - 1
 
     def total(self, value: Tensor) -> Tensor:
-        """``value``, which only ranks with a loss fill, summed over all tokens of the global batch. Collective, in place."""
+        """Sum ``value`` over the global batch, in place; ranks without a loss pass zeros. Collective."""
         if self.mesh.replicas > 1:
             torch.distributed.all_reduce(value, group=self.mesh.data_parallel_group)
         if self.mesh.pipe_size > 1:
@@ -147,7 +147,7 @@ class Engine:
         return value
 
     def own_tokens(self, batch: Batch) -> Batch:
-        """This context rank's stretch of the sequence; positions stay whole, attention needs all of them."""
+        """This context rank's part of the sequence. Positions stay whole, because attention needs all of them."""
         length = batch["labels"].shape[1] // self.mesh.context_size
         mine = slice(self.mesh.context_rank * length, (self.mesh.context_rank + 1) * length)
         return {key: value if key == "positions" else value[:, mine] for key, value in batch.items()}

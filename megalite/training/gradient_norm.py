@@ -1,4 +1,4 @@
-"""The global gradient norm and clipping at ZeRO stage 0, where DeepSpeed keeps no norm."""
+"""Global gradient norm and clipping at ZeRO stage 0, for which DeepSpeed keeps no norm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,18 +14,18 @@ from megalite.parallel.mesh import Mesh
 class GradientClipping:
     """Scales all gradients so that their global norm is at most ``max_norm`` (Pascanu et al. 2013, arXiv:1211.5063).
 
-    Called just before the optimizer's step, when gradients are averaged over the replicas. Each tensor counts once: slices
-    on every tensor-parallel rank, what is whole on the first only, a tied table on the first of its stages only.
+    Called just before the optimizer's step, when gradients are averaged over the replicas. ``gradient_groups`` says which
+    rank counts a gradient, and over which ranks the squares are summed.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], mesh: Mesh, max_norm: float) -> None:
-        """``max_norm`` 0 measures without clipping."""
+        """``max_norm=0`` measures without clipping."""
         self._parameters, self._mesh, self._max_norm = parameters, mesh, max_norm
         self.norm = torch.zeros(())
-        """Of the last step, before clipping."""
+        """Norm of the last step before clipping."""
 
     def __call__(self, *_: Any) -> None:
-        """Measure and clip. Collective over the tensor and pipe axes; the signature is an optimizer's step hook."""
+        """Measure and clip. Collective; the signature is that of an optimizer's step hook."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         zero = torch.zeros((), device=gradients[0].device)
         squares = {gradient_groups(p).norm: zero.clone() for p in self._parameters}  # the same groups on every rank

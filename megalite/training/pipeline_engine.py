@@ -1,4 +1,4 @@
-"""The engine over DeepSpeed's pipeline schedule: the same optimizer step, the layers spread over stages."""
+"""The same optimizer step over DeepSpeed's pipeline schedule."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,8 +8,9 @@ from torch import Tensor
 
 from megalite.config.labels import IGNORE
 from megalite.config.schema import RunConfig
+from megalite.model.init import initialise
 from megalite.model.layer_execution import LayerExecution
-from megalite.model.pipeline_stage import PipelineStage, build_pipeline_stage
+from megalite.model.pipeline_stage import PipelineStage
 from megalite.parallel.mesh import Mesh
 from megalite.training.engine import Batch, Engine
 from megalite.training.supervision.heartbeat import Heartbeat
@@ -18,35 +19,30 @@ from megalite.training.supervision.heartbeat import Heartbeat
 def build_engine(
     config: RunConfig, ds_config: dict[str, Any], mesh: Mesh, device: torch.device, heartbeat: Heartbeat | None = None
 ) -> Engine:
-    """The engine that the mesh asks for. Collective."""
+    """The pipeline engine if the mesh has a pipeline, else the plain one. Collective."""
     kind = PipelineEngine if mesh.pipe_size > 1 else Engine
     return kind(config, ds_config, mesh, device, heartbeat)
 
 
 class PipelineEngine(Engine):
-    """DeepSpeed's 1F1B schedule; the loss is computed on the last stage, with the same scale as without a pipeline."""
+    """DeepSpeed's 1F1B schedule; the last stage computes the loss, with the same scale as without a pipeline."""
 
     def build_model(self, ds_config: dict[str, Any], dtype: torch.dtype) -> PipelineStage:
         """This rank's stage."""
-        stage = build_pipeline_stage(
-            self.config.model,
-            self.mesh,
-            self.config.parallel,
-            self.config.run.seed,
-            dtype,
-            execution=LayerExecution.from_config(self.config.training),
-            autocast=torch.bfloat16 if self.autocast else None,
-        )
+        config, autocast = self.config, torch.bfloat16 if self.autocast else None
+        execution = LayerExecution.from_config(config.training)
+        stage = PipelineStage(config.model, self.mesh, config.parallel, execution, autocast).to(dtype)
+        initialise(stage, config.model, config.run.seed)
         stage.loss_fn = self._loss = StageLoss(stage.loss_sum)
         stage.register_forward_pre_hook(self._next_micro_batch)
         return stage
 
     def mpu(self) -> None:
-        """The pipeline module brings its own topology, the same as the mesh's."""
+        """None: the pipeline stage has its own topology, which is the same as that of the mesh."""
 
     def forward_backward_step(self, batches: Sequence[Batch], scale: float) -> Tensor:
-        """As without a pipeline; zero on the stages before the last."""
-        # The pipeline engine divides the loss by the number of micro-batches, and cannot be told not to.
+        """As without a pipeline; returns zero on stages before the last."""
+        # DeepSpeed's pipeline engine always divides the loss by the number of micro-batches.
         self._loss.scale = scale * len(batches)
         self.heartbeat.at("pipeline schedule", -1)
         self.deepspeed.train_batch(data_iter=self._inputs_and_labels(batches))
@@ -54,7 +50,7 @@ class PipelineEngine(Engine):
 
     @torch.no_grad()
     def evaluate(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """As without a pipeline; zeros on the stages before the last."""
+        """As without a pipeline; returns zeros on stages before the last."""
         self.heartbeat.at("validation", -1)
         batches = [self.own_tokens(batch) for batch in micro_batches]
         self.deepspeed.eval_batch(

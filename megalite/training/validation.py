@@ -1,4 +1,4 @@
-"""Loss and bits per byte on the validation data, each token counted once."""
+"""Loss and bits per byte on the validation data; every token counts once."""
 
 import math
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from megalite.data.samples.gpt_dataset import SequentialDataset
 from megalite.training.engine import Batch, Engine
 
 PIPELINED = 4
-"""Micro-batches in flight for every pipeline stage, so that stages seldom wait."""
+"""Micro-batches in flight per pipeline stage, so that stages rarely wait."""
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """Means over the validation tokens that were used."""
+    """Means over the validation tokens."""
 
     loss: float
-    """Nats a token."""
+    """Nats per token."""
     bits_per_byte: float
-    """Comparable between tokenizers: bits a token, by the tokens that a byte of this text takes."""
+    """Bits per token divided by bytes per token; comparable between tokenizers."""
     tokens: int
 
 
 def validate(
     engine: Engine, dataset: SequentialDataset, micro_batch_size: int, max_samples: int | None, bytes_per_token: float
 ) -> ValidationResult:
-    """Evaluate on the first ``max_samples`` samples (all of them where None). Collective.
+    """Evaluate on the first ``max_samples`` samples, or on all of them if None. Collective.
 
-    Every data rank takes its share of the samples; ranks that have none left in the last round repeat one with all labels
+    Every data rank evaluates its share of the samples. A rank without samples in the last round repeats one with all labels
     masked, because a forward pass is collective.
     """
     count = len(dataset) if max_samples is None else min(max_samples, len(dataset))
