@@ -197,13 +197,13 @@ def shared_gradient() -> Tensor:
     return torch.stack([x.grad, beside.grad])
 
 
-def test_the_all_reduce_backward_leaves_the_gradient_of_a_neighbouring_branch_alone() -> None:
+def test_the_backward_all_reduce_changes_no_other_branch() -> None:
     for rank, gradients in enumerate(run_on_ranks(shared_gradient, 2)):
         assert torch.equal(gradients, torch.tensor([[3.0] * 3, [rank + 1.0] * 3]))
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_the_whole_decoder_on_two_tensor_ranks_equals_one_process(tied: bool) -> None:
+def test_the_decoder_on_two_tensor_ranks_equals_one_process(tied: bool) -> None:
     expected = decoder(1, tied)
     for result in run_on_ranks(decoder, 2, 2, tied):
         assert result.keys() == expected.keys()
@@ -225,7 +225,7 @@ def zero3_weights() -> dict[str, Tensor]:
     return weights
 
 
-def test_weights_born_under_zero_3_are_bitwise_those_of_one_process() -> None:
+def test_initial_weights_under_zero_3_equal_one_process_bitwise() -> None:
     expected = dict(named_hf_parameters(build_model(ModelConfig(**SHAPE), Mesh.single(), seed=7)))
     for result in run_on_ranks(zero3_weights, 2):
         assert result.keys() == expected.keys()

@@ -268,7 +268,7 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Path]
 
 
 @pytest.mark.parametrize(("mutant", "layout"), OPTIMIZER_MUTANTS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_config_with_a_long_warm_up_and_a_small_rate_shows_a_wrong_optimizer(
+def test_a_long_warm_up_and_a_small_rate_show_a_wrong_optimizer(
     mutant: Callable[[], None], layout: str, long_run: tuple[RunConfig, Path]
 ) -> None:
     case = Case.parse(layout)

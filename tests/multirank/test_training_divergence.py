@@ -78,9 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "layout", ["d2 zero0", "d2 zero1", "d2 zero2", "d2 zero3", "t2 zero0", "p2 zero0", "p2 zero1", "d2 zero1 bf16"]
 )
-def test_a_fault_of_one_rank_ends_all_at_its_step_and_the_last_good_checkpoint_stays(
-    layout: str, fault: str, folder: Path
-) -> None:
+def test_a_fault_of_one_rank_ends_all_and_keeps_the_checkpoint(layout: str, fault: str, folder: Path) -> None:
     for told in run_on_ranks(diverge, 2, folder, layout, fault):  # no rank is left waiting for the others
         assert told.startswith("step 4: loss ")
         assert "training has diverged; resume from the last checkpoint" in told

@@ -41,7 +41,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_checkpoint_of_one_process_resumes_under_any_layout_and_back(straight: Path, layout: str) -> None:
+def test_a_checkpoint_resumes_under_any_layout_and_back(straight: Path, layout: str) -> None:
     away, back = layout.replace(" ", "-"), layout.replace(" ", "-") + "-back"
     train_case(straight, away, layout, straight / "one" / "step-000003")
     expected, got = records(straight / "one"), records(straight / away)
@@ -78,7 +78,7 @@ def load_and_save(folder: Path, layout: str, checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_files_of_a_state_are_the_same_bytes_under_every_layout(straight: Path, layout: str) -> None:
+def test_checkpoint_files_are_the_same_bytes_under_every_layout(straight: Path, layout: str) -> None:
     manifests = []
     for each in ("d1 zero0", layout):
         run = straight / f"copied-{each.replace(' ', '-')}"
@@ -107,7 +107,7 @@ def losses_of_validation(folder: Path, layout: str, split: list[int] | None) -> 
 
 
 @pytest.mark.parametrize("features", ["", "documents"])
-def test_evaluation_during_training_equals_one_process_under_every_layout(straight: Path, features: str) -> None:
+def test_validation_equals_one_process_under_every_layout(straight: Path, features: str) -> None:
     expected = run_on_ranks(losses_of_validation, 1, straight, f"d1 zero0 {features}", None)[0]
     for layout, split in (
         ("p2 d2 zero1", [1, 2]),
@@ -120,7 +120,7 @@ def test_evaluation_during_training_equals_one_process_under_every_layout(straig
             assert got == pytest.approx(expected, abs=1e-5)
 
 
-def test_other_samples_than_the_interrupted_run_has_read_are_refused(straight: Path) -> None:
+def test_a_resume_that_would_read_other_samples_is_refused(straight: Path) -> None:
     checkpoint = straight / "one" / "step-000003"
     state = TrainingState(**json.loads((checkpoint / "state.json").read_text()))
     check_data_order(checkpoint, state, GPTDataset(str(straight / "train"), 16, 5))

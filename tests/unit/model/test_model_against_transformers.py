@@ -148,7 +148,7 @@ def test_masked_documents_give_what_each_gives_alone() -> None:
         assert torch.allclose(together[row], torch.cat(alone), atol=1e-5)
 
 
-def test_masked_documents_equal_transformers_with_the_mask_written_out() -> None:
+def test_masked_documents_equal_transformers_with_its_mask() -> None:
     config = ModelConfig(**SHAPE)
     model = build_model(config, Mesh.single(), seed=1)
     reference = LlamaForCausalLM(LlamaConfig(**hf_config_from_model(config, "fp32"), attn_implementation="eager"))
@@ -176,7 +176,7 @@ def test_a_model_that_has_generated_can_be_trained() -> None:
     assert all(torch.equal(a.grad, b.grad) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))
 
 
-def test_initial_weights_have_the_standard_deviations_they_should() -> None:
+def test_initial_weights_have_the_documented_deviations() -> None:
     config = ModelConfig(**(SHAPE | {"hidden_size": 192, "initializer_range": 0.02}))
     weights = dict(named_hf_parameters(build_model(config, Mesh.single(), seed=1)))
     assert weights["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.05)

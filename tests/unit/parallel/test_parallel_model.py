@@ -175,9 +175,7 @@ def test_neighbours_that_share_a_slice_are_a_group_made_once(monkeypatch: pytest
 
 @pytest.mark.parametrize("t", [1, 2, 4])
 @pytest.mark.parametrize("shape", MODELS)
-def test_slices_are_marked_for_the_norm_so_that_each_number_counts_once(
-    shape: str, t: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_number_counts_once_in_the_norm(shape: str, t: int, monkeypatch: pytest.MonkeyPatch) -> None:
     config = model_of(**MODELS[shape])
     whole = dict(named_hf_parameters(build_model(config, Mesh.single(), seed=7)))
 
@@ -228,7 +226,7 @@ def test_the_bias_of_a_row_split_layer_is_added_once(t: int, monkeypatch: pytest
 
 @pytest.mark.parametrize("t", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("rows", range(1, 12))
-def test_slices_put_together_are_the_whole_also_where_ranks_hold_only_padding(
+def test_joined_slices_are_whole_even_with_ranks_of_padding_only(
     rows: int, t: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = torch.arange(1.0, rows * 3 + 1).view(rows, 3)

@@ -88,7 +88,7 @@ def by_hand(table: Tensor) -> tuple[Tensor, Tensor, int]:
     return gradient, total.detach(), count
 
 
-def test_a_step_is_the_gradient_of_the_mean_over_all_tokens_whatever_the_micro_batches() -> None:
+def test_a_step_is_the_gradient_of_the_mean_over_all_tokens() -> None:
     deepspeed = PlainDeepSpeed(4)
     gradient, total, count = by_hand(deepspeed.table)
     result = engine_of(deepspeed, Mesh.single()).train_step(batches(), lr=0.25)
@@ -125,7 +125,7 @@ def test_what_deepspeed_divides_by_the_replicas_is_given_back(monkeypatch: pytes
     assert torch.allclose(deepspeed.table.grad, gradient, atol=1e-6)  # 3 / (3 n), before DeepSpeed's mean over three
 
 
-def test_the_norm_is_that_of_the_clipping_where_deepspeed_keeps_none() -> None:
+def test_without_a_norm_from_deepspeed_it_is_that_of_clipping() -> None:
     made = engine_of(PlainDeepSpeed(4), Mesh.single())
     made.clipping = SimpleNamespace(norm=torch.tensor(7.5))
     assert made.train_step(batches(), lr=0.1).grad_norm == 7.5
@@ -149,7 +149,7 @@ def test_positions_reach_the_model_where_there_are_any() -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
-def test_a_context_rank_has_its_stretch_of_tokens_and_all_positions(rank: int) -> None:
+def test_a_context_rank_has_its_part_of_tokens_and_all_positions(rank: int) -> None:
     made = engine_of(None, SimpleNamespace(context_size=3, context_rank=rank))
     (batch, *_) = batches(documents=True)
     own = made.own_tokens(batch)
@@ -217,7 +217,7 @@ def test_a_pipeline_step_is_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -
         assert [given is not None for given in deepspeed.positions] == [documents] * 4
 
 
-def test_a_pipeline_evaluates_the_same_sums_and_only_the_last_stage_has_them() -> None:
+def test_only_the_last_stage_evaluates_the_same_sums() -> None:
     deepspeed, made = pipeline_of()
     _, total, count = by_hand(deepspeed.table)
     for _ in range(2):  # nothing is carried over

@@ -101,7 +101,7 @@ def test_the_first_samples_are_used(most: int, labels: int, text: np.ndarray, tm
         assert result.loss == pytest.approx(NATS[text[:labels], text[1 : labels + 1]].mean())
 
 
-def test_a_pipeline_gets_enough_micro_batches_at_once_to_keep_its_stages_busy(text: np.ndarray, tmp_path: Path) -> None:
+def test_a_pipeline_gets_enough_micro_batches_to_stay_busy(text: np.ndarray, tmp_path: Path) -> None:
     assert by_ranks(tmp_path / "valid", 1, 1)[1][0].calls == [1] * 10
     assert by_ranks(tmp_path / "valid", 1, 1, pipe=2)[1][0].calls == [8, 2]
     assert by_ranks(tmp_path / "valid", 2, 1, pipe=2)[1][0].calls == [5]
