@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from megalite.config.errors import ConfigError, DataError
+from megalite.config.errors import ConfigError, DataError, in_one_line
 from megalite.config.text_files import kind_of, read_json_object
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -62,7 +62,7 @@ def _of_file(path: Path) -> dict[str, TensorHeader]:
             parts = {name: opened.get_slice(name) for name in sorted(opened.keys())}
             return {name: TensorHeader(tuple(p.get_shape()), p.get_dtype(), path) for name, p in parts.items()}
     except (SafetensorError, OverflowError, ValueError) as error:
-        raise DataError(f"{path}: is damaged ({' '.join(str(error).split())[:200]}); download the file again") from None
+        raise DataError(f"{path}: is damaged ({in_one_line(error)}); download the file again") from None
 
 
 def _weight_map(index: Path) -> dict[str, str]:

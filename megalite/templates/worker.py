@@ -15,6 +15,8 @@ import struct
 import sys
 from typing import Any
 
+from megalite.config.errors import in_one_line
+
 MEMORY_BYTES = 2**31
 MOST_CHARACTERS = 2**24
 HEADER = struct.Struct("<Q")
@@ -59,7 +61,7 @@ def _answer(job: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     except RecursionError:
         return {"error": "is nested too deeply"}
     except Exception as error:
-        message = " ".join(str(error).split())[:300] or type(error).__name__
+        message = in_one_line(error)
         return {"error": f"line {error.lineno}: {message}" if hasattr(error, "lineno") else message}
 
 

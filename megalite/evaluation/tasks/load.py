@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from megalite.config.errors import DataError
+from megalite.config.errors import DataError, in_one_line
 from megalite.evaluation.fingerprint import content_hash
 from megalite.evaluation.tasks.checks import check_answers, check_loaded
 from megalite.evaluation.tasks.requested_task import RequestedTask
@@ -91,5 +91,5 @@ def _first_line(error: Any) -> str:
 
 def _line(error: Exception) -> str:
     """An error in one line, with its type if the message alone is unclear (a KeyError shows only the key)."""
-    message = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {message}" if isinstance(error, LookupError) or not message else message
+    message = in_one_line(error)
+    return f"{type(error).__name__}: {message}" if isinstance(error, LookupError) else message
