@@ -187,7 +187,7 @@ class _Tokenization:
         return manifests
 
     def plan_only(self) -> None:
-        """Hold the work folder just long enough to write the plan."""
+        """Write the plan and the encoder to the work folder, and leave it."""
         _, encoder, _ = self._choose()
         with job_folder("tokens", self.plan.to_json(), self._folder, keep=True) as job:
             set_encoder(job, self._tokenizer, encoder)

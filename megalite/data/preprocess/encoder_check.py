@@ -1,4 +1,4 @@
-"""Is a fast encoder exact? Its ids on real and on nasty texts are compared with those of ``tokenizers``."""
+"""Compares the ids of a fast encoder with those of ``tokenizers`` on real and on hard texts."""
 
 import os
 import random
@@ -19,9 +19,9 @@ from megalite.tokenizer.hard_texts import HARD_TEXTS
 from megalite.tokenizer.load import LoadedTokenizer
 
 SAMPLED_CHARACTERS = 300
-"""Of one document; a longer one is compared by a stretch of it."""
+"""Characters compared of one document; of a longer one, a random stretch."""
 SAMPLED_OF_BLOCK = 2
-"""Documents compared in each block of the work: few, since the reference is some fifty times as slow."""
+"""Documents compared in each block: few, since the reference is some fifty times slower."""
 SAMPLED_UNITS = 16
 TEXTS_OF_UNIT = 4
 CHARACTERS_OF_TEXT = 2000
@@ -29,11 +29,11 @@ READ_OF_UNIT = 1 << 16
 
 
 class EncoderMismatchError(DataError):
-    """An encoder gave other ids than ``tokenizers`` in the middle of the work."""
+    """An encoder gave other ids than ``tokenizers`` during the run."""
 
 
 def sample_texts(plan: PreprocessPlan) -> list[str]:
-    """Beginnings of a few documents from all over the inputs."""
+    """The beginnings of a few documents from all parts of the inputs."""
     texts: list[str] = []
     for unit in plan.units[:: -(-len(plan.units) // SAMPLED_UNITS)]:
         block = next(record_blocks(unit, plan.keys, "skip", ReadReport(), READ_OF_UNIT))
@@ -72,7 +72,7 @@ def choose_encoder(
             if (place := _first_difference(encoder.encode(sample), expected)) is None:
                 return encoder, reasons
             raise DataError(
-                f"--encoder {name}: gives other ids than tokenizers, for instance for {sample[place][:60]!r}; "
+                f"--encoder {name}: gives other ids than tokenizers, for example for {sample[place][:60]!r}; "
                 f"use --encoder auto"
             )
         except DataError as error:
@@ -83,16 +83,16 @@ def choose_encoder(
 
 
 def checked(path: Path, loaded: LoadedTokenizer, texts: Sequence[str]) -> str:
-    """How the tokenizer is known to give the ids of its own library, the given texts among what was compared.
+    """A sentence on how the tokenizer was compared with its own library, including on the given texts.
 
-    Raises: DataError where a converted model gives other ids than sentencepiece for one of them.
+    Raises: DataError if a converted model gives other ids than sentencepiece for one of them.
     """
     sample = [*texts, *HARD_TEXTS]
     if loaded.own is not None:
         if wrong := differing(loaded.tokenizer, sample, [row.ids for row in loaded.own.encode_batch_fast(sample)]):
             raise DataError(
                 f"{path}: converted from sentencepiece it gives other ids for {wrong[0][:60]!r} of the input, though it was "
-                f"equal on other texts; take the tokenizer.json that belongs to it"
+                f"equal on other texts; use the tokenizer.json that belongs to it"
             )
         return f"{loaded.check} and {len(texts):,} of the input"
     beside = path / "tokenizer.model"
@@ -101,22 +101,24 @@ def checked(path: Path, loaded: LoadedTokenizer, texts: Sequence[str]) -> str:
     try:
         own = SentencePieceTokenizer(beside.read_bytes())
     except (RuntimeError, OSError):
-        return f"{loaded.check}; the tokenizer.model beside it is not read"
+        return f"{loaded.check}; the tokenizer.model beside it cannot be read"
     own.encode_special_tokens = bool(loaded.tokenizer.encode_special_tokens)
     wrong = differing(loaded.tokenizer, sample, [row.ids for row in own.encode_batch_fast(sample)])
     if not wrong:
         return f"{loaded.check}; the tokenizer.model beside it gives the same on {len(sample):,} texts"
-    said = f"{loaded.check}; the tokenizer.model beside it gives other ids for {len(wrong):,} of {len(sample):,} texts"
-    return f"{said}, such as {wrong[0][:30]!r}"
+    result = (
+        f"{loaded.check}; the tokenizer.model beside it gives other ids for {len(wrong):,} of {len(sample):,} texts"
+    )
+    return f"{result}, such as {wrong[0][:30]!r}"
 
 
 def differing_text(
     encoder: Encoder, reference: Encoder, texts: Sequence[str], encoded: Encoded, seed: str
 ) -> int | None:
-    """The number of a text for which the ids differ, looked for among a few that are drawn by the seed.
+    """The number of a text with other ids, among a few that the seed draws; None if they are equal.
 
     Args:
-        encoded: what the encoder made of all the texts.
+        encoded: the encoder's result for all texts.
     """
     draw = random.Random(seed)
     ends = np.cumsum(encoded.lengths)

@@ -1,4 +1,4 @@
-"""The encoders that can do the work: the tokenizer itself, and two faster ones that must give the same ids.
+"""Encoders for a tokenizer: its own library, and two faster ones that must give the same ids.
 
 Nothing is added in front or behind. Whether a special token that a text spells (``<|endoftext|>``) becomes its id, as it
 does in Megatron-LM, is said by the tokenizer's ``encode_special_tokens``; by default it is text.
@@ -20,49 +20,48 @@ EncoderName = Literal["gigatoken", "fastokens", "tokenizers", "sentencepiece"]
 
 
 class Encoded(NamedTuple):
-    """Ids of several texts, one after the other."""
+    """The concatenated ids of several texts."""
 
     ids: np.ndarray
     """uint32."""
     lengths: np.ndarray
-    """int64 ids of each text."""
+    """int64, number of ids of each text."""
 
 
 class Encoder(Protocol):
-    """Texts to ids on the calling thread: one worker is one core."""
+    """Encodes on the calling thread: one worker is one core."""
 
     name: EncoderName
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Ids of the texts, without any that the text does not say."""
+        """Ids of the texts, without tokens that the tokenizer would add."""
         ...
 
 
 class TokenizersEncoder:
-    """``tokenizers``, or sentencepiece behind its methods; what the others are measured by."""
+    """``tokenizers``, or sentencepiece behind its methods; the reference for the others."""
 
     name: EncoderName = "tokenizers"
 
     def __init__(self, tokenizer: Any) -> None:
-        """Takes every tokenizer."""
         self._tokenizer = tokenizer
         if not isinstance(tokenizer, Tokenizer):
             self.name = "sentencepiece"
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """See ``Encoder``. One core only where ``TOKENIZERS_PARALLELISM`` is ``false``."""
+        """See ``Encoder``. Uses one core only if ``TOKENIZERS_PARALLELISM`` is ``false``."""
         rows = [row.ids for row in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return Encoded(np.fromiter(chain.from_iterable(rows), np.uint32, int(lengths.sum())), lengths)
 
 
 class GigatokenEncoder:
-    """``gigatoken`` (MIT): BPE with the split patterns that it knows, and sentencepiece BPE."""
+    """``gigatoken`` (MIT): BPE with the split patterns it knows, and sentencepiece BPE."""
 
     name: EncoderName = "gigatoken"
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Raises: ImportError; the package's own error where it refuses the tokenizer."""
+        """Raises: ImportError; the package's own error if it rejects the tokenizer."""
         import gigatoken
 
         self._tokenizer = gigatoken.Tokenizer.from_json(_as_json(tokenizer))
@@ -83,7 +82,7 @@ class GigatokenEncoder:
 
 @contextmanager
 def _awkward_hidden() -> Iterator[None]:
-    """Without ``awkward`` gigatoken gives numpy views of one array, which is all that is wanted.
+    """Import gigatoken without ``awkward``, so that it returns numpy views of one array.
 
     Importing it takes a quarter of a second in every worker, and for documents of some KB its arrays are slower.
     """
@@ -103,7 +102,7 @@ class FastokensEncoder:
     name: EncoderName = "fastokens"
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Raises: ImportError; the package's own error where it refuses the tokenizer."""
+        """Raises: ImportError; the package's own error if it rejects the tokenizer."""
         import fastokens
 
         self._tokenizer = fastokens.Tokenizer.from_json_str(_as_json(tokenizer))
@@ -115,7 +114,7 @@ class FastokensEncoder:
 
 
 def _as_json(tokenizer: Any) -> str:
-    """A ``tokenizer.json`` for an encoder that finds every added token: without the special ones where they are text."""
+    """The ``tokenizer.json`` for an encoder that matches every added token; without special ones if they are text."""
     if not isinstance(tokenizer, Tokenizer):
         raise ValueError("a model of sentencepiece that has no tokenizer.json with the same ids")
     if not tokenizer.encode_special_tokens:
@@ -131,15 +130,15 @@ ENCODERS: dict[EncoderName, Callable[[Any], Encoder]] = {
     "tokenizers": TokenizersEncoder,
     "sentencepiece": TokenizersEncoder,
 }
-"""The fastest first."""
+"""In the order of their speed."""
 
 
 def open_encoder(name: EncoderName, tokenizer: Any) -> Encoder:
-    """The encoder of that name. Raises: DataError where it is not installed, or refuses the tokenizer."""
+    """The encoder of that name. Raises: DataError if it is not installed or rejects the tokenizer."""
     try:
         return ENCODERS[name](tokenizer)
     except ImportError:
         raise DataError(f"--encoder {name}: is not installed; pip install 'megalite[fast]'") from None
-    except Exception as error:  # both raise whatever they like for a tokenizer that they do not know
+    except Exception as error:  # both raise errors of any kind for a tokenizer that they do not know
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"--encoder {name}: does not take this tokenizer ({reason}); use --encoder auto") from None
+        raise DataError(f"--encoder {name}: does not support this tokenizer ({reason}); use --encoder auto") from None

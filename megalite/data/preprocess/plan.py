@@ -127,8 +127,8 @@ def _check_keys(paths: Sequence[Path], keys: Sequence[str]) -> None:
     for path in paths:
         if file_kind(path) not in ("lines", "parquet"):
             raise DataError(
-                f"{path}: holds one text, not {len(keys)} --text_key; give them for jsonl and parquet files"
+                f"{path}: holds one text, not {len(keys)} keys; give several --text_key for jsonl and parquet files only"
             )
     for key in keys:
         if "/" in key or "\0" in key:
-            raise DataError(f"--text_key {key!r}: names a file where there are several keys; rename it in the input")
+            raise DataError(f"--text_key {key!r}: would be part of a file name; rename it in the input")

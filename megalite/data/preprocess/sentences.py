@@ -1,13 +1,13 @@
-"""Texts into sentences, by ``sentencex`` (MIT, rules of Wikimedia's for some 240 languages; works offline)."""
+"""Splits texts into sentences with ``sentencex`` (MIT; Wikimedia's rules for some 240 languages; works offline)."""
 
 from megalite.config.errors import DataError
 
 LONGEST_STRETCH = 1_000_000
-"""Characters split at once, as in Megatron-LM: a longer text is cut there first."""
+"""Maximum number of characters split at once, as in Megatron-LM; a longer text is cut first."""
 
 
 def splitter_version() -> str:
-    """What decides the boundaries. Raises: DataError where it is not installed."""
+    """Name and version of the splitter. Raises: DataError if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -17,7 +17,7 @@ def splitter_version() -> str:
 
 
 def split_sentences(text: str, language: str) -> list[str]:
-    """The sentences without the whitespace around them, as Megatron-LM has them by default; none is empty."""
+    """The sentences without surrounding whitespace, as Megatron-LM's default; none is empty."""
     import sentencex
 
     sentences: list[str] = []

@@ -1,6 +1,6 @@
-"""A shard, what one unit gave under one key: ids, then the tokens of each sequence, then the sequences of each document.
+"""A shard, the result of one unit and key: ids, then the tokens of each sequence, then the sequences of each document.
 
-Nothing is forced to the disk: the checksum tells a run that goes on whether the file is whole, after a power cut too.
+Nothing is flushed to the disk: a resumed run checks the checksum, which also detects what a power cut has lost.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ READ_BYTES = 1 << 20
 
 @dataclass
 class ShardCounts:
-    """What is in a shard."""
+    """Counts and checksum of a shard."""
 
     tokens: int = 0
     sequences: int = 0
     documents: int = 0
     checksum: str = ""
-    """xxh3_64 of the whole file."""
+    """xxh3_64 of the file."""
 
 
 class Stretch(NamedTuple):
@@ -35,10 +35,9 @@ class Stretch(NamedTuple):
 
 
 class ShardWriter:
-    """Writes a shard document by document; a context, whose end completes the file and ``counts``."""
+    """Writes a shard document by document; leaving the context completes the file and ``counts``."""
 
     def __init__(self, path: Path) -> None:
-        """Begin anew, whatever was there."""
         self.counts = ShardCounts()
         self._file = path.open("wb", buffering=0)
         self._digest = xxhash.xxh3_64()
@@ -51,7 +50,7 @@ class ShardWriter:
         Args:
             ids: in the dtype of the dataset.
             lengths: ids of each sequence.
-            sequences: sequences of each document; they may be none.
+            sequences: sequences of each document; may be 0.
         """
         self._write(ids)
         self._lengths.append(lengths.astype("<i4"))
@@ -67,13 +66,12 @@ class ShardWriter:
             content = content[self._file.write(content) :]
 
     def __enter__(self) -> "ShardWriter":
-        """The writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what stands behind the ids, and close."""
+        """Write lengths and sequences behind the ids, and close."""
         with self._file:
             if kind is None:
                 for part in (*self._lengths, *self._sequences):
@@ -82,7 +80,7 @@ class ShardWriter:
 
 
 def is_whole(path: Path, counts: ShardCounts, itemsize: int) -> bool:
-    """Whether the file is what was written. Raises: FileNotFoundError."""
+    """Whether size and checksum are right. Raises: FileNotFoundError."""
     if path.stat().st_size != sum(stretch.bytes for stretch in stretches(path, counts, itemsize)):
         return False
     digest = xxhash.xxh3_64()
@@ -93,7 +91,7 @@ def is_whole(path: Path, counts: ShardCounts, itemsize: int) -> bool:
 
 
 def stretches(path: Path, counts: ShardCounts, itemsize: int) -> Sequence[Stretch]:
-    """Where the ids, the lengths and the numbers of sequences are."""
+    """The parts of the file with ids, lengths and sequences."""
     ids, lengths = counts.tokens * itemsize, counts.sequences * 4
     return (
         Stretch(path, 0, ids),

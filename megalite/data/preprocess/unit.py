@@ -60,7 +60,7 @@ def encode_unit(
     """Write the shards of one unit, then the file with its counts.
 
     Args:
-        reference: a few documents of every block are compared with its ids.
+        reference: its ids are compared with those of a few documents of every block.
 
     Raises: DataError at the first malformed record if the plan says ``fatal``; EncoderMismatchError.
     """
@@ -126,9 +126,9 @@ class Column(NamedTuple):
     raw: Encoded
     """The ids of all parts."""
     encoded: Encoded
-    """The same without parts of no ids."""
+    """The same without parts that have no ids."""
     sequences: np.ndarray
-    """Parts with ids in each record."""
+    """Number of parts with ids in each record."""
 
 
 def _encode(plan: PreprocessPlan, texts: list[str], encoder: Encoder) -> Column:
@@ -158,11 +158,11 @@ def _check(unit: Piece, block: Block, column: Column, encoder: Encoder, referenc
 def _with_eod(
     encoded: Encoded, sequences: np.ndarray, eod_id: int | None, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and lengths with the end-of-document token behind the last sequence of every document.
+    """Ids and lengths with the end-of-document token after the last sequence of every document.
 
     Args:
-        encoded: no sequence of it is empty.
-        sequences: of each record.
+        encoded: without empty sequences.
+        sequences: number of sequences of each record.
     """
     if eod_id is None:
         return encoded.ids.astype(dtype), encoded.lengths

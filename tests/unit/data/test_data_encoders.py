@@ -109,8 +109,8 @@ def test_a_tokenizer_that_a_package_refuses_is_left_to_the_next_one_and_the_reas
     tokenizer = load_tokenizer(word_tokenizer).tokenizer
     encoder, reasons = choose_encoder("auto", tokenizer, ["the cat"])
     assert encoder.name == "tokenizers"
-    assert reasons[0].startswith("gigatoken: does not take this tokenizer (")
-    with pytest.raises(DataError, match=r"--encoder gigatoken: does not take this tokenizer .*; use --encoder auto"):
+    assert reasons[0].startswith("gigatoken: does not support this tokenizer (")
+    with pytest.raises(DataError, match=r"--encoder gigatoken: does not support this tokenizer .*; use --encoder auto"):
         choose_encoder("gigatoken", tokenizer, ["the cat"])
 
 
@@ -132,7 +132,7 @@ def test_an_inexact_encoder_is_refused_before_the_work(byte_tokenizer: Path, mon
     monkeypatch.setitem(encoders.ENCODERS, "gigatoken", Liar)
     tokenizer = load_tokenizer(byte_tokenizer).tokenizer
     assert choose_encoder("gigatoken", tokenizer, ["harmless"])[0].name == "gigatoken"
-    with pytest.raises(DataError, match="gives other ids than tokenizers, for instance for 'quite'"):
+    with pytest.raises(DataError, match="gives other ids than tokenizers, for example for 'quite'"):
         choose_encoder("gigatoken", tokenizer, ["harmless", "quite"])
     encoder, reasons = choose_encoder("auto", tokenizer, ["harmless", "quite"])
     assert encoder.name != "gigatoken"

@@ -213,7 +213,7 @@ def test_keys_and_level_that_cannot_be_had_are_refused(records: Path, word_token
     (tmp_path / "a.txt").write_text("the cat")
     for inputs, keys, message in (
         ("records.jsonl", ["text", "text"], "give each key once"),
-        ("a.txt", ["text", "summary"], r"a\.txt: holds one text, not 2 --text_key"),
+        ("a.txt", ["text", "summary"], r"a\.txt: holds one text, not 2 keys"),
         ("records.jsonl", ["text", "../x"], "names a file"),
     ):
         with pytest.raises(DataError, match=message):
