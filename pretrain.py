@@ -1,4 +1,4 @@
-"""The front door: ``deepspeed pretrain.py --config my.yaml --ds_config ds_configs/zero3.json``."""
+"""Pretrain a model: ``deepspeed pretrain.py --config my.yaml --ds_config ds_configs/zero3.json``."""
 
 from megalite.cli import run
 

@@ -1,7 +1,7 @@
-"""megalite: from raw text to a Hugging Face folder, and every number on the way can be checked.
+"""Trains a language model, from raw text to a Hugging Face folder.
 
-Read in this order: ``pretrain`` (the front door), ``config`` (what a run is), ``data`` (tokens), ``model`` and
-``parallel`` (the decoder and who holds which slice of it), ``training`` (the loop), ``export``.
+Read in this order: ``pretrain`` (the training command), ``config`` (its files), ``data`` (batches), ``model`` and
+``parallel`` (the decoder and how it is split over ranks), ``training`` (the loop), ``export``.
 """
 
 __version__ = "0.1.0"
