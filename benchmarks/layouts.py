@@ -18,8 +18,8 @@ from rich.table import Table
 from megalite.config.load import load_run_config
 from megalite.config.schema import RunConfig
 from megalite.parity.case import Case
+from megalite.parity.launch import run_on_ranks
 from megalite.parity.on_ranks import engine_of, own_batches
-from megalite.parity.ranks import run_on_ranks
 from megalite.parity.wire import NOTHING_KEPT, WireCounter
 from megalite.planning.communication import wire_bytes
 from megalite.training.engine import Engine

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from megalite.data.adopt import adopt
-from megalite.parity.ranks import free_port
+from megalite.parity.launch import free_port
 from megalite.tokenizer.load import load_tokenizer
 from megalite.training.supervision.heartbeat import Position, read_position
 from runs import run_config, write_data

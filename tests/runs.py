@@ -15,8 +15,8 @@ from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.samples.loader import BatchLoader
 from megalite.data.training_data import TrainingData
 from megalite.parity.case import Case
+from megalite.parity.launch import run_on_ranks
 from megalite.parity.on_ranks import engine_of
-from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint.load import load_checkpoint
 from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state, verify_files
 from megalite.training.loop import TrainingLoop

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,7 +46,8 @@ class Case:
     def parse(cls, text: str) -> "Case":
         """From words: ``p2 d2 c2 t2 zero1`` and any of FEATURES. Raises: ConfigError."""
         axes = {"p": "pipe", "d": "data", "c": "context", "t": "tensor", "zero": "zero_stage"}
-        case, seen, words = cls(), set(), text.split()
+        sizes: dict[str, int] = {}
+        seen, features, words = set(), set(), text.split()
         if not words:
             raise ConfigError(f"layout '{text}' is empty; one process is 'd1 zero0'")
         for word in words:
@@ -58,13 +59,14 @@ class Case:
                 )
             seen.add(kind)
             if found:
-                case = replace(case, **{axes[found[1]]: int(found[2])})
+                sizes[axes[found[1]]] = int(found[2])
             elif word in FEATURES:
-                case = replace(case, features=case.features | {word})
+                features.add(word)
             else:
                 raise ConfigError(
                     f"layout '{text}': '{word}' is none of p2 d2 c2 t2 zero1 (with any numbers) {' '.join(FEATURES)}"
                 )
+        case = cls(**sizes, features=frozenset(features))
         if min(case.shape) < 1 or case.zero_stage > 3:
             raise ConfigError(f"layout '{text}': axes are 1 or more, ZeRO stages 0 to 3")
         return case

@@ -44,8 +44,8 @@ class Trace:
     def read(cls, folder: Path) -> "Trace":
         """What ``write`` wrote."""
         numbers = json.loads((folder / "trace.json").read_text())
-        tensors = {key: load_file(folder / f"{key}.safetensors") for key in ("gradients", "weights")}
-        return cls(**numbers, **tensors)
+        gradients, weights = (load_file(folder / f"{key}.safetensors") for key in ("gradients", "weights"))
+        return cls(**numbers, gradients=gradients, weights=weights)
 
 
 def train_plainly(config: RunConfig, steps: int) -> Trace:

@@ -8,8 +8,8 @@ from pathlib import Path
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
 from megalite.parity.case import Case
+from megalite.parity.launch import RankError, RankTimeoutError, run_on_ranks
 from megalite.parity.on_ranks import Errors, compare_on_rank
-from megalite.parity.ranks import RankError, RankTimeoutError, run_on_ranks
 from megalite.parity.reference import Trace, train_plainly
 
 TOLERANCES = {

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from megalite.corpus.sources.installed_docs import installed_documents
 from megalite.data.preprocess.command import preprocess
-from megalite.parity.ranks import free_port
+from megalite.parity.launch import free_port
 from megalite.tokenizer.train import train_tokenizer
 from megalite.training.run_folder import checkpoints
 from megalite.training.supervision.heartbeat import read_position

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from megalite.parity.ranks import free_port
+from megalite.parity.launch import free_port
 from megalite.training.shared_memory import PATTERN, SHARED_MEMORY
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jobs import LIMIT, Job, write_job, write_yaml
 
-from megalite.parity.ranks import free_port
+from megalite.parity.launch import free_port
 from megalite.training.checkpoint.training_state import verify_files
 from megalite.training.run_folder import checkpoints
 from runs import write_data

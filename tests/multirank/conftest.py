@@ -1,5 +1,5 @@
 """What the test modules here import is loaded once, by the process from which their ranks are forked."""
 
-from megalite.parity import ranks
+from megalite.parity import launch
 
-ranks.PRELOADED[:0] = ["pytest", "runs", "transformers.models.auto.modeling_auto"]
+launch.PRELOADED[:0] = ["pytest", "runs", "transformers.models.auto.modeling_auto"]

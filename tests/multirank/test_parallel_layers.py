@@ -20,7 +20,7 @@ from megalite.parallel.embedding import VocabParallelEmbedding
 from megalite.parallel.linear import ColumnParallelLinear, RowParallelLinear
 from megalite.parallel.mesh import Mesh
 from megalite.parallel.slicing import cut_slice, join_slices, slicing_of
-from megalite.parity.ranks import RankError, RankTimeoutError, _collect, run_on_ranks
+from megalite.parity.launch import RankError, RankTimeoutError, _collect, run_on_ranks
 
 IN, OUT, VOCAB = 12, 24, 101
 
@@ -265,5 +265,5 @@ def test_just_the_ranks_that_have_not_answered_are_named() -> None:
 def test_a_rank_that_dies_is_named() -> None:
     receiver, sender = multiprocessing.Pipe(duplex=False)
     sender.close()
-    with pytest.raises(RankError, match="rank 0 died without a word"):
+    with pytest.raises(RankError, match="rank 0 died without an answer"):
         _collect([receiver], timeout_seconds=60)

@@ -5,7 +5,7 @@ import torch
 
 from megalite.config.schema import ParallelSection
 from megalite.parallel.mesh import Mesh
-from megalite.parity.ranks import run_on_ranks
+from megalite.parity.launch import run_on_ranks
 
 AXES = ("pipe", "replica", "tensor", "context")
 

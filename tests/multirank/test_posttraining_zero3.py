@@ -10,7 +10,7 @@ from chats import conversation, run_values, write_model, write_rows
 from safetensors.torch import load_file
 
 from megalite.config.ds_config import read_ds_config
-from megalite.parity.ranks import run_on_ranks
+from megalite.parity.launch import run_on_ranks
 
 ZERO3 = Path(__file__).parents[2] / "ds_configs/zero3.json"
 SECTIONS: dict[str, Any] = {"data": {"valid_fraction": 0.2}, "batch": {"micro_batch_size": 2}}

@@ -13,8 +13,8 @@ from megalite.data.samples.loader import BatchLoader
 from megalite.data.training_data import TrainingData
 from megalite.model import head
 from megalite.parity.case import Case
+from megalite.parity.launch import run_on_ranks
 from megalite.parity.on_ranks import engine_of
-from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.loop import TrainingLoop
 from megalite.training.metrics import Metrics

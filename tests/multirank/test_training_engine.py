@@ -13,7 +13,7 @@ from megalite.config.ds_config import merge_ds_config, read_ds_config
 from megalite.model.build import build_model
 from megalite.model.hf_names import named_hf_parameters
 from megalite.parallel.mesh import Mesh
-from megalite.parity.ranks import run_on_ranks
+from megalite.parity.launch import run_on_ranks
 from megalite.training.checkpoint.state_access import MASTER_WEIGHT, read_tensor
 from megalite.training.engine import Engine
 from megalite.training.schedule import learning_rate

@@ -13,7 +13,7 @@ from kills import Killed
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.schema import RunConfig
 from megalite.parallel.mesh import Mesh
-from megalite.parity.ranks import run_on_ranks
+from megalite.parity.launch import run_on_ranks
 from megalite.training.checkpoint import tensor_files
 from megalite.training.checkpoint.save import save_checkpoint
 from megalite.training.checkpoint.training_state import TrainingState, verify_files

@@ -11,8 +11,8 @@ from megalite.config.errors import ConfigError
 from megalite.data.samples.gpt_dataset import GPTDataset, SequentialDataset
 from megalite.parallel.mesh import Mesh
 from megalite.parity.case import Case
+from megalite.parity.launch import run_on_ranks
 from megalite.parity.on_ranks import engine_of, own_batches
-from megalite.parity.ranks import run_on_ranks
 from megalite.training.checkpoint.load import load_checkpoint
 from megalite.training.checkpoint.save import save_checkpoint
 from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state

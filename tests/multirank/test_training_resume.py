@@ -13,7 +13,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.export.exported_folder import export_checkpoint
 from megalite.parallel.mesh import Mesh
-from megalite.parity.ranks import run_on_ranks
+from megalite.parity.launch import run_on_ranks
 from megalite.training.checkpoint.save import save_checkpoint
 from megalite.training.checkpoint.tensor_files import TensorFiles
 from megalite.training.checkpoint.training_state import TrainingState, resumed_state, verify_files

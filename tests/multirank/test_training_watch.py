@@ -17,7 +17,7 @@ from megalite.config.ds_config import merge_ds_config
 from megalite.config.grid import grid_shape
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.data.training_data import TrainingData
-from megalite.parity.ranks import PRELOADED, free_port
+from megalite.parity.launch import PRELOADED, free_port
 from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import Engine
 from megalite.training.prepared_run import PreparedRun

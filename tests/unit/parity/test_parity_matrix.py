@@ -17,9 +17,9 @@ from megalite.config.schema import RunConfig, ScheduleSection
 from megalite.model.pipeline_split import stage_layers
 from megalite.parity import matrix, reference, verdict
 from megalite.parity.case import DECAYED_STEPS, PEAK_LR, Case, allowed_cases, fits
+from megalite.parity.launch import RankError, RankTimeoutError
 from megalite.parity.matrix import DEFAULT_CONFIG, NAMED, STEPS, run_matrix
 from megalite.parity.on_ranks import Errors, largest
-from megalite.parity.ranks import RankError, RankTimeoutError
 from megalite.parity.reference import Trace
 from megalite.parity.verdict import Status, make_reference, out_of_tolerance
 from megalite.training.schedule import learning_rate

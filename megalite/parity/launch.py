@@ -1,7 +1,7 @@
-"""Run a function on N gloo ranks of this machine: warm start, hard time-out, no leftovers.
+"""Runs a function on N gloo ranks of this machine, with a warm start and a hard timeout; leaves no process behind.
 
 The ranks are forked from a server process that has imported torch and deepspeed once, so a launch costs a fraction of a
-second. Functions must stand at the top level of a module, arguments and results must pickle.
+second. Functions must be defined at the top level of a module; arguments and results must be picklable.
 """
 
 import multiprocessing
@@ -12,19 +12,16 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from typing import Any
 
 from megalite.training.shared_memory import remove_stale_buffers
 
-PRELOADED = [
-    "torch._inductor.compile_fx",
-    "deepspeed.runtime.zero.muon.muon_optimizer",
-    "megalite.training.session",
-    "megalite.parity.warm",
-]
-"""The first two are what DeepSpeed's engine imports late: five seconds that every rank would spend anew."""
+PRELOADED = ["torch._inductor.compile_fx", "deepspeed", "megalite.training.session"]
+"""The first is a late import of DeepSpeed's engine that takes five seconds, on every rank unless it is preloaded."""
 
 
 class RankError(AssertionError):
@@ -35,20 +32,30 @@ class RankTimeoutError(RankError):
     """Some ranks did not answer in time."""
 
 
-def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout_seconds: float = 120) -> list[Any]:
-    """``function(*args)`` on every rank of a fresh process group; the results in rank order.
+@dataclass(frozen=True)
+class Task:
+    """What every rank runs."""
 
-    Raises: RankError with the rank and its traceback; RankTimeoutError naming the ranks that were stuck.
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    world_size: int
+    port: int
+    timeout_seconds: float
+
+
+def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout_seconds: float = 120) -> list[Any]:
+    """Runs ``function(*args)`` on every rank of a new process group; returns the results in rank order.
+
+    Raises: RankError with the rank and its traceback; RankTimeoutError naming the ranks that hang.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    port = free_port()
+    task = Task(function, args, world_size, free_port(), timeout_seconds)
     pipes, processes = [], []
     for rank in range(world_size):
         receiver, sender = context.Pipe(duplex=False)
-        arguments = (function, args, rank, world_size, port, timeout_seconds, sender)
-        process = context.Process(target=_run_rank, args=arguments, daemon=True)
+        process = context.Process(target=_run_rank, args=(task, rank, sender), daemon=True)
         process.start()
         sender.close()
         pipes.append(receiver)
@@ -65,40 +72,34 @@ def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any, time
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
+    """Returns a free TCP port on loopback."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return int(server.getsockname()[1])
 
 
-def _collect(pipes: list[Any], timeout_seconds: float) -> list[Any]:
+def _collect(pipes: Sequence[Connection], timeout_seconds: float) -> list[Any]:
     results: dict[int, Any] = {}
     deadline = time.monotonic() + timeout_seconds
     while len(results) < len(pipes):
-        waiting = {pipe: rank for rank, pipe in enumerate(pipes) if rank not in results}
-        ready = multiprocessing.connection.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+        waiting = [rank for rank in range(len(pipes)) if rank not in results]
+        seconds = max(0.0, deadline - time.monotonic())
+        ready = multiprocessing.connection.wait([pipes[rank] for rank in waiting], timeout=seconds)
         if not ready:
-            raise RankTimeoutError(f"no answer within {timeout_seconds} s from ranks {sorted(waiting.values())}")
-        for pipe in ready:
-            rank = waiting[pipe]
+            raise RankTimeoutError(f"no answer within {timeout_seconds} s from ranks {waiting}")
+        for rank in waiting:
+            if pipes[rank] not in ready:
+                continue
             try:
-                error, results[rank] = pickle.loads(pipe.recv_bytes())
+                error, results[rank] = pickle.loads(pipes[rank].recv_bytes())
             except EOFError:
-                raise RankError(f"rank {rank} died without a word") from None
+                raise RankError(f"rank {rank} died without an answer") from None
             if error is not None:
                 raise RankError(f"rank {rank} raised:\n{error}")
     return [results[rank] for rank in range(len(pipes))]
 
 
-def _run_rank(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    rank: int,
-    world_size: int,
-    port: int,
-    timeout_seconds: float,
-    answer: Any,
-) -> None:
+def _run_rank(task: Task, rank: int, answer: Connection) -> None:
     import torch
 
     from megalite.training.distributed import end_ranks, start_ranks
@@ -107,17 +108,17 @@ def _run_rank(
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        LOCAL_WORLD_SIZE=str(world_size),
+        WORLD_SIZE=str(task.world_size),
+        LOCAL_WORLD_SIZE=str(task.world_size),
         MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
+        MASTER_PORT=str(task.port),
     )
     torch.set_num_threads(1)
     end_with_parent()
     try:
-        # Plain pickle, not the pipe's own: that would share a tensor's memory with a rank that is about to exit.
-        start_ranks(timeout=timedelta(seconds=timeout_seconds))
-        answer.send_bytes(pickle.dumps((None, function(*args))))
+        # Plain pickle: the pipe's own would share a tensor's memory with a rank that is about to exit.
+        start_ranks(timeout=timedelta(seconds=task.timeout_seconds))
+        answer.send_bytes(pickle.dumps((None, task.function(*task.arguments))))
         torch.distributed.barrier()
         end_ranks()
     except BaseException:
