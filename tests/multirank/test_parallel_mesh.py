@@ -7,7 +7,7 @@ from megalite.config.schema import ParallelSection
 from megalite.parallel.mesh import Mesh
 from megalite.parity.launch import run_on_ranks
 
-AXES = ("pipe", "replica", "tensor", "context")
+AXES = ("pipe", "data_parallel", "tensor", "context")
 
 
 def members(sizes: dict[str, int]) -> list[list[int]]:
