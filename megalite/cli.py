@@ -11,7 +11,7 @@ ROAD = {
     "prepare text": {
         "prepare-corpus": ("megalite.data.prepare_corpus", "Clean, filter, deduplicate and tokenize text by a recipe"),
         "recount-corpus": (
-            "megalite.corpus.ledger.recount",
+            "megalite.corpus.prepare.recount",
             "Count the documents of a dry run again with other thresholds",
         ),
         "train-classifier": ("megalite.corpus.classify.train", "Train a document classifier to use as a filter"),

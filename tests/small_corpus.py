@@ -1,15 +1,23 @@
-"""A corpus with copies and near-copies in small units, for tests of the engines that run its stages."""
+"""A corpus with copies and near-copies in small units, for tests of the engines, and shortcuts for tests of filters."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from megalite.corpus.filters.chain import FilterChain
+from megalite.corpus.filters.rule import Filter
 from megalite.corpus.prepare import plan
 from megalite.corpus.prepare.recipe import Recipe
 
 WORDS = [f"{a}{b}" for a in ("wamo", "seli", "turo", "pike") for b in range(300)]
+
+
+def reason_to_drop(text: str, filters: Sequence[Filter]) -> str | None:
+    """The first rule that drops the document, or None."""
+    return FilterChain(filters).judge(text, ask_all=False).reason
 
 
 def write_corpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -13,8 +13,7 @@ from megalite.config.errors import ConfigError, DataError
 from megalite.config.paths import searched
 from megalite.config.schema import DataPreparation, RunConfig
 from megalite.corpus.prepare.prepare import prepare_corpus
-from megalite.corpus.prepare.recipe import Recipe, Tokenize, TrainTokenizer, load_recipe
-from megalite.corpus.sources.sources import files_read
+from megalite.corpus.prepare.recipe import Recipe, Tokenize, TrainTokenizer, files_read, load_recipe
 from megalite.data.corpus_tokens import tokenize_corpus
 from megalite.data.manifest import Manifest, load_manifest, missing_manifest, refuse_other_dataset
 from megalite.data.samples.blend import BlendedDataset, open_blend

@@ -7,14 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 from rich.console import Console
 
 from megalite.config.errors import ConfigError
-from megalite.corpus.filters.by_classifier import ClassifierFilter
 from megalite.corpus.filters.c4 import C4Paragraphs, C4Quality
+from megalite.corpus.filters.classifier import ClassifierFilter
 from megalite.corpus.filters.fineweb import FineWebQuality
 from megalite.corpus.filters.gopher import GopherQuality, GopherRepetition
 from megalite.corpus.filters.language import LanguageFilter
@@ -40,6 +40,27 @@ AnyFilter = Annotated[
     | ClassifierFilter,
     Field(discriminator="kind"),
 ]
+
+
+class ActiveRule(NamedTuple):
+    """A rule with the name and threshold that a recipe gives it."""
+
+    name: str
+    rule: Rule
+    threshold: float
+    """NaN if the rule is scored but drops nothing."""
+
+    @property
+    def drops(self) -> Literal["below", "above"]:
+        return self.rule.drops
+
+    @property
+    def scale(self) -> Literal["share", "count"]:
+        return self.rule.scale
+
+    def is_crossed(self, score: float) -> bool:
+        """Whether the score drops the document; a NaN never does."""
+        return score < self.threshold if self.rule.drops == "below" else score > self.threshold
 
 
 @dataclass(frozen=True)
@@ -76,7 +97,7 @@ class FilterChain:
         kept = [item.keep for item in filters if isinstance(item, LanguageFilter)]
         self.languages: tuple[str, ...] = kept[0] if kept else (ENGLISH,)
         """Codes of those that are kept; each document is judged as of one of them."""
-        self._steps: list[tuple[Filter, list[tuple[str, Rule, float]]]] = []
+        self._steps: list[tuple[Filter, list[ActiveRule]]] = []
         self._notices: list[str] = []
         self._silent: dict[str, frozenset[str]] = {}
         for item in filters:
@@ -84,26 +105,25 @@ class FilterChain:
             self._notices += item.notices(self.languages)
             limits = [(rule, getattr(item, rule.key)) for rule in item.RULES]
             rules = [
-                (item.prefix + rule.name, rule, math.nan if limit is None else float(limit))
+                ActiveRule(item.prefix + rule.name, rule, math.nan if limit is None else float(limit))
                 for rule, limit in limits
                 if limit is not None or every_rule
             ]
             self._steps.append((item, rules))
         self.rules = [rule for _, rules in self._steps for rule in rules]
-        """Name, rule and threshold of every rule that is on."""
         self.settings = {item.prefix + item.kind: _settings(item, self.languages) for item in filters}
         """Of every filter, what its numbers depend on beside the text; thresholds are not among it."""
-        names = [name for name, _, _ in self.rules]
+        names = [rule.name for rule in self.rules]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(f"filters: rule '{min(twice)}' stands twice; take one of the two filters out")
 
     def notices(self) -> list[str]:
         """What the rules cannot judge of the languages that are kept, a line each."""
         found: dict[tuple[str, ...], list[str]] = {}
-        for name, rule, limit in self.rules:
-            missing = tuple(code for code in self.languages if not rule.holds_for(code))
-            if missing and not math.isnan(limit):
-                found.setdefault(missing, []).append(name)
+        for active in self.rules:
+            missing = tuple(code for code in self.languages if not active.rule.holds_for(code))
+            if missing and not math.isnan(active.threshold):
+                found.setdefault(missing, []).append(active.name)
         return self._notices + [
             f"filters: documents in {', '.join(missing)} are not judged by {', '.join(names)}, which mean nothing there"
             for missing, names in found.items()
@@ -119,11 +139,11 @@ class FilterChain:
         reasons: list[str] = []
         for item, rules in self._steps:
             dropped = False
-            for name, rule, limit in rules:
-                score = math.nan if name in silent else rule.score(text, item)
+            for active in rules:
+                score = math.nan if active.name in silent else active.rule.score(text, item)
                 scores.append(score)
-                if _crosses(score, rule, limit):
-                    reasons.append(name)
+                if active.is_crossed(score):
+                    reasons.append(active.name)
                     dropped = True
                     if not ask_all:
                         scores += [math.nan] * (len(self.rules) - len(scores))
@@ -135,15 +155,13 @@ class FilterChain:
     def _silent_in(self, language: str) -> frozenset[str]:
         """The rules that do not judge documents in a language."""
         if language not in self._silent:
-            names = frozenset(name for name, rule, _ in self.rules if not rule.holds_for(language))
+            names = frozenset(active.name for active in self.rules if not active.rule.holds_for(language))
             self._silent[language] = names
         return self._silent[language]
 
     def reasons(self, scores: Sequence[float]) -> list[str]:
         """The reasons of a document of which only the numbers are known."""
-        return [
-            name for (name, rule, limit), score in zip(self.rules, scores, strict=True) if _crosses(score, rule, limit)
-        ]
+        return [rule.name for rule, score in zip(self.rules, scores, strict=True) if rule.is_crossed(score)]
 
 
 def _settings(item: Filter, languages: Sequence[str]) -> dict[str, Any]:
@@ -151,17 +169,7 @@ def _settings(item: Filter, languages: Sequence[str]) -> dict[str, Any]:
     return {"languages that are kept": list(languages)} | item.model_dump(mode="json", exclude=thresholds)
 
 
-def _crosses(score: float, rule: Rule, limit: float) -> bool:
-    """False where either is NaN."""
-    return score < limit if rule.drops == "below" else score > limit
-
-
 def tell(chain: FilterChain, console: Console) -> None:
     """Print what the filters cannot judge."""
     for notice in chain.notices():
         console.print(notice, highlight=False, markup=False)
-
-
-def reason_to_drop(text: str, filters: Sequence[Filter]) -> str | None:
-    """The first rule that drops the document, or None."""
-    return FilterChain(filters).judge(text, ask_all=False).reason

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from megalite.config.bounds import unit
-from megalite.corpus.filters.listed_section import ListedSection
+from megalite.config.listed_section import ListedSection
 from megalite.corpus.words.languages import ENGLISH, language
 from megalite.corpus.words.words import Text
 

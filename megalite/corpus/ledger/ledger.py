@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from rich.console import Console
 from rich.table import Table
 
 from megalite.config.errors import DataError
-from megalite.corpus.filters.chain import FilterChain, Verdict
 
 VICTIMS_KEPT = 10
 EXCERPT = 300
@@ -23,6 +22,19 @@ OTHER_SOURCES = "(other sources)"
 LANGUAGES_PRINTED = 12
 SHARE_BINS = 50
 COUNT_BINS_PER_DOUBLING = 4
+
+
+class CountedRule(Protocol):
+    """What the ledger needs to know about a rule."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def drops(self) -> Literal["below", "above"]: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def scale(self) -> Literal["share", "count"]: ...
 
 
 @dataclass
@@ -88,17 +100,22 @@ class Ledger:
             sample.sort(key=lambda entry: entry[:2])
             del sample[VICTIMS_KEPT:]
 
-    def judge(self, verdict: Verdict, chain: FilterChain) -> None:
-        """Count every number and reason of a verdict; :meth:`keep` or :meth:`drop` books the document itself."""
-        self.fired.update(verdict.reasons)
-        if len(verdict.reasons) == 1:
-            self.alone[verdict.reasons[0]] += 1
-        for later, second in enumerate(verdict.reasons):
-            for first in verdict.reasons[:later]:
+    def judge(self, reasons: Sequence[str], rules: Sequence[CountedRule], scores: Sequence[float]) -> None:
+        """Counts all reasons and scores of a document; call :meth:`keep` or :meth:`drop` to count the document itself.
+
+        Args:
+            reasons: the rules that drop the document.
+            scores: one per rule, NaN for a rule that does not apply.
+        """
+        self.fired.update(reasons)
+        if len(reasons) == 1:
+            self.alone[reasons[0]] += 1
+        for later, second in enumerate(reasons):
+            for first in reasons[:later]:
                 self.overlaps[first, second] += 1
-        for (name, rule, _), score in zip(chain.rules, verdict.scores, strict=True):
+        for rule, score in zip(rules, scores, strict=True):
             if not math.isnan(score):
-                self.histograms.setdefault(name, Counter())[bin_of(score, rule.scale)] += 1
+                self.histograms.setdefault(rule.name, Counter())[bin_of(score, rule.scale)] += 1
 
     def merge(self, other: "Ledger") -> None:
         """Add the books of another part of the same stage."""
@@ -146,10 +163,9 @@ class Ledger:
             rule: [entry[2] for entry in sorted(sample, key=lambda e: e[1])] for rule, sample in self._victims.items()
         }
 
-    def to_json(self, chain: FilterChain | None = None) -> dict[str, Any]:
-        """The ledger as written to ``ledger.json``; thresholds and histograms with the chain."""
+    def to_json(self, rules: Sequence[CountedRule] = ()) -> dict[str, Any]:
+        """The content of ``ledger.json``, with thresholds and histograms of the ``rules``."""
         assert self.read == self.kept + self.dropped.total(), "a document was lost"
-        rules = {} if chain is None else {name: (rule, limit) for name, rule, limit in chain.rules}
         return {
             "stage": self.stage,
             "read": self.read,
@@ -165,22 +181,22 @@ class Ledger:
             "dropped_by_language": {name: dict(counts) for name, counts in sorted(self.dropped_by_language.items())},
             "edited": dict(self.edited.most_common()),
             "rules": {
-                name: {
+                rule.name: {
                     "drops": rule.drops,
-                    "threshold": limit,
-                    "fired": self.fired[name],
-                    "alone": self.alone[name],
-                    "histogram": _bars(self.histograms.get(name, Counter()), rule.scale),
+                    "threshold": rule.threshold,
+                    "fired": self.fired[rule.name],
+                    "alone": self.alone[rule.name],
+                    "histogram": _bars(self.histograms.get(rule.name, Counter()), rule.scale),
                 }
-                for name, (rule, limit) in rules.items()
+                for rule in rules
             },
             "overlaps": [[first, second, count] for (first, second), count in self.overlaps.most_common()],
             "victims": self.victims,
         }
 
-    def write(self, path: Path, chain: FilterChain | None = None) -> None:
-        """Write ``ledger.json``."""
-        text = json.dumps(self.to_json(chain), indent=1, ensure_ascii=False)
+    def write(self, path: Path, rules: Sequence[CountedRule] = ()) -> None:
+        """Writes ``ledger.json``."""
+        text = json.dumps(self.to_json(rules), indent=1, ensure_ascii=False)
         path.write_bytes((text + "\n").encode("utf-8", "replace"))
 
     def print(self, console: Console, title: str) -> None:

@@ -14,11 +14,10 @@ from megalite.corpus.filters.chain import FilterChain, tell
 from megalite.corpus.ledger.labels import LANGUAGE_KEY, source_of
 from megalite.corpus.ledger.ledger import EXCERPT, VICTIMS_KEPT
 from megalite.corpus.ledger.page import write_page
-from megalite.corpus.ledger.recount import FACTS, ROWS_AT_ONCE, SCORES, WRITTEN, Notes, recount
 from megalite.corpus.prepare.plan import CorpusPlan, make_plan
 from megalite.corpus.prepare.prepare import plan_json
-from megalite.corpus.prepare.recipe import Recipe
-from megalite.corpus.sources.sources import files_read
+from megalite.corpus.prepare.recipe import Recipe, files_read
+from megalite.corpus.prepare.recount import FACTS, ROWS_AT_ONCE, SCORES, WRITTEN, Notes, recount
 from megalite.corpus.words.clean_text import clean_text
 from megalite.corpus.words.words import content_digest
 from megalite.files.place import refuse_inputs
@@ -71,9 +70,9 @@ def score_corpus(
             ledger = recount(partial, recipe)
             most, examples = recipe.max_malformed, ledger.malformed_examples
             refuse_malformed(ledger.read, ledger.malformed, examples, most, "the recipe's max_malformed")
-            chain = FilterChain(recipe.filters)
-            ledger.write(partial / "ledger.json", chain)
-            write_page(partial / "ledger.html", [ledger.to_json(chain)])
+            rules = FilterChain(recipe.filters).rules
+            ledger.write(partial / "ledger.json", rules)
+            write_page(partial / "ledger.html", [ledger.to_json(rules)])
     ledger.print(console, f"{output}: a dry run, only the scores are written")
 
 
@@ -99,7 +98,7 @@ def _score_unit(job: Job[ScorePlan], unit: int) -> None:
 
 def _rows(plan: ScorePlan, chain: FilterChain, unit: int, report: ReadReport) -> Iterator[list[dict[str, Any]]]:
     """The rows of a unit's documents, some at a time."""
-    names = [name for name, _, _ in chain.rules]
+    names = [rule.name for rule in chain.rules]
     rows: list[dict[str, Any]] = []
     for document in plan.documents(unit, report):
         verdict = chain.judge(clean_text(document.text))
@@ -120,7 +119,7 @@ def _rows(plan: ScorePlan, chain: FilterChain, unit: int, report: ReadReport) ->
 
 
 def _schema(chain: FilterChain) -> pa.Schema:
-    return pa.schema([*FACTS.items(), *((name, pa.float64()) for name, _, _ in chain.rules)])
+    return pa.schema([*FACTS.items(), *((rule.name, pa.float64()) for rule in chain.rules)])
 
 
 def _writer(file: Any, chain: FilterChain) -> parquet.ParquetWriter:

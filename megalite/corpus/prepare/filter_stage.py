@@ -34,7 +34,7 @@ def _filter_unit(job: Job[CorpusPlan], number: int) -> None:
             ledger.read += 1
             source, place = source_of(document), f"{document.path}:{document.line}"
             verdict = chain.judge(clean_text(document.text))
-            ledger.judge(verdict, chain)
+            ledger.judge(verdict.reasons, chain.rules, verdict.scores)
             language = verdict.language if len(chain.languages) > 1 else None
             if verdict.reason is not None:
                 ledger.drop(verdict.reason, source, place, verdict.text, language=language)

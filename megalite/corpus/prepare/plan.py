@@ -6,9 +6,11 @@ from pathlib import Path
 
 from megalite.config.section import Section
 from megalite.corpus.decontaminate.eval_items import find_eval_files
-from megalite.corpus.filters.by_classifier import ClassifierFilter
-from megalite.corpus.prepare.recipe import Files, HubDataset, InstalledDocs, Recipe
-from megalite.corpus.sources.sources import dataset_parts, source_documents
+from megalite.corpus.filters.classifier import ClassifierFilter
+from megalite.corpus.prepare.recipe import Recipe
+from megalite.corpus.sources.hub import dataset_parts, hub_documents
+from megalite.corpus.sources.installed_docs import installed_documents
+from megalite.corpus.sources.sections import Files, HubDataset, InstalledDocs
 from megalite.files.place import absolute
 from megalite.files.readers.documents import Document
 from megalite.files.readers.input_units import InputFile, Inputs, find_inputs, input_file
@@ -52,8 +54,16 @@ class CorpusPlan(Section):
 
     def documents(self, unit: int, report: ReadReport) -> Iterator[Document]:
         """Every document of a unit. Raises: DataError if a source is damaged or has changed."""
-        source, inner = self.units[unit]
-        return source_documents(self.recipe, source, self.inputs[source], inner, report, self.parts[source])
+        number, inner = self.units[unit]
+        source, inputs = self.recipe.sources[number], self.inputs[number]
+        if inputs is not None:
+            documents: Iterator[Document] = (document for _, document in inputs.documents(inner, report))
+        elif isinstance(source, HubDataset):
+            documents = hub_documents(source, inner, self.parts[number], self.recipe.on_error, report)
+        else:
+            assert isinstance(source, InstalledDocs), "files have inputs"
+            documents = installed_documents(source.max_bytes)
+        return map(_repaired, documents) if self.recipe.repair_encodings else documents
 
     def refuse_changed(self) -> None:
         """Raises: DataError if an evaluation set or a classifier is not what it was when the run began."""
@@ -92,3 +102,10 @@ def _bytes(source: object, inputs: Inputs | None, parts: int, told: int) -> int:
     if inputs is not None:
         return sum(file.bytes for file in inputs.files)
     return told or (source.max_bytes if isinstance(source, InstalledDocs) else None) or parts * SOURCE_BYTES
+
+
+def _repaired(document: Document) -> Document:
+    """Undoes mojibake (``Ã©`` is ``é``) and, outside of markup, HTML entities; quotation marks stay."""
+    import ftfy
+
+    return document._replace(text=ftfy.fix_text(document.text, uncurl_quotes=False, normalization=None))

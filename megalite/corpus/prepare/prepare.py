@@ -13,8 +13,7 @@ from megalite.corpus.dedup.dump_index import known_parts
 from megalite.corpus.filters.chain import FilterChain, tell
 from megalite.corpus.prepare.plan import UNITS_WANTED, CorpusPlan, make_plan
 from megalite.corpus.prepare.publish import RECIPE, WRITTEN, recipe_json, total_ledger
-from megalite.corpus.prepare.recipe import Recipe
-from megalite.corpus.sources.sources import files_read
+from megalite.corpus.prepare.recipe import Recipe, files_read
 from megalite.files.place import refuse_inputs
 from megalite.files.whole_folder import check_output
 from megalite.jobs.memory import memory_per_worker

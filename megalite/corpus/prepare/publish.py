@@ -58,10 +58,10 @@ def _total(stages: Sequence[Ledger]) -> Ledger:
 
 
 def _publish(job: Job[CorpusPlan], counted: Sequence[str]) -> None:
-    chain = FilterChain(job.plan.recipe.filters)
+    rules = FilterChain(job.plan.recipe.filters).rules
     stages = [read_ledger(job, name) for name in counted]
     total = _total([read_ledger(job, name) for name in counted])
-    values = [ledger.to_json(chain if ledger.stage == FIRST else None) for ledger in stages]
+    values = [ledger.to_json(rules if ledger.stage == FIRST else ()) for ledger in stages]
     with whole_folder(Path(job.plan.output)) as partial:
         for side in SIDES:
             shards = sorted_shards(job, side)
@@ -70,7 +70,7 @@ def _publish(job: Job[CorpusPlan], counted: Sequence[str]) -> None:
             if not shards:
                 ShuffledShards(partial, side).finish()
         _write_lists(job, counted, partial)
-        total_values = total.to_json(chain) | {"stages": values}
+        total_values = total.to_json(rules) | {"stages": values}
         text = json.dumps(total_values, indent=1, ensure_ascii=False) + "\n"
         (partial / "ledger.json").write_bytes(text.encode("utf-8", "replace"))
         write_page(partial / "ledger.html", values)

@@ -11,48 +11,14 @@ from megalite.config.explain import validate
 from megalite.config.section import OneLine, Section
 from megalite.config.text_files import kind_of, read_yaml_file
 from megalite.corpus.decontaminate.contamination import Contamination
+from megalite.corpus.decontaminate.eval_items import find_eval_files
 from megalite.corpus.dedup.minhash import Bands
 from megalite.corpus.filters.chain import AnyFilter
-from megalite.corpus.filters.listed_section import ListedSection
+from megalite.corpus.filters.classifier import ClassifierFilter
 from megalite.corpus.filters.prose import ProseFilter
+from megalite.corpus.sources.sections import Files, HubDataset, Source
+from megalite.files.readers.input_files import expand_inputs
 from megalite.jobs.slurm import Slurm
-
-
-class InstalledDocs(ListedSection):
-    """Documentation and docstrings of the Python packages installed on this machine."""
-
-    kind: Literal["installed_docs"]
-    max_bytes: Annotated[int | None, unit("bytes")] = Field(default=None, ge=1, le=10**15)
-    """Maximum amount of text to read; null reads everything."""
-
-
-class Files(ListedSection):
-    """Documents in files."""
-
-    kind: Literal["files"]
-    paths: tuple[OneLine, ...] = Field(min_length=1)
-    """Files or globs: .jsonl, .txt, .warc and .html, also compressed as .gz or .zst, and .parquet."""
-    text_key: OneLine = "text"
-    """JSON key or parquet column that holds the text."""
-
-
-class HubDataset(ListedSection):
-    """A dataset from the Hugging Face hub, or a folder that ``datasets`` can load. It is streamed."""
-
-    kind: Literal["dataset"]
-    name: OneLine
-    """Name on the hub (``owner/name``), or path of a folder."""
-    subset: OneLine | None = None
-    """Configuration of the dataset, if it has several."""
-    split: OneLine = "train"
-    """Split to read."""
-    text_key: OneLine = "text"
-    """Column that holds the text."""
-    max_documents: Annotated[int | None, unit("documents")] = Field(default=None, ge=1, le=10**12)
-    """Read only this many documents, from the beginning; null reads all."""
-
-
-Source = Annotated[InstalledDocs | Files | HubDataset, Field(discriminator="kind")]
 
 
 class Dedup(Bands):
@@ -181,3 +147,21 @@ def load_recipe(path: Path, dataset: str | None = None) -> Recipe:
     if dataset is not None:
         values["sources"] = [{"kind": "dataset", "name": dataset}]
     return validate(Recipe, values, str(path))
+
+
+def files_read(recipe: Recipe) -> list[Path]:
+    """Returns every file and folder that a recipe names as an input. Raises: FileNotFoundError, DataError."""
+    read: list[Path] = []
+    for source in recipe.sources:
+        if isinstance(source, Files):
+            read += expand_inputs(source.paths)
+        elif isinstance(source, HubDataset):
+            read.append(Path(source.name))  # may be a folder
+    read += [Path(item.model) for item in recipe.filters if isinstance(item, ClassifierFilter)]
+    if recipe.dedup is not None:
+        read += map(Path, recipe.dedup.against)
+    if recipe.decontaminate is not None:
+        read += find_eval_files(recipe.decontaminate.against)
+    if recipe.tokenize is not None and recipe.tokenize.tokenizer is not None:
+        read.append(Path(recipe.tokenize.tokenizer))
+    return read

@@ -1,1 +1,1 @@
-"""Where the documents of a recipe come from: files, datasets, installed packages."""
+"""Where documents come from, beside files: ``sections`` (what a recipe can name), ``installed_docs`` and ``hub``."""

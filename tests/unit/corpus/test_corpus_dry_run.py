@@ -12,11 +12,11 @@ from rich.console import Console
 from small_corpus import files, recipe, write_corpus
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.ledger.recount import recount
 from megalite.corpus.prepare.dry_run import score_corpus
 from megalite.corpus.prepare.plan import make_plan
 from megalite.corpus.prepare.prepare import prepare_corpus
 from megalite.corpus.prepare.recipe import Recipe
+from megalite.corpus.prepare.recount import recount
 
 QUIET = Console(quiet=True)
 WEB = [

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_corpus import reason_to_drop
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from megalite.config.errors import ConfigError, DataError
 from megalite.corpus.classify.classifier import Classifier, Features
-from megalite.corpus.filters.by_classifier import ClassifierFilter
 from megalite.corpus.filters.c4 import C4Paragraphs, C4Quality
-from megalite.corpus.filters.chain import FilterChain, reason_to_drop
+from megalite.corpus.filters.chain import FilterChain
+from megalite.corpus.filters.classifier import ClassifierFilter
 from megalite.corpus.filters.fineweb import FineWebQuality
 from megalite.corpus.filters.gopher import GopherQuality, GopherRepetition
 from megalite.corpus.filters.language import LanguageFilter

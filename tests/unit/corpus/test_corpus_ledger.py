@@ -13,10 +13,10 @@ from megalite.corpus.filters.chain import FilterChain
 from megalite.corpus.filters.prose import ProseFilter
 from megalite.corpus.ledger.ledger import Ledger, bin_of, bin_start
 from megalite.corpus.ledger.page import ledger_page
-from megalite.corpus.ledger.recount import recount
 from megalite.corpus.prepare.dry_run import score_corpus
 from megalite.corpus.prepare.prepare import prepare_corpus
 from megalite.corpus.prepare.recipe import Recipe
+from megalite.corpus.prepare.recount import recount
 
 QUIET = Console(quiet=True)
 VOID = {"meta", "br"}
@@ -52,7 +52,7 @@ def book(rows: list[dict[str, object]], chain: FilterChain) -> Ledger:
     for number, row in enumerate(rows):
         ledger.read += 1
         verdict = chain.judge(str(row["text"]))
-        ledger.judge(verdict, chain)
+        ledger.judge(verdict.reasons, chain.rules, verdict.scores)
         if verdict.reason is None:
             ledger.keep("s", verdict.text)
         else:
@@ -63,7 +63,7 @@ def book(rows: list[dict[str, object]], chain: FilterChain) -> Ledger:
 def test_overlaps_and_lone_reasons_are_counted_from_all_reasons() -> None:
     chain = FilterChain([ProseFilter(min_stop_words=4, max_duplicate_lines=0.0, min_mean_word_length=3.6)])
     rows = documents()
-    ledger = book(rows, chain).to_json(chain)
+    ledger = book(rows, chain).to_json(chain.rules)
     all_reasons = [set(chain.judge(str(row["text"])).reasons) for row in rows]
     pairs = {frozenset(pair[:2]): pair[2] for pair in ledger["overlaps"]}
     assert len(pairs) >= 3
@@ -82,7 +82,7 @@ def test_books_of_parts_add_up_to_the_books_of_the_whole() -> None:
     rows = [row | {"text": f"{row['text']} x{number}"} for number, row in enumerate(documents(300))]
     whole, first, second = book(rows, chain), book(rows[:130], chain), book(rows[130:], chain)
     first.merge(second)
-    merged, expected = first.to_json(chain), whole.to_json(chain)
+    merged, expected = first.to_json(chain.rules), whole.to_json(chain.rules)
     for ledger in (merged, expected):  # places differ: the parts number their documents from zero
         ledger.pop("victims")
     assert merged == expected
@@ -144,7 +144,7 @@ def test_the_page_is_whole_self_contained_and_escapes_what_it_shows() -> None:
     ledger = book(documents(), chain)
     ledger.drop("exact_duplicate", "<b>", "p:1", "<script>alert('x')</script> & co", twin="p:0")
     ledger.read += 1
-    page = ledger_page([ledger.to_json(chain)])
+    page = ledger_page([ledger.to_json(chain.rules)])
     checker = Checker()
     checker.feed(page)
     assert checker.open == []
@@ -187,7 +187,7 @@ def test_thresholds_are_moved_without_reading_again(source: Path, tmp_path: Path
     chain = FilterChain(moved.filters)
     real = json.loads((tmp_path / "out/ledger.json").read_text())
     del real["stages"]
-    assert recount(tmp_path / "dry", moved).to_json(chain) == real
+    assert recount(tmp_path / "dry", moved).to_json(chain.rules) == real
 
 
 def test_a_rule_that_was_not_scored_and_missing_scores_are_told(source: Path, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import datasets
 import pytest
 import yaml
 from rich.console import Console
+from small_corpus import reason_to_drop
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.corpus.filters.chain import reason_to_drop
 from megalite.corpus.filters.prose import ProseFilter
 from megalite.corpus.prepare.plan import make_plan
 from megalite.corpus.prepare.prepare import prepare_corpus
@@ -18,6 +18,7 @@ from megalite.corpus.prepare.recipe import Recipe, load_recipe
 from megalite.corpus.sources.installed_docs import installed_documents, module_docstrings
 from megalite.corpus.words.clean_text import clean_text
 from megalite.files.readers.documents import read_documents
+from megalite.files.readers.malformed import ReadReport
 
 REPOSITORY = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
@@ -254,3 +255,15 @@ def test_every_shipped_recipe_loads() -> None:
     assert shipped
     for path in shipped:
         load_recipe(path)
+
+
+def test_encodings_are_repaired_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "schÃ¶n â€œquotedâ€\x9d"}\n{"text": "plain “quotes” &lt;"}\n')
+    sources = [{"kind": "files", "paths": [str(path)]}]
+    texts = {}
+    for repair in (False, True):
+        recipe = Recipe.model_validate({"sources": sources, "repair_encodings": repair})
+        texts[repair] = [d.text for d in make_plan(recipe, tmp_path / "out").documents(0, ReadReport())]
+    assert texts[False] == ["schÃ¶n â€œquotedâ€\x9d", "plain “quotes” &lt;"]
+    assert texts[True] == ["schön “quoted”", "plain “quotes” <"]

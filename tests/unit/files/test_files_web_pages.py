@@ -4,8 +4,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from megalite.corpus.prepare.recipe import Recipe
-from megalite.corpus.sources.sources import source_documents
 from megalite.files.readers import documents as readers
 from megalite.files.readers import json_lines
 from megalite.files.readers.documents import read_documents
@@ -138,15 +136,3 @@ def test_a_line_that_is_too_long_is_passed_over_and_located(tmp_path: Path, monk
     assert [(d.text, d.line) for d in read_documents([path], report=report)] == [("a", 1), ("b", 3)]
     assert report.malformed == 2
     assert report.examples[0] == f"{path}:2: a line of more than 100 bytes"
-
-
-def test_encodings_are_repaired_on_request(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "schÃ¶n â€œquotedâ€\x9d"}\n{"text": "plain “quotes” &lt;"}\n')
-    sources = [{"kind": "files", "paths": [str(path)]}]
-    texts = {}
-    for repair in (False, True):
-        recipe = Recipe.model_validate({"sources": sources, "repair_encodings": repair})
-        texts[repair] = [d.text for d in source_documents(recipe, 0, None, 0, ReadReport())]
-    assert texts[False] == ["schÃ¶n â€œquotedâ€\x9d", "plain “quotes” &lt;"]
-    assert texts[True] == ["schön “quoted”", "plain “quotes” <"]

@@ -77,7 +77,7 @@ def recount(folder: Path, recipe: Recipe) -> Ledger:
 
 def _counted(file: parquet.ParquetFile, path: Path, recipe: Recipe) -> Ledger:
     chain = FilterChain(recipe.filters)
-    names = [name for name, _, _ in chain.rules]
+    names = [rule.name for rule in chain.rules]
     ledger = Ledger(stage="corpus")
     seen: dict[bytes, str] = {}
     notes = Notes.of(file)
@@ -86,7 +86,7 @@ def _counted(file: parquet.ParquetFile, path: Path, recipe: Recipe) -> Ledger:
         scores = [row[name] for name in names]
         verdict = Verdict(row["excerpt"], scores, ledger.edited, chain.reasons(scores))
         ledger.read += 1
-        ledger.judge(verdict, chain)
+        ledger.judge(verdict.reasons, chain.rules, verdict.scores)
         reason, twin = verdict.reason, {}
         if reason is None and recipe.exact_dedup:
             if row["digest"] in seen:
@@ -105,9 +105,10 @@ def _counted(file: parquet.ParquetFile, path: Path, recipe: Recipe) -> Ledger:
 
 def _check(chain: FilterChain, path: Path, scored: list[str], notes: Notes) -> None:
     """Raises: ConfigError where the scores say nothing of the recipe."""
-    for name, _, _ in chain.rules:
-        if name not in scored:
-            raise ConfigError(f"rule '{name}' was not scored in {path}{did_you_mean(name, scored)}; make a new dry run")
+    for rule in chain.rules:
+        if rule.name not in scored:
+            meant = did_you_mean(rule.name, scored)
+            raise ConfigError(f"rule '{rule.name}' was not scored in {path}{meant}; make a new dry run")
     for name, settings in chain.settings.items():
         before = notes.settings.get(name, settings)
         for key, value in settings.items():
@@ -144,5 +145,5 @@ def main() -> None:
     recipe = load_recipe(arguments.recipe)
     ledger = recount(arguments.scores, recipe)
     if arguments.ledger is not None:
-        write_page(arguments.ledger, [ledger.to_json(FilterChain(recipe.filters))])
+        write_page(arguments.ledger, [ledger.to_json(FilterChain(recipe.filters).rules)])
     ledger.print(screen(), f"{arguments.scores}, counted by {arguments.recipe}")
