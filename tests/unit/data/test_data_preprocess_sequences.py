@@ -214,7 +214,7 @@ def test_keys_and_level_that_cannot_be_had_are_refused(records: Path, word_token
     for inputs, keys, message in (
         ("records.jsonl", ["text", "text"], "give each key once"),
         ("a.txt", ["text", "summary"], r"a\.txt: holds one text, not 2 keys"),
-        ("records.jsonl", ["text", "../x"], "names a file"),
+        ("records.jsonl", ["text", "../x"], "would be part of a file name"),
     ):
         with pytest.raises(DataError, match=message):
             preprocess(
