@@ -173,10 +173,10 @@ class _Tokenization:
 
     def run(self, pool: Pool, console: Console) -> list[Manifest]:
         """Encode all units and join them."""
-        began = time.perf_counter()
         check, encoder, reasons = self._choose()
         if message := resume_message(self._folder, self.plan.to_json()):
             console.print(message, highlight=False)
+        began = time.perf_counter()
         with job_folder("tokens", self.plan.to_json(), self._folder) as job:
             set_encoder(job, self._tokenizer, encoder)
             run_job(job, pool, console)

@@ -87,7 +87,7 @@ def encode_unit(
                 result.special_spellings[key] += sum(map(spellings.count, block.texts[key]))
     result.shards = [writer.counts for writer in writers]
     result.lines, result.malformed, result.places = report.lines, report.malformed, report.places
-    with whole_file(result_path(folder, number)) as file:
+    with whole_file(result_path(folder, number), flush=False) as file:
         file.write(json.dumps(asdict(result)).encode())
 
 
