@@ -59,7 +59,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return calls
 
 
-def test_slurm_jobs_run_in_order_and_give_the_bytes_of_this_machine(corpus: Path, cluster: Path) -> None:
+def test_slurm_jobs_run_in_order_and_give_the_same_bytes(corpus: Path, cluster: Path) -> None:
     asked = recipe(
         corpus, tokenize={"train": {"vocab_size": 300}}, slurm={"max_array_size": 2, "partition": "cpu", "running": 1}
     )
@@ -79,7 +79,7 @@ def test_slurm_jobs_run_in_order_and_give_the_bytes_of_this_machine(corpus: Path
     assert verify_manifest(corpus / "out/valid").documents > 0
 
 
-def test_a_ray_cluster_gives_the_bytes_of_this_machine_and_tells_what_went_wrong(corpus: Path) -> None:
+def test_ray_gives_the_same_bytes_and_reports_failures(corpus: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (pip install 'megalite[cluster]')")
     from megalite.jobs.ray_pool import RayPool
 

@@ -102,7 +102,7 @@ def test_a_job_on_two_nodes_trains_and_a_second_one_goes_on(tmp_path: Path) -> N
     assert steps == [1, 2, 3, 4, 5, 6], "each step once: the second job began where the first had ended"
 
 
-def test_the_signal_before_the_time_limit_saves_and_asks_for_another_job_that_goes_on(tmp_path: Path) -> None:
+def test_the_signal_before_the_time_limit_saves_and_requeues(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     run = tmp_path / "runs/two-nodes"
     endless = ["training.steps=100000", "data.max_epochs=1000000", "checkpoint.every_steps=1000000"]

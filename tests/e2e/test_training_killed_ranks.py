@@ -42,9 +42,7 @@ ALL = bool(os.environ.get("MEGALITE_ALL_KILLS"))
 
 
 @pytest.mark.parametrize(("first", "second"), PLACES if ALL else PLACES[:1])
-def test_ranks_killed_in_two_saves_and_resumed_end_where_a_run_ends_that_was_not(
-    tmp_path: Path, first: str, second: str
-) -> None:
+def test_a_run_killed_in_two_saves_ends_bitwise_like_another(tmp_path: Path, first: str, second: str) -> None:
     write_job(tmp_path, training={"steps": 8})
     (tmp_path / "killed.py").write_text(SCRIPT)
 

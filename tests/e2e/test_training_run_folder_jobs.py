@@ -28,7 +28,7 @@ def refused(job: Job) -> str:
     return line
 
 
-def test_an_adopted_dataset_is_trained_on_and_not_once_it_has_changed(tmp_path: Path) -> None:
+def test_adopted_data_is_refused_once_it_has_changed(tmp_path: Path) -> None:
     write_data(tmp_path)
     adopt = [sys.executable, "-c", "from megalite.cli import main; main()", "adopt"]
     words = [str(tmp_path / "train"), "--tokenizer", str(tmp_path / "tokenizer"), "--no_eod"]
@@ -54,7 +54,7 @@ def test_an_adopted_dataset_is_trained_on_and_not_once_it_has_changed(tmp_path: 
     assert not started.run.exists()
 
 
-def test_of_two_resumes_one_trains_with_its_changes_told_and_the_other_changes_nothing(tmp_path: Path) -> None:
+def test_the_second_of_two_resumes_changes_nothing(tmp_path: Path) -> None:
     write_job(tmp_path, data={"max_epochs": 10**6})
     first = Job(tmp_path, "torchrun", 2, "training.steps=3")
     assert first.end() == 0, first.said()
@@ -117,7 +117,7 @@ def own_namespace() -> list[str]:
     pytest.skip("this user may not make PID namespaces (unshare --pid)")
 
 
-def test_ranks_in_containers_of_one_machine_are_not_taken_for_dead(tmp_path: Path) -> None:
+def test_ranks_in_containers_do_not_look_dead(tmp_path: Path) -> None:
     write_job(tmp_path)
     around = own_namespace()
     place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}

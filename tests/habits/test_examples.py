@@ -138,7 +138,7 @@ def test_a_later_example_starts_where_the_earlier_one_ends() -> None:
         assert YAMLS[path]["model"]["path"] == f"{tuned['output_dir']}/{tuned['name']}/hf", shown(path)
 
 
-def test_the_evaluation_sets_are_found_under_the_names_they_are_fetched_by() -> None:
+def test_fetched_evaluation_sets_are_found_by_their_names() -> None:
     sets: dict[str, Any] = {}
     exec((EXAMPLES / "fetch_eval_sets.py").read_text(), sets)
     for file, (source, _) in sets["SETS"].items():

@@ -10,7 +10,7 @@ README = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_first_block_is_the_quickstart_and_the_second_the_tests() -> None:
+def test_the_first_blocks_are_the_quickstart_and_the_tests() -> None:
     assert BLOCKS[0].strip().endswith("bash examples/tiny/run.sh")
     assert "constraints.txt" in BLOCKS[0]
     assert BLOCKS[1].strip().endswith("pytest")

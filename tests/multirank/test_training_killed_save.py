@@ -94,7 +94,7 @@ def saves_cut_off(folder: Path) -> int:
         cut += 1
 
 
-def test_a_save_that_is_cut_off_anywhere_leaves_two_whole_checkpoints(tmp_path: Path) -> None:
+def test_an_interrupted_save_leaves_two_whole_checkpoints(tmp_path: Path) -> None:
     write_data(tmp_path)
     assert run_on_ranks(saves_cut_off, 1, tmp_path)[0] > 30
 
@@ -118,7 +118,7 @@ def order_of_a_save(folder: Path) -> list[tuple[str, str]]:
     return done
 
 
-def test_every_file_is_flushed_before_the_name_and_the_name_before_anything_is_deleted(tmp_path: Path) -> None:
+def test_a_save_flushes_then_renames_then_deletes(tmp_path: Path) -> None:
     write_data(tmp_path)
     (done,) = run_on_ranks(order_of_a_save, 1, tmp_path)
     named = done.index(("rename", "run/step-000002.partial"))

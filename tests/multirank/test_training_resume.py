@@ -50,7 +50,7 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(tmp_path: Path, l
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_export_is_loaded_by_transformers_and_is_the_trained_model(tmp_path: Path, precision: str) -> None:
+def test_transformers_loads_the_trained_model(tmp_path: Path, precision: str) -> None:
     write_data(tmp_path)
     train_case(tmp_path, "run", f"d2 zero3 {'bf16' if precision == 'bf16' else ''}")
     checkpoint = tmp_path / "run" / "step-000006"
@@ -90,7 +90,7 @@ def save_in_small_shards(folder: Path) -> None:
         save_checkpoint(engine, config, ds_config, folder / name, state, max_shard_bytes=size)
 
 
-def test_ranks_share_the_writing_of_many_shards_and_transformers_reads_them(tmp_path: Path) -> None:
+def test_transformers_reads_shards_that_several_ranks_wrote(tmp_path: Path) -> None:
     write_data(tmp_path)
     run_on_ranks(save_in_small_shards, 2, tmp_path)
     small, whole = tmp_path / "small/step-000001", tmp_path / "whole/step-000001"

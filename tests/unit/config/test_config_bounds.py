@@ -94,7 +94,7 @@ def test_the_floats_are_found() -> None:
         ("a.b=1", "unknown key 'a'; known here: run, model"),
     ],
 )
-def test_a_value_past_all_machines_or_of_the_wrong_kind_is_one_short_line(override: str, message: str) -> None:
+def test_an_absurd_value_is_one_short_line(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load_run_config(TINY, [override])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
@@ -121,7 +121,7 @@ def test_a_recipes_mistake_is_told_in_the_recipes_words(values: dict[Any, Any], 
     assert str(caught.value) == message
 
 
-def test_a_section_whose_keys_are_all_commented_out_is_an_empty_section(tmp_path: Path) -> None:
+def test_a_section_without_keys_is_empty(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(TINY.read_text() + "parallel:\n#  tensor_parallel_size: 2\n")
     assert load_run_config(file).parallel.tensor_parallel_size == 1

@@ -151,7 +151,7 @@ def test_the_key_tables_equal_the_installed_deepspeed() -> None:
         assert {field.alias or name for name, field in schema.model_fields.items()} == set(table), schema.__name__
 
 
-def test_under_sequence_parallelism_stages_send_whole_activations(config: RunConfig) -> None:
+def test_pipeline_stages_send_whole_activations_under_sp(config: RunConfig) -> None:
     values = config.model_dump() | {"parallel": {"tensor_parallel_size": 2, "sequence_parallel": True}}
     split = RunConfig.model_validate(values)
     assert merged(split, {})["pipeline"] == {"pipe_partitioned": False, "grad_partitioned": False}

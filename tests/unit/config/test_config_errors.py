@@ -29,7 +29,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(error: Exception, capsys: p
 
 
 @pytest.mark.parametrize(("local_rank", "waits"), [("0", 1), ("3", 2)])
-def test_another_rank_tells_it_where_rank_0_and_its_launcher_have_not(
+def test_another_rank_prints_an_error_that_rank_0_has_not(
     local_rank: str, waits: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slept: list[float] = []
@@ -60,7 +60,7 @@ def test_a_stopped_run_says_so_and_exits_with_its_signals_code(capsys: pytest.Ca
     assert capsys.readouterr().err == "megalite: stopped by SIGTERM; all is saved\n"
 
 
-def test_an_unforeseen_error_is_one_line_and_its_traceback_is_in_a_file(
+def test_an_unexpected_error_is_one_line_and_a_traceback_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

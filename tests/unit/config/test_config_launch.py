@@ -77,7 +77,7 @@ def test_an_override_after_resume_is_an_override() -> None:
     assert parse("--resume", "runs/a/step-000005").resume == "runs/a/step-000005"
 
 
-def test_a_checkpoint_whose_path_has_an_equals_sign_is_a_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_path_may_hold_an_equals_sign(tmp_path: Path) -> None:
     folder = tmp_path / "lr=3" / "step-000001"
     folder.mkdir(parents=True)
     assert parse("--resume", str(folder)).resume == str(folder)

@@ -32,7 +32,7 @@ def touch(folder: Path, name: str) -> None:
     (folder / name).touch()
 
 
-def test_the_current_folder_comes_first_then_the_configs_then_the_repository(places: tuple[Path, Path, Path]) -> None:
+def test_paths_resolve_here_then_config_then_repository(places: tuple[Path, Path, Path]) -> None:
     here, beside, repository = places
     config = beside / "my.yaml"
     assert find_input("data/a", config) == "data/a", "nowhere: as it was"

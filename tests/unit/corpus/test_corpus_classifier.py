@@ -70,7 +70,7 @@ def test_the_fit_is_the_minimum_of_the_penalised_log_loss() -> None:
     assert loss(exact) <= loss(point) < loss(exact) * 1.0001
 
 
-def test_calibration_finds_the_slope_and_offset_that_made_the_labels() -> None:
+def test_calibration_finds_the_slope_and_offset() -> None:
     draw = np.random.default_rng(1)
     logits = draw.normal(size=40_000) * 2
     labels = (draw.random(40_000) < 1 / (1 + np.exp(1 - 0.5 * logits))).astype(float)
@@ -88,7 +88,7 @@ def test_the_area_under_the_curve_is_the_share_of_ordered_pairs() -> None:
     assert calibration_error(np.full(10, 0.9), np.array([1.0] * 3 + [0.0] * 7)) == pytest.approx(0.6)
 
 
-def test_a_trained_classifier_knows_its_classes_and_its_certainty(tmp_path: Path) -> None:
+def test_a_trained_classifier_is_right_and_calibrated(tmp_path: Path) -> None:
     classifier, report = train_classifier(iter(labelled(1500)), Features(bits=14), Console(quiet=True))
     assert area_under_roc(report.chances, report.labels) > 0.97
     assert calibration_error(report.chances, report.labels) < 0.05
@@ -119,7 +119,7 @@ def test_too_few_documents_of_a_class_are_refused() -> None:
         train_classifier(iter(labelled(100)), Features(bits=12), Console(quiet=True))
 
 
-def test_the_command_trains_from_labels_and_refuses_an_existing_output(megalite: Any, tmp_path: Path) -> None:
+def test_the_command_trains_and_refuses_an_existing_output(megalite: Any, tmp_path: Path) -> None:
     rows = labelled(1500)
     data = tmp_path / "d.jsonl"
     data.write_text(

@@ -26,7 +26,7 @@ def stopped(folder: Path, target: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("renames", [9, 33])
-def test_damaged_files_of_a_stopped_corpus_are_named_or_made_again(
+def test_a_damaged_file_of_a_stopped_corpus_is_named_or_remade(
     renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = recipe(write_corpus(tmp_path, monkeypatch))
@@ -49,9 +49,7 @@ def test_damaged_files_of_a_stopped_corpus_are_named_or_made_again(
     assert files(out) == files(tmp_path / "whole")
 
 
-def test_damaged_files_of_a_stopped_dedup_are_named_or_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_of_a_stopped_dedup_is_named_or_remade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps({"text": f"one two three four five {n % 7} six"}) + "\n" for n in range(40)))
     run = lambda: deduplicate([str(source)], tmp_path / "out", Bands(bands=2), QUIET)  # noqa: E731

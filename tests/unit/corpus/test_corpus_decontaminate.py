@@ -133,7 +133,7 @@ def test_a_long_text_is_searched_in_pieces(evals: list[Path], tmp_path: Path, mo
     assert pieces == whole
 
 
-def test_bytes_do_not_depend_on_workers_and_a_damaged_set_is_refused(
+def test_bytes_do_not_depend_on_the_number_of_workers(
     evals: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("megalite.files.readers.input_units.UNIT_BYTES", 300)

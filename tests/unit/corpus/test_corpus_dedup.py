@@ -90,9 +90,7 @@ def sample(number: int, words: int = 200) -> str:
 
 
 @pytest.mark.parametrize(("name", "documents"), [("neardup_articles_2500", 2500), ("neardup_pep_revisions", 150)])
-def test_recall_and_precision_against_all_pairs_of_the_labelled_sets(
-    name: str, documents: int, shared_data: Path, tmp_path: Path
-) -> None:
+def test_recall_and_precision_against_all_pairs(name: str, documents: int, shared_data: Path, tmp_path: Path) -> None:
     texts = [d.text for d in islice(read_documents([shared_data / f"messy/{name}.jsonl.zst"]), documents)]
     removed = run(write(tmp_path / "in.jsonl", texts), tmp_path / "out")
     pairs = all_pairs(texts)
@@ -183,7 +181,7 @@ def test_what_an_earlier_dump_keeps_stays_whatever_the_rule(tmp_path: Path) -> N
     assert [(entry["path"], entry["kept_path"]) for entry in removed] == [(str(new), str(old))]
 
 
-def test_a_chain_of_small_edits_removes_nothing_without_a_copy_that_stays(tmp_path: Path) -> None:
+def test_a_removed_document_always_has_a_kept_near_copy(tmp_path: Path) -> None:
     texts = [sample(1)]
     for step in range(1, 12):
         words = texts[-1].split(" ")
@@ -283,7 +281,7 @@ def test_a_long_document_is_compared_like_any_other(tmp_path: Path, monkeypatch:
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
 
 
-def test_pages_of_one_template_are_told_apart_as_by_a_brute_force(tmp_path: Path) -> None:
+def test_pages_of_one_template_equal_a_brute_force(tmp_path: Path) -> None:
     template = sample(0, 150)
     pages = [f"{template} {sample(number, 40)}" for number in range(1, 60)]
     pages += [edited(page, every=80) for page in pages[::3]]

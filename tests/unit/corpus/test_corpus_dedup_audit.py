@@ -25,7 +25,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_default_bands_reach_99_percent_in_scripts_with_and_without_spaces(source: Path) -> None:
+def test_the_default_bands_reach_99_percent_in_any_script(source: Path) -> None:
     result = audit([str(source)], Bands(), "text", QUIET)
     assert len(result.pairs) == 500
     assert sum(pair.jaccard >= 0.8 for pair in result.pairs) > 120

@@ -189,7 +189,7 @@ def test_languages_are_told_apart_by_the_model_in_the_wheel() -> None:
         FilterChain([LanguageFilter(kind="language", keep=("english",))])
 
 
-def test_language_of_a_long_text_is_told_by_its_beginning_and_middle() -> None:
+def test_the_language_of_a_long_text_needs_two_samples() -> None:
     menu, body = (
         "Home About Contact Login " * 5,
         "Dies ist ein langer deutscher Text über das Leben auf dem Land. " * 200,

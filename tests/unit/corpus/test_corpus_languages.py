@@ -39,7 +39,7 @@ def of_filters(*listed: dict[str, Any]) -> FilterChain:
 WEB = tuple({"kind": kind} for kind in ("gopher_repetition", "gopher_quality", "c4_quality", "fineweb_quality", "spam"))
 
 
-def test_the_table_has_codes_of_the_model_and_words_in_lower_case() -> None:
+def test_the_table_has_the_models_codes_in_lower_case() -> None:
     for code in ("en", "de", "fr", "es", "pt", "it", "ru", "ar", "hi", "tr", "fi", "he", "vi", "uk"):
         words = language(code).stop_words
         assert 8 <= len(set(words)) == len(words) <= 24
@@ -68,7 +68,7 @@ def test_chapters_of_novels_in_five_languages_are_kept(shared_data: Path) -> Non
     assert all(kept[code] >= 0.7 * read[code] for code in read)
 
 
-def test_sentences_of_every_language_in_the_table_pass_its_stop_words(shared_data: Path) -> None:
+def test_sentences_of_every_language_pass_its_stop_words(shared_data: Path) -> None:
     names = {"deu": "de", "rus": "ru", "tur": "tr", "ara": "ar", "hin": "hi", "fin": "fi", "vie": "vi", "pol": "pl"}
     by_code: dict[str, list[str]] = {}
     for document in read_documents([shared_data / SENTENCES]):
@@ -90,7 +90,7 @@ def test_lists_and_dumps_fall_in_other_languages_too() -> None:
     assert judge.judge(GERMAN).reasons == []
 
 
-def test_english_documents_are_judged_the_same_beside_other_languages(shared_data: Path) -> None:
+def test_english_is_judged_the_same_beside_other_languages(shared_data: Path) -> None:
     alone, beside = of_filters(*WEB), chain(["en", "de", "zh"], *WEB)
     for number, document in enumerate(read_documents([shared_data / "messy/web_docs_ewt_en.jsonl.zst"])):
         if number % 10 == 0 and (verdict := beside.judge(document.text)).language == "en":
@@ -100,7 +100,7 @@ def test_english_documents_are_judged_the_same_beside_other_languages(shared_dat
 
 
 @pytest.mark.parametrize(("code", "text"), [("zh", CHINESE), ("th", THAI)])
-def test_scripts_without_spaces_are_not_judged_by_words_and_that_is_told(code: str, text: str) -> None:
+def test_scripts_without_spaces_are_not_judged_by_words(code: str, text: str) -> None:
     judge = chain(["en", code], *WEB, {"kind": "personal_data"})
     verdict = judge.judge(text)
     assert verdict.language == code
@@ -125,7 +125,7 @@ def test_one_language_and_english_alone_need_no_notice() -> None:
     assert of_filters(*WEB).notices() == []
 
 
-def test_a_language_without_stop_words_is_refused_with_what_helps() -> None:
+def test_a_language_without_stop_words_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"gopher_quality: no stop words are known for 'ko'.*stop_words: \{ko: \[\.\.\.\]\}"
     ):
@@ -158,7 +158,7 @@ def features_weights(features: Features) -> Any:
     return np.zeros(1 << features.bits, dtype=np.float32)
 
 
-def test_words_of_other_languages_are_measured_against_their_own_length() -> None:
+def test_word_lengths_are_compared_within_a_language() -> None:
     judge = chain(["en", "vi", "fi"], {"kind": "gopher_quality", "min_words": 1, "min_stop_words": None})
     index = [name for name, _, _ in judge.rules].index("gopher_short_words")
     finnish = "Suomessa koulutus on kaikille ilmaista, ja yliopistot ovat hyvin arvostettuja koko maailmassa. " * 4

@@ -114,7 +114,7 @@ def files(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("own", [24])
-def test_the_same_documents_stay_as_by_all_buckets_and_for_any_workers(
+def test_a_crowd_keeps_the_same_documents_for_any_workers(
     own: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write(tmp_path / "in.jsonl", pages(400, own))

@@ -139,7 +139,7 @@ class Checker(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_is_whole_self_contained_and_escapes_what_it_shows() -> None:
+def test_the_page_is_self_contained_and_escapes_its_text() -> None:
     chain = FilterChain([ProseFilter()])
     ledger = book(documents(), chain)
     ledger.drop("exact_duplicate", "<b>", "p:1", "<script>alert('x')</script> & co", twin="p:0")

@@ -81,7 +81,7 @@ def test_docstrings_are_parsed_and_never_run() -> None:
     assert module_docstrings("def (") == []
 
 
-def test_the_installed_packages_give_real_text_without_absolute_paths() -> None:
+def test_installed_packages_give_text_without_absolute_paths() -> None:
     documents = list(installed_documents(300_000))
     assert sum(len(d.text) for d in documents) > 200_000
     assert [d.text for d in documents] == [d.text for d in installed_documents(300_000)]
@@ -140,7 +140,7 @@ def test_the_split_is_whole_shuffled_and_reproducible(source: Path, tmp_path: Pa
     assert sorted(other) == sorted(train)  # another order, the same split
 
 
-def test_a_finished_corpus_is_recognised_and_another_recipes_is_kept(source: Path, tmp_path: Path) -> None:
+def test_a_finished_corpus_is_kept_from_another_recipe(source: Path, tmp_path: Path) -> None:
     prepare_corpus(recipe(source), tmp_path / "out", QUIET)
     before = (tmp_path / "out/train-00000.jsonl.zst").stat().st_mtime_ns
     prepare_corpus(recipe(source), tmp_path / "out", QUIET)
@@ -229,9 +229,7 @@ def test_the_files_of_a_dataset_are_units_of_work(tmp_path: Path) -> None:
     assert f"{folder}[4/5]:4" in {document.meta["place"] for document in documents}
 
 
-def test_a_dataset_that_breaks_off_or_misses_texts_is_told_in_one_line(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_dataset_is_one_line(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "dataset"
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"text": "a"}\n{"text": null}\n')

@@ -191,7 +191,7 @@ def test_the_funnel_has_every_stage_and_loses_nobody(corpus: Path, fine: None) -
     assert all(re.fullmatch(rf"{corpus}/[012]\.jsonl:\d+", place) for place in places)
 
 
-def test_a_run_stopped_at_any_file_goes_on_and_ends_with_equal_bytes(
+def test_a_run_stopped_at_any_file_resumes_to_equal_bytes(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = recipe(corpus, dedup={"write_index": True}), corpus / "out"
@@ -209,9 +209,7 @@ def test_a_run_stopped_at_any_file_goes_on_and_ends_with_equal_bytes(
     assert not (corpus / "out.work").exists()
 
 
-def test_a_unit_that_was_damaged_while_the_run_stood_still_is_made_again(
-    corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_unit_damaged_between_runs_is_remade(corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, work = recipe(corpus), corpus / "out.work"
     prepare_corpus(asked, corpus / "out", QUIET)
     expected = files(corpus / "out")
@@ -261,9 +259,7 @@ def test_a_task_done_twice_changes_nothing(corpus: Path, fine: None, monkeypatch
         "megalite.corpus.prepare.publish.write_page",
     ],
 )
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
-    corpus: Path, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_one_line_and_the_run_resumes(corpus: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -276,7 +272,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
     assert sum(len(texts(corpus / "out", side)) for side in ("train", "valid")) == len(plainly(corpus)[0])
 
 
-def test_sources_that_change_while_the_run_is_at_work_are_refused(
+def test_sources_that_change_during_a_run_are_refused(
     corpus: Path, fine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import megalite.jobs.run as module
@@ -343,7 +339,7 @@ def test_a_second_run_on_the_same_output_is_refused(corpus: Path) -> None:
     assert not rival.is_alive()
 
 
-def test_a_later_dump_is_compared_with_the_index_of_an_earlier_one(corpus: Path, fine: None) -> None:
+def test_a_later_dump_is_compared_with_an_earlier_index(corpus: Path, fine: None) -> None:
     sources = [[{"kind": "files", "paths": [f"{corpus}/{n}.jsonl"]}] for n in ("[01]", "2")]
     alone = {"exact_dedup": False, "decontaminate": None}
     prepare_corpus(recipe(corpus, **alone), corpus / "all", QUIET)

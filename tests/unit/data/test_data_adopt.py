@@ -114,7 +114,7 @@ def test_an_adopted_dataset_is_trained_on_merged_and_traced(
     assert "document 161 was adopted from another program's files" in shown
 
 
-def test_adopted_and_preprocessed_data_merge_and_the_trace_knows_which_is_which(
+def test_the_trace_tells_adopted_from_preprocessed_data(
     tmp_path: Path, word_tokenizer: Path, tokenizer: LoadedTokenizer
 ) -> None:
     theirs = by_megatron(tmp_path / "theirs", [[[1, 2, 3, tokenizer.eos_id or 0]]] * 5, np.uint16)

@@ -78,7 +78,7 @@ def test_a_fast_encoder_gives_the_ids_of_tokenizers(byte_tokenizer: Path, name: 
 
 
 @pytest.mark.parametrize("name", ["tokenizers", *FAST])
-def test_text_that_spells_a_special_token_is_text_unless_it_is_to_be_parsed(byte_tokenizer: Path, name: str) -> None:
+def test_special_tokens_in_text_are_text_unless_parsed(byte_tokenizer: Path, name: str) -> None:
     if name != "tokenizers":
         pytest.importorskip(name)
     text = "x<|endoftext|>y<|pad|>"
@@ -104,7 +104,7 @@ def test_the_files_are_the_same_bytes_whichever_encoder(
     assert outputs(tmp_path / "fast") == outputs(tmp_path / "slow")
 
 
-def test_a_tokenizer_that_a_package_refuses_is_left_to_the_next_one_and_the_reason_told(word_tokenizer: Path) -> None:
+def test_a_refused_tokenizer_goes_to_the_next_encoder(word_tokenizer: Path) -> None:
     pytest.importorskip("gigatoken")
     tokenizer = load_tokenizer(word_tokenizer).tokenizer
     encoder, reasons = choose_encoder("auto", tokenizer, ["the cat"])
@@ -149,7 +149,7 @@ def test_a_difference_is_found_in_short_and_long_documents(byte_tokenizer: Path,
     assert differing_text(reference, reference, [], reference.encode([]), "seed") is None
 
 
-def test_a_mismatch_in_the_middle_names_the_line_and_nothing_of_that_encoder_is_used_again(
+def test_an_encoder_that_differs_is_not_used_again(
     byte_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("megalite.data.preprocess.plan.SMALLEST_UNIT", 3000)
@@ -179,7 +179,7 @@ def test_a_mismatch_in_the_middle_names_the_line_and_nothing_of_that_encoder_is_
     assert outputs(tmp_path / "out") == outputs(tmp_path / "again")
 
 
-def test_a_stopped_run_goes_on_with_another_encoder_to_the_same_bytes(
+def test_a_run_resumes_with_another_encoder_to_equal_bytes(
     byte_tokenizer: Path, english: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gigatoken")

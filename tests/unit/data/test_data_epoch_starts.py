@@ -50,7 +50,7 @@ def test_inputs_are_the_labels_one_place_on(prefix: str) -> None:
         assert len(dataset.window(k)) == 8
 
 
-def test_the_windows_of_an_epoch_come_each_once_in_another_order_than_the_next(prefix: str) -> None:
+def test_every_epoch_has_each_window_once_in_its_own_order(prefix: str) -> None:
     dataset = GPTDataset(prefix, 6, 1)  # 78 tokens: thirteen windows an epoch
     orders = [[dataset.window_number(sample) - 13 * e for sample in range(13 * e, 13 * e + 13)] for e in range(4)]
     assert all(sorted(order) == [*range(13)] for order in orders)

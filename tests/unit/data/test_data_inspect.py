@@ -88,9 +88,7 @@ def test_every_document_is_traced_to_its_file_and_line(
 
 
 @pytest.mark.parametrize("level", ["document", "sentence"])
-def test_the_trace_knows_which_records_went_in_where_several_keys_were_read(
-    word_tokenizer: Path, tmp_path: Path, level: Level
-) -> None:
+def test_the_trace_knows_the_records_of_several_keys(word_tokenizer: Path, tmp_path: Path, level: Level) -> None:
     if level == "sentence":
         pytest.importorskip("sentencex")
     draw, path, expected = random.Random(4), tmp_path / "x.jsonl", []
@@ -140,9 +138,7 @@ def test_the_trace_goes_through_merged_datasets(sources: list[Path], word_tokeni
     assert all(origin.is_same for origin in found.values())
 
 
-def test_the_trace_leads_through_a_prepared_corpus_to_the_raw_file(
-    corpus: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_the_trace_leads_through_a_corpus_to_the_raw_file(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     source = {"kind": "files", "paths": [str(corpus)]}
     recipe.write_text(yaml.safe_dump({"sources": [source], "filters": [], "valid_fraction": 0.0}))

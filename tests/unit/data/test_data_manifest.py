@@ -231,7 +231,7 @@ def inspect(megalite: Any) -> Iterator[Callable[..., str]]:
         ([0, 0], np.uint16, ["--sample", "0"], "holds no token"),
     ],
 )
-def test_what_inspect_is_asked_is_bounded_before_anything_is_allocated(
+def test_inspect_checks_bounds_before_it_allocates(
     tmp_path: Path,
     lengths: list[int],
     dtype: type[np.generic],

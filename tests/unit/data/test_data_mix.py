@@ -64,7 +64,7 @@ WEIGHTS = st.lists(st.one_of(st.integers(1, 12), st.integers(1, 10**6)), min_siz
 
 @settings(max_examples=150, deadline=None)
 @given(weights=WEIGHTS, start=st.integers(0, 10**12))
-def test_the_deal_keeps_to_its_weights_after_any_number_of_samples(weights: list[int], start: int) -> None:
+def test_a_mix_keeps_its_weights_after_any_number_of_samples(weights: list[int], start: int) -> None:
     deal, total = ProportionalDeal(weights), sum(weights)
     assert deal.largest_lag < (1.0 if len(weights) <= 3 else 1.3)
     counts = deal.counts(start)
@@ -192,7 +192,7 @@ def refuses(consumed: int, sums: dict[str, str] | None = None, **data: Any) -> s
     return None
 
 
-def test_a_resumed_run_may_change_what_it_has_not_read_yet_and_nothing_else() -> None:
+def test_a_resume_may_change_only_unread_data() -> None:
     train = [{"prefix": "web", "weight": 3}, "math"]
     assert refuses(400, train=train) is None
     assert refuses(400, train=[{"prefix": "web", "weight": 0.75}, {"prefix": "math", "weight": 0.25}]) is None
@@ -224,7 +224,7 @@ def test_a_new_source_does_not_move_the_samples_of_the_old_ones() -> None:
         assert after.locate(sample) == (source + 1, own)
 
 
-def test_a_run_stopped_anywhere_reads_the_same_samples_on_any_layout(tmp_path: Path) -> None:
+def test_a_resume_reads_the_same_samples_on_any_layout(tmp_path: Path) -> None:
     datasets = [dataset_of(tmp_path / str(n), 500) for n in range(3)]
     blend = BlendedDataset(datasets, [MixPhase(0, (3, 1, 0)), MixPhase(30, (1, 2, 2)), MixPhase(72, (0, 0, 1))])
     whole = samples_fingerprint(blend, 0, 96)
@@ -239,9 +239,7 @@ def test_a_run_stopped_anywhere_reads_the_same_samples_on_any_layout(tmp_path: P
         assert total % MODULUS == whole
 
 
-def test_epochs_are_printed_and_over_repetition_is_refused_before_launch(
-    corpus: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_too_many_epochs_are_refused_before_launch(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     (manifest,) = preprocess([str(corpus)], word_tokenizer, tmp_path / "web", Console(quiet=True))
     prefix, said = str(tmp_path / "web"), StringIO()
     console = Console(file=said, width=200, soft_wrap=True)

@@ -28,7 +28,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_corpus(tmp_path, monkeypatch)
 
 
-def test_slurm_scripts_are_shell_with_the_right_arrays_and_wishes(corpus: Path) -> None:
+def test_slurm_scripts_are_shell_with_the_right_arrays(corpus: Path) -> None:
     wishes = {"partition": "cpu", "time": "01:00:00", "memory_gb": 3, "cpus": 4, "max_array_size": 3, "running": 2}
     asked = recipe(corpus, slurm={**wishes, "setup": ["module load python"], "options": {"qos": "low"}})
     prepare_on_slurm(
@@ -131,7 +131,7 @@ def test_planned_tokens_are_encoded_by_tasks_and_joined_after(
         assert (corpus / f"{side}.bin").read_bytes() == content
 
 
-def test_the_command_makes_text_and_tokens_and_does_nothing_twice(
+def test_the_command_makes_text_and_tokens_once(
     corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = recipe(corpus, tokenize={"train": {"vocab_size": 300}}).model_dump(mode="json")

@@ -74,9 +74,7 @@ def test_every_kind_of_file_gives_the_same_bytes(corpus: Path, word_tokenizer: P
     assert len(set(results)) == 1
 
 
-def test_the_manifest_leads_from_a_document_to_its_piece_of_a_file(
-    corpus: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_the_manifest_maps_documents_to_pieces_of_files(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in corpus.read_text().splitlines()]
     parquet.write_table(pyarrow.Table.from_pylist(rows[:700]), tmp_path / "c.parquet", row_group_size=100)
     corpus.write_text(corpus.read_text().replace('"id": 900', "broken"))
@@ -185,9 +183,7 @@ def test_an_empty_corpus_and_missing_files_are_refused(word_tokenizer: Path, tmp
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_finished_output_is_recognised_and_never_silently_replaced(
-    corpus: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_a_finished_output_is_never_silently_replaced(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     prefix = tmp_path / "out"
     [first] = preprocess([str(corpus)], word_tokenizer, prefix, QUIET)
     written_at = Path(f"{prefix}.bin").stat().st_mtime_ns
@@ -232,9 +228,7 @@ def test_a_prefix_that_is_a_file_or_an_input_is_refused(
         preprocess([str(corpus)], word_tokenizer, output, QUIET, overwrite=True)
 
 
-def test_data_may_stand_beside_the_tokenizer_but_not_replace_its_files(
-    corpus: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_data_do_not_replace_the_tokenizers_files(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(word_tokenizer, tmp_path / "tokenizer")
     (folder / "data.bin").write_bytes(b"part of the tokenizer")
     with pytest.raises(DataError, match=r"data\.bin: is the input"):

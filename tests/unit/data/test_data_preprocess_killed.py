@@ -47,9 +47,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_that_is_killed_again_and_again_leaves_nothing_that_looks_finished_and_gets_there(
-    word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_repeatedly_ends_with_equal_bytes(word_tokenizer: Path, tmp_path: Path) -> None:
     corpus, script, draw = tmp_path / "big.jsonl", tmp_path / "command.py", random.Random(7)
     words = "the cat sat on a mat and then it ran off".split()
     with corpus.open("w") as file:
@@ -88,9 +86,7 @@ def test_a_run_that_is_killed_again_and_again_leaves_nothing_that_looks_finished
 
 
 @pytest.mark.parametrize("victim", ["parent", "worker"])
-def test_a_lone_killed_process_leaves_no_worker_waiting_and_the_run_goes_on(
-    word_tokenizer: Path, tmp_path: Path, victim: str
-) -> None:
+def test_a_killed_parent_or_worker_leaves_no_process_waiting(word_tokenizer: Path, tmp_path: Path, victim: str) -> None:
     corpus, prefix = tmp_path / "big.jsonl", tmp_path / "out"
     corpus.write_text((json.dumps({"text": "the cat sat on a mat and then it ran off " * 6}) + "\n") * 20_000)
     command = [sys.executable, str(REPOSITORY / "tools/preprocess_data.py"), "--input", str(corpus), "--workers", "2"]
@@ -120,7 +116,7 @@ def test_a_lone_killed_process_leaves_no_worker_waiting_and_the_run_goes_on(
     assert IndexedDataset(prefix).read(0, 12).tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1]
 
 
-def test_a_replaced_output_that_was_killed_between_its_renames_does_not_look_finished(
+def test_an_output_killed_between_renames_looks_unfinished(
     corpus: Path, word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = tmp_path / "out"
@@ -143,7 +139,7 @@ def test_a_replaced_output_that_was_killed_between_its_renames_does_not_look_fin
     assert outputs(prefix) == outputs(tmp_path / "straight")
 
 
-def test_a_shard_that_was_damaged_while_the_run_stood_still_is_made_again(
+def test_a_shard_damaged_between_runs_is_remade(
     corpus: Path, word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_units: None
 ) -> None:
     def stopped(*_: object) -> None:
@@ -186,9 +182,7 @@ def test_a_second_run_in_the_same_folder_is_refused(
     assert not list(tmp_path.glob("out.partial*"))
 
 
-def test_a_finished_output_that_lost_its_tokens_is_not_called_finished(
-    corpus: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_an_output_without_its_tokens_is_not_finished(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)
     os.truncate(tmp_path / "out.bin", 10)
     with pytest.raises(DataError, match=r"out\.bin: is not the size that .* says"):
@@ -238,7 +232,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(word_tokenizer: Path, 
     assert verify_manifest(prefix).documents == 2000
 
 
-def test_a_line_too_long_for_the_memory_is_passed_over_and_located(
+def test_a_line_too_long_for_memory_is_skipped_and_located(
     word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_units: None
 ) -> None:
     monkeypatch.setattr("megalite.files.readers.json_lines.LONGEST_LINE", 10_000)

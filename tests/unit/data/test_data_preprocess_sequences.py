@@ -93,9 +93,7 @@ def test_each_of_several_keys_is_the_file_that_megatron_builds(
     )
 
 
-def test_megatron_core_reads_the_sentences_and_the_documents_of_our_file(
-    records: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_megatron_core_reads_our_sentences_and_documents(records: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
     manifest = preprocess(
         [str(records)], word_tokenizer, tmp_path / "out", QUIET, options=PreprocessOptions(level="sentence")
@@ -111,9 +109,7 @@ def test_megatron_core_reads_the_sentences_and_the_documents_of_our_file(
         )
 
 
-def test_training_samples_of_sentences_are_those_of_the_same_documents(
-    records: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_sentence_data_give_the_samples_of_their_documents(records: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     preprocess([str(records)], word_tokenizer, tmp_path / "documents", QUIET)
     preprocess(
         [str(records)], word_tokenizer, tmp_path / "sentences", QUIET, options=PreprocessOptions(level="sentence")
@@ -151,9 +147,7 @@ def test_keys_of_parquet_are_columns(records: Path, word_tokenizer: Path, tmp_pa
     assert not list(tmp_path.glob("x*.bin"))
 
 
-def test_a_record_without_one_of_the_keys_is_malformed_and_located(
-    records: Path, word_tokenizer: Path, tmp_path: Path
-) -> None:
+def test_a_record_without_a_key_is_malformed_and_located(records: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     lines = records.read_text().splitlines()
     lines[99] = '{"text": "the cat"}'
     lines[300] = '{"text": "the cat", "summary": 3}'
@@ -168,7 +162,7 @@ def test_a_record_without_one_of_the_keys_is_malformed_and_located(
     assert first.documents + first.empty + first.malformed == 600
 
 
-def test_a_run_of_two_keys_that_was_killed_between_them_is_finished_by_the_next(
+def test_a_run_killed_between_two_keys_is_finished_later(
     records: Path, word_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import megalite.data.preprocess.join as module
@@ -223,7 +217,7 @@ def test_keys_and_level_that_cannot_be_had_are_refused(records: Path, word_token
     assert not list(tmp_path.glob("out*"))
 
 
-def test_sentences_are_found_across_languages_without_whitespace_around_them() -> None:
+def test_sentences_are_found_in_many_languages() -> None:
     text = 'He met Mr. Smith at 3.14 p.m. on Jan. 5. They left.\n\n "Go!" she said. U.S. Army came. '
     assert split_sentences(text, "en") == [
         "He met Mr. Smith at 3.14 p.m. on Jan. 5.", "They left.", '"Go!" she said.', "U.S. Army came.",

@@ -148,7 +148,7 @@ def test_labels_are_the_next_tokens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lengths", [[3, 0, 20, 1, 0, 9], [100], [1] * 40])
-def test_positions_count_from_the_start_of_the_document_or_of_the_sample(tmp_path: Path, lengths: list[int]) -> None:
+def test_positions_count_from_document_or_sample_start(tmp_path: Path, lengths: list[int]) -> None:
     prefix = dataset_of(tmp_path / "x", lengths)
     dataset, sequential = GPTDataset(prefix, 8, 1), SequentialDataset(prefix, 8)
     starts = set(np.cumsum([0, *lengths]).tolist())
@@ -168,7 +168,7 @@ def test_positions_count_from_the_start_of_the_document_or_of_the_sample(tmp_pat
     assert batch["positions"].tolist() == [dataset.positions(10).tolist(), dataset.positions(11).tolist()]
 
 
-def test_fingerprints_add_up_to_the_same_on_every_layout_and_see_any_change(tmp_path: Path) -> None:
+def test_fingerprints_add_up_the_same_on_every_layout(tmp_path: Path) -> None:
     dataset = GPTDataset(dataset_of(tmp_path / "x", [500]), 8, 1)
     expected = samples_fingerprint(dataset, 0, 36)
     for ranks, micro in ((1, 12), (2, 3), (6, 2)):
@@ -181,7 +181,7 @@ def test_fingerprints_add_up_to_the_same_on_every_layout_and_see_any_change(tmp_
     assert samples_fingerprint(GPTDataset(str(tmp_path / "x"), 8, 2), 0, 36) != expected
 
 
-def test_a_fingerprint_sees_any_change_of_a_token_or_of_its_place() -> None:
+def test_a_fingerprint_sees_any_changed_or_moved_token() -> None:
     tokens = np.random.default_rng(0).integers(0, 50_000, 257)
     variants = [tokens]
     for place in range(256):

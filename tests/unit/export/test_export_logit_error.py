@@ -67,7 +67,7 @@ def test_difference_counts_positions_and_takes_absolutes() -> None:
     assert (got.largest, got.mean, got.same_choice) == (1.0, 0.5, 0.5)
 
 
-def test_the_tokens_are_the_validation_datas_where_it_can_be_read(tmp_path: Path) -> None:
+def test_the_tokens_come_from_readable_validation_data(tmp_path: Path) -> None:
     write_data(tmp_path)
     valid = str(tmp_path / "train")
     ids, text = tokens_to_measure(valid, 16, VOCAB)

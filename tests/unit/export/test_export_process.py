@@ -47,9 +47,7 @@ print(json.dumps(peaks[1:]))
 WRITING, MEASURING = 24 * 1024**2, 64 * 1024**2  # pieces; and 256 rows of activations, the allocator's reserve
 
 
-def test_memory_grows_with_the_largest_tensor_and_not_with_the_model(
-    make_checkpoint: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_export_memory_depends_on_the_largest_tensor(make_checkpoint: Callable[..., Any], tmp_path: Path) -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the peak of a process's memory can be measured from a moment on only where /proc is Linux's")
     small, _ = make_checkpoint(runs=tmp_path / "small")

@@ -146,7 +146,7 @@ def test_strings_of_every_kind_are_texts(tmp_path: Path, kind: pa.DataType) -> N
     assert report.examples == [f"{tmp_path / 'x.parquet'}:2: 'text' holds nothing, not text"]
 
 
-def test_bytes_that_are_no_text_cost_their_own_row_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_invalid_bytes_cost_only_their_own_row(tmp_path: Path) -> None:
     broken = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
     parquet.write_table(pa.table({"text": broken, "other": pa.array(["x", "y", "z"])}), tmp_path / "x.parquet")
     parquet.write_table(pa.table({"text": pa.array(["x", "y", "z"]), "other": broken}), tmp_path / "y.parquet")

@@ -9,7 +9,7 @@ def hf(folder: Path) -> Path:
     return folder
 
 
-def test_a_model_folder_a_name_and_a_path_that_is_not_there_stay_what_they_are(tmp_path: Path) -> None:
+def test_folders_names_and_missing_paths_stay_as_given(tmp_path: Path) -> None:
     assert model_folder_of(str(hf(tmp_path / "model"))) == str(tmp_path / "model")
     assert model_folder_of("owner/name") == "owner/name"
     assert model_folder_of(str(tmp_path / "none")) == str(tmp_path / "none")

@@ -98,7 +98,7 @@ def test_a_folder_without_permission_is_known_before_the_work(tmp_path: Path) ->
     assert ended.stdout.split() == [str(errno.EACCES), str(output)], ended.stderr
 
 
-def test_only_known_files_of_a_model_are_copied_and_no_link_is_followed_out_of_it(tmp_path: Path) -> None:
+def test_only_known_model_files_inside_the_folder_are_copied(tmp_path: Path) -> None:
     hf, secret = tmp_path / "hf", tmp_path / "secret"
     hf.mkdir()
     secret.write_text("mine")

@@ -39,7 +39,7 @@ def archive() -> list[bytes]:
     ]
 
 
-def test_pages_and_texts_of_an_archive_are_read_with_their_places(archive: list[bytes], tmp_path: Path) -> None:
+def test_pages_of_an_archive_are_read_with_their_places(archive: list[bytes], tmp_path: Path) -> None:
     whole = b"".join(archive)
     (tmp_path / "a.warc").write_bytes(whole)
     (tmp_path / "b.warc.gz").write_bytes(b"".join(map(gzip.compress, archive)))
@@ -58,9 +58,7 @@ def test_pages_and_texts_of_an_archive_are_read_with_their_places(archive: list[
 
 
 @pytest.mark.parametrize("suffix", [".warc", ".warc.gz", ".warc.zst"])
-def test_an_archive_cut_anywhere_is_told_and_no_half_page_is_taken(
-    archive: list[bytes], tmp_path: Path, suffix: str
-) -> None:
+def test_a_truncated_archive_gives_no_half_page(archive: list[bytes], tmp_path: Path, suffix: str) -> None:
     pack = {".warc": bytes, ".warc.gz": gzip.compress, ".warc.zst": zstandard.compress}[suffix]
     packed = [pack(one) for one in archive]
     whole, path = b"".join(packed), tmp_path / f"cut{suffix}"
@@ -96,7 +94,7 @@ def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
     assert report.malformed == 1
 
 
-def test_an_html_file_is_one_document_and_a_page_without_text_an_empty_one(tmp_path: Path) -> None:
+def test_an_html_file_is_one_document(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(PAGE)
     (tmp_path / "b.htm.gz").write_bytes(gzip.compress(b"<html><body></body></html>"))
     texts = [d.text for d in read_documents(expand_inputs([str(tmp_path / "*")]))]

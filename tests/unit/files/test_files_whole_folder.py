@@ -28,7 +28,7 @@ def write(output: Path, text: str = "new") -> None:
         (folder / "books.json").write_text(text)
 
 
-def test_an_output_has_its_name_when_it_is_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_an_output_gets_its_name_only_when_whole(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "out") as folder:
         (folder / "books.json").write_text("new")
         assert not (tmp_path / "out").exists()
@@ -71,7 +71,7 @@ if {renames} == 2:
     assert tree(tmp_path) == {"out": "folder", "out/books.json": "newer"}
 
 
-def test_what_appears_at_the_output_during_the_work_is_not_replaced(tmp_path: Path) -> None:
+def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="appeared while this command was at work"), whole_folder(tmp_path / "out"):
         (tmp_path / "out").mkdir()
         (tmp_path / "out/mine").write_text("mine")
@@ -97,7 +97,7 @@ def foreign(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link to a folder", "dangling link", "link to the mark"])
-def test_what_is_not_ours_at_a_temporary_name_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+def test_foreign_files_at_a_temporary_name_are_refused(tmp_path: Path, kind: str) -> None:
     output = tmp_path / "out"
     for suffix, use in (
         (".partial", lambda: write(output)),
@@ -120,7 +120,7 @@ def test_an_empty_folder_of_that_name_is_taken(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"out": "folder", "out/books.json": "new"}
 
 
-def test_a_work_folder_goes_on_with_the_same_plan_and_begins_anew_with_another(tmp_path: Path) -> None:
+def test_a_work_folder_resumes_only_the_same_plan(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
     with pytest.raises(KeyboardInterrupt), work_folder(tmp_path / "out.work", "plan") as work:
@@ -166,7 +166,7 @@ def test_only_a_folder_of_the_commands_own_files_is_replaced(tmp_path: Path, mad
         check_output(tmp_path / "out", WRITTEN, overwrite=True)
 
 
-def test_links_are_neither_an_output_nor_of_the_commands_own_files(tmp_path: Path) -> None:
+def test_a_link_is_neither_an_output_nor_our_file(tmp_path: Path) -> None:
     write(tmp_path / "home")
     (tmp_path / "link").symlink_to(tmp_path / "home")
     (tmp_path / "nowhere").symlink_to(tmp_path / "none")

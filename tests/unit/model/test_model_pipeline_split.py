@@ -18,9 +18,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("layers", range(1, 13))
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_stage_has_a_layer_and_the_busiest_as_little_work_as_any_split_can_give_it(
-    shape: str, layers: int
-) -> None:
+def test_the_pipeline_split_minimizes_the_largest_stage(shape: str, layers: int) -> None:
     model = run_config(Path("unused"), model={"num_hidden_layers": layers, **SHAPES[shape]}).model
     layer, head = 4 * 32 * 32 - 2 * 32 * 16 + 3 * 32 * 48, model.vocab_size * 32
 
@@ -46,7 +44,7 @@ def test_a_large_head_leaves_its_stage_fewer_layers() -> None:
     assert stage_layers(model, ParallelSection(pipeline_parallel_size=4)) == [5, 5, 5, 1]
 
 
-def test_the_bounds_put_the_embedding_first_and_norm_and_head_last() -> None:
+def test_the_embedding_is_first_and_the_head_last() -> None:
     model = run_config(Path("unused"), model={"num_hidden_layers": 5, "vocab_size": 4000}).model
     assert stage_bounds(model, ParallelSection()) == [0, 8]
     assert stage_bounds(model, ParallelSection(pipeline_parallel_size=3)) == [0, 3, 5, 8]

@@ -56,7 +56,7 @@ def test_a_case_is_told_in_the_words_that_it_is_read_from(text: str) -> None:
     assert sorted(str(Case.parse(text)).split()) == sorted(text.split())
 
 
-def test_the_matrix_has_every_pipeline_up_to_eight_stages_and_a_head_of_five_layers(base: RunConfig) -> None:
+def test_the_matrix_has_every_pipeline_up_to_eight_stages(base: RunConfig) -> None:
     cases = [*allowed_cases(base, 8), *map(Case.parse, NAMED)]
     for pipe in range(2, 9):
         assert {0, 1} <= {case.zero_stage for case in cases if case.pipe == pipe}
@@ -70,7 +70,7 @@ def test_the_matrix_has_every_pipeline_up_to_eight_stages_and_a_head_of_five_lay
     assert any("vocabulary" in case.features and "untied" in case.features for case in cases)
 
 
-def test_a_users_own_rates_and_decay_are_replaced_and_its_model_is_not(base: RunConfig) -> None:
+def test_a_users_rates_are_replaced_but_not_the_model(base: RunConfig) -> None:
     words = ["optimizer.lr=1e-9", "optimizer.weight_decay=0", "schedule.warmup_steps=5000", "training.steps=100000"]
     words += ["model.hidden_size=32", "optimizer.betas=[0.8, 0.99]", "schedule.decay=cosine"]
     theirs = load_run_config(DEFAULT_CONFIG, words)
@@ -83,7 +83,7 @@ def test_a_users_own_rates_and_decay_are_replaced_and_its_model_is_not(base: Run
     assert all(abs(a - b) > 0.1 * PEAK_LR for a, b in itertools.pairwise(rates))
 
 
-def test_a_users_own_split_is_taken_where_there_are_as_many_stages(base: RunConfig) -> None:
+def test_a_users_split_is_used_for_its_number_of_stages(base: RunConfig) -> None:
     words = ["parallel.pipeline_parallel_size=2", "parallel.pipeline_split=[5, 3]"]
     theirs = load_run_config(DEFAULT_CONFIG, words)
     splits = [Case(pipe=pipe).config(theirs).parallel.pipeline_split for pipe in (1, 2, 4)]
@@ -91,7 +91,7 @@ def test_a_users_own_split_is_taken_where_there_are_as_many_stages(base: RunConf
     assert [*allowed_cases(theirs, 8)] == [*allowed_cases(base, 8)]
 
 
-def test_the_references_rates_are_written_out_again_and_equal_the_schedule() -> None:
+def test_the_references_rates_equal_the_schedule() -> None:
     schedule = ScheduleSection(warmup_steps=2, decay="linear", min_lr_ratio=0.1)
     for step in range(DECAYED_STEPS + 3):
         assert reference._share_of_peak(step) == pytest.approx(learning_rate(schedule, 1.0, step, DECAYED_STEPS))
@@ -110,7 +110,7 @@ GOOD = Errors(loss=1e-7, gradient=1e-6, norm=1e-8, weight=1e-6)
 
 @pytest.mark.parametrize("key", ["loss", "gradient", "norm", "weight"])
 @pytest.mark.parametrize("bad", [NAN, math.inf, 1.0])
-def test_an_error_that_is_no_number_is_out_of_tolerance_on_whatever_rank_it_is(key: str, bad: float) -> None:
+def test_nan_on_any_rank_is_out_of_tolerance(key: str, bad: float) -> None:
     off = replace(GOOD, **{key: bad})
     for order in ([GOOD, off, GOOD], [off, GOOD, GOOD], [GOOD, GOOD, off]):
         worst = order[0].worst(order[1]).worst(order[2])
@@ -118,7 +118,7 @@ def test_an_error_that_is_no_number_is_out_of_tolerance_on_whatever_rank_it_is(k
     assert not out_of_tolerance(Case(), GOOD)
 
 
-def test_the_largest_of_nothing_is_no_proof_and_nan_is_the_largest() -> None:
+def test_nan_is_the_largest_error_and_nothing_is_no_proof() -> None:
     assert largest([1.0, 3.0, 2.0]) == 3.0
     for values in ([NAN, 1.0], [1.0, NAN], [0.0, NAN, 2.0]):
         assert math.isnan(largest(values))
@@ -211,7 +211,7 @@ def test_the_exit_code_is_zero_only_where_all_is_proven(
     assert told in line
 
 
-def test_the_reference_is_trained_once_for_each_set_of_features_that_changes_the_model(
+def test_one_reference_serves_all_cases_with_the_same_model(
     tmp_path: Path,
 ) -> None:
     small = load_run_config(DEFAULT_CONFIG, ["model.num_hidden_layers=1", "batch.global_batch_size=2"])

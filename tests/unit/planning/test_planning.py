@@ -61,7 +61,7 @@ def test_flops_per_token_equal_a_count_of_every_product() -> None:
     assert counted == pytest.approx(causal_square, rel=0.01)
 
 
-def test_the_6np_estimate_and_the_optimal_tokens_are_products_of_the_parameters() -> None:
+def test_compute_and_optimal_tokens_follow_from_parameters() -> None:
     parameters = parameter_count(model())
     assert flops_6np(model(), 1000) == 6.0 * 1000 * parameters
     assert compute_optimal_tokens(model()) == 20 * parameters

@@ -139,7 +139,7 @@ def test_a_full_disk_is_refused_before_the_first_checkpoint(check: Check, monkey
     assert check("hardware.world_size=1")[0] == 0, "a plan for other machines does not look at this disk"
 
 
-def test_a_deepspeed_value_that_cannot_be_is_refused_by_the_check(check: Check) -> None:
+def test_the_check_refuses_impossible_deepspeed_values(check: Check) -> None:
     code, _, error = check(ds_config={"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "moon"}}})
     assert code == 2 and "ds.json: zero_optimization.offload_optimizer.device='moon'" in error
 

@@ -82,9 +82,7 @@ def test_the_loss_of_every_packed_token_equals_its_loss_alone(chat_model: Path, 
     assert int((together > 0).sum()) == counted  # no label is lost, none is taken across documents
 
 
-def test_a_step_over_all_packed_rows_has_the_loss_of_a_step_over_all_samples(
-    chat_model: Path, chat_tokenizer, tmp_path: Path
-) -> None:
+def test_a_packed_step_has_the_loss_of_an_unpacked_step(chat_model: Path, chat_tokenizer, tmp_path: Path) -> None:
     pytest.importorskip("trl")
     rows = write_rows(tmp_path / "chat.jsonl", [{"messages": conversation(seed)} for seed in range(24)])
 

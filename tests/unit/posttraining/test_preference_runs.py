@@ -72,7 +72,7 @@ def test_dpo_reward_accuracy_equals_a_recomputation_by_hand(chat_model: Path, tm
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "lora"])
-def test_kto_rewards_and_their_accuracy_equal_a_recomputation_by_hand(
+def test_kto_rewards_equal_a_recomputation_by_hand(
     chat_model: Path, tmp_path: Path, lora: dict[str, Any] | None
 ) -> None:
     kto = {"method": "kto", "beta": BETA}
@@ -86,7 +86,7 @@ def test_kto_rewards_and_their_accuracy_equal_a_recomputation_by_hand(
     assert reporter.last["rewards/accuracies"] == pytest.approx(accuracy)
 
 
-def test_grpo_reports_its_reward_and_exports_the_tokenizer_as_it_was(chat_model: Path, tmp_path: Path) -> None:
+def test_grpo_reports_its_reward_and_keeps_the_tokenizer(chat_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     questions = [{"question": f"Say {number % 2}.", "answer": f"#### {number % 2}"} for number in range(16)]

@@ -72,7 +72,7 @@ def test_the_learning_rate_is_pretrainings(finished: tuple[Path, Any]) -> None:
     assert rates == pytest.approx([learning_rate(SCHEDULE, 1e-2, step, 4) for step in range(4)])
 
 
-def test_the_export_is_a_model_folder_that_stops_at_the_turns_end(finished: tuple[Path, Any]) -> None:
+def test_the_exported_model_stops_at_the_end_of_a_turn(finished: tuple[Path, Any]) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = finished[0] / "hf"
@@ -120,7 +120,7 @@ def test_a_merged_adapter_says_what_base_and_adapter_say(
     assert (merged - before).abs().max() > 1e-2
 
 
-def test_a_run_folder_is_not_reused_and_another_config_not_resumed(
+def test_another_config_does_not_resume_a_run_folder(
     finished: tuple[Path, Any], chat_model: Path, rows: Path, tmp_path: Path
 ) -> None:
     import shutil

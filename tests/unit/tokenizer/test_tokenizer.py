@@ -53,7 +53,7 @@ def test_special_tokens_have_fixed_ids_and_roles(folder: Path) -> None:
     assert auto("x")["input_ids"] == own.tokenizer.encode("x").ids  # nothing is added by itself
 
 
-def test_the_chat_template_marks_the_assistants_tokens_with_their_end(folder: Path) -> None:
+def test_the_chat_template_marks_the_assistants_tokens(folder: Path) -> None:
     auto = AutoTokenizer.from_pretrained(folder)
     messages = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "four"}]
     encoded = auto.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
@@ -133,9 +133,7 @@ def test_other_peoples_tokenizers_load(
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-neox-20b", "mistral-v1"])
-def test_an_exported_tokenizer_gives_the_training_ids_beside_a_llama_config(
-    shared_data: Path, tmp_path: Path, name: str
-) -> None:
+def test_an_exported_tokenizer_gives_the_training_ids(shared_data: Path, tmp_path: Path, name: str) -> None:
     loaded, written = export_tokenizer(shared_data / "tokenizers" / name, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
     auto = AutoTokenizer.from_pretrained(tmp_path)

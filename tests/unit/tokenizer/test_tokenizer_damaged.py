@@ -123,7 +123,7 @@ def test_garbage_in_gpt2s_files_is_one_line(tmp_path: Path, vocabulary: str, mer
     refused(tmp_path)
 
 
-def test_code_of_the_folder_is_not_executed_and_an_unknown_class_is_not_looked_for(tmp_path: Path) -> None:
+def test_code_of_a_tokenizer_folder_is_not_executed(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(changed(lambda values: None))
     config = {"auto_map": {"AutoTokenizer": ["own.Own", None]}, "tokenizer_class": "Own", "chat_template": 7}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
@@ -133,7 +133,7 @@ def test_code_of_the_folder_is_not_executed_and_an_unknown_class_is_not_looked_f
     assert "own" not in sys.modules
 
 
-def test_a_special_token_that_text_becomes_anyway_is_refused_unless_it_is_to_be_parsed(tmp_path: Path) -> None:
+def test_unavoidable_special_tokens_are_refused_unless_parsed(tmp_path: Path) -> None:
     words = {"vocab": {"a": 0, "stop": 1, "?": 2}, "type": "WordLevel", "unk_token": "?"}
     text = changed(
         lambda values: values.update(model=words, pre_tokenizer={"type": "WhitespaceSplit"}, added_tokens=[])

@@ -131,7 +131,7 @@ def test_a_conversion_that_fails_on_the_input_is_refused(
     sentencepiece_tokenizer._open.cache_clear()
 
 
-def test_a_symbol_that_the_config_calls_special_is_not_found_in_text(texts: list[str], tmp_path: Path) -> None:
+def test_a_symbol_called_special_is_not_found_in_text(texts: list[str], tmp_path: Path) -> None:
     content = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts), model_writer=content, vocab_size=400, model_type="bpe", minloglevel=2,

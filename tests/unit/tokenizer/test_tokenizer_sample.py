@@ -22,7 +22,7 @@ def taken(folder: Path, inputs: list[Path], weights: list[float] | None, samplin
     return take_sample(sources_of([str(path) for path in inputs], weights), sampling, folder, QUIET)
 
 
-def test_shares_are_those_of_the_weights_whatever_the_sizes_of_the_files(tmp_path: Path) -> None:
+def test_shares_follow_the_weights_for_any_file_sizes(tmp_path: Path) -> None:
     inputs = [write(tmp_path / "a.jsonl", "a", 2000), write(tmp_path / "b.jsonl", "b", 300)]
     sample = taken(tmp_path / "s", inputs, [3, 1], Sampling(400_000))
     first, second = sample.sources
@@ -33,7 +33,7 @@ def test_shares_are_those_of_the_weights_whatever_the_sizes_of_the_files(tmp_pat
     assert len(set(texts)) == len(texts) == 400
 
 
-def test_the_sample_is_spread_over_the_whole_of_each_file_and_the_report_is_held_out(tmp_path: Path) -> None:
+def test_the_sample_is_spread_over_each_file(tmp_path: Path) -> None:
     sample = taken(tmp_path / "s", [write(tmp_path / "a.jsonl", "a", 4000)], None, Sampling(400_000))
     numbers = [int(record["text"].split()[0][1:]) for record in read_records(sample.training)]
     quarters = [sum(start <= number < start + 1000 for number in numbers) for start in range(0, 4000, 1000)]
@@ -50,7 +50,7 @@ def test_a_source_that_is_too_small_is_used_whole_and_once(tmp_path: Path) -> No
     assert list(read_records(sample.report))
 
 
-def test_the_sample_depends_neither_on_the_run_nor_on_the_folder_nor_on_compression(tmp_path: Path) -> None:
+def test_the_sample_is_reproducible(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):
         folder.mkdir()

@@ -65,7 +65,7 @@ def test_the_merges_are_the_same_on_text_of_113_languages(
 
 
 @pytest.mark.parametrize(("trainer", "digits"), [("rustbpe", "triple"), ("gigatoken", "free")])
-def test_where_the_text_has_too_few_pairs_all_trainers_stop_alike(tmp_path: Path, trainer: str, digits: Digits) -> None:
+def test_all_trainers_stop_alike_on_too_few_pairs(tmp_path: Path, trainer: str, digits: Digits) -> None:
     pytest.importorskip(trainer)
     sample = write(tmp_path / "few.jsonl", ["a b c hello hello", "yellow mellow"])
     for asked in (500, 3):
@@ -95,7 +95,7 @@ def test_a_trainer_that_is_not_installed_is_named(sample: Path, monkeypatch: pyt
     assert train_merges(sample, "triple", 50, "auto")[1] == "tokenizers"
 
 
-def test_merges_are_derived_from_the_order_of_the_tokens_and_refused_where_it_does_not_say() -> None:
+def test_merges_are_derived_from_the_order_of_tokens() -> None:
     assert derived_merges([b"ab", b"abc", b"abcab"]) == [(b"a", b"b"), (b"ab", b"c"), (b"abc", b"ab")]
     assert derived_merges([b"abc"]) is None
     assert derived_merges([b"ab", b"ab"]) is None

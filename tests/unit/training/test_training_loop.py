@@ -167,9 +167,7 @@ def test_what_is_logged_is_what_happened(job: Job, tmp_path: Path, monkeypatch: 
     assert list(logged(tmp_path, "checkpoint")) == [5, 10]
 
 
-def test_tokens_per_second_are_those_of_training_since_the_last_line(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tokens_per_second_count_since_the_last_line(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_job(job, tmp_path, monkeypatch)
     a_step = READ + STEP
     expected = {
@@ -184,7 +182,7 @@ def test_tokens_per_second_are_those_of_training_since_the_last_line(
     assert trained[3]["mfu"] == pytest.approx(expected[3] * 6.0 / 480.0)
 
 
-def test_a_named_peak_stays_and_a_measured_one_grows_with_the_run() -> None:
+def test_a_given_peak_stays_and_a_measured_one_grows() -> None:
     named, measured = Utilization(6.0, 480.0), Utilization(6.0, 480.0, is_measured=True)
     speeds = (40.0, 160.0, 80.0)
     assert [named.mfu(speed) for speed in speeds] == pytest.approx([0.5, 2.0, 1.0])
@@ -254,7 +252,7 @@ BAD = [float("nan"), float("inf"), float("-inf")]
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_loss_that_is_not_finite_ends_the_run_at_the_next_logged_step(
+def test_a_non_finite_loss_ends_the_run_at_a_logged_step(
     bad: float, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job.losses = dict.fromkeys(range(4, 11), bad)  # as weights that are not finite stay so
@@ -266,7 +264,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_the_next_logged_step(
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("step", [1, 4, 5, 10])
-def test_a_norm_that_is_not_finite_ends_the_run_at_its_step_however_good_the_loss(
+def test_a_non_finite_norm_ends_the_run_at_its_step(
     step: int, bad: float, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job.norms = {step: bad}
@@ -278,7 +276,7 @@ def test_a_norm_that_is_not_finite_ends_the_run_at_its_step_however_good_the_los
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("step", [4, 8, 10])
-def test_a_validation_loss_that_is_not_finite_ends_the_run_before_it_is_saved(
+def test_a_non_finite_validation_loss_is_not_saved(
     step: int, bad: float, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job.validation_losses = {step: bad}

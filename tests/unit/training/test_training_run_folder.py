@@ -24,7 +24,7 @@ def finished(run: Path, step: int) -> Path:
     return folder
 
 
-def test_the_newest_checkpoint_is_by_number_and_partial_ones_do_not_count(tmp_path: Path) -> None:
+def test_the_newest_whole_checkpoint_is_found_by_number(tmp_path: Path) -> None:
     for step in (500, 1000000, 1500):
         finished(tmp_path, step)
     (tmp_path / "step-2000000.partial").mkdir()
@@ -52,7 +52,7 @@ def test_resuming_what_is_not_there_is_refused(tmp_path: Path) -> None:
         checkpoint_to_resume(tmp_path, str(tmp_path / "elsewhere"))
 
 
-def test_going_on_from_an_older_checkpoint_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_resuming_an_older_checkpoint_needs_its_own_folder(tmp_path: Path) -> None:
     old, new = finished(tmp_path / "run", 5), finished(tmp_path / "run", 10)
     with pytest.raises(ConfigError, match="step-000010 is newer and would be met again"):
         checkpoint_to_resume(tmp_path / "run", str(old))
@@ -63,7 +63,7 @@ def test_going_on_from_an_older_checkpoint_needs_a_folder_of_its_own(tmp_path: P
         checkpoint_to_resume(tmp_path / "third", str(old))
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_starts_again(tmp_path: Path) -> None:
     for name in ("run.yaml", "ds_config.json", "metrics.jsonl", ".lock"):
         (tmp_path / name).touch()
     (tmp_path / "step-000500.partial").mkdir()
@@ -74,7 +74,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_starts_again(tmp_path: Pat
     assert how_to_go_on(tmp_path) == "resume from the last checkpoint with --resume"
 
 
-def test_a_folder_in_the_way_of_a_later_checkpoint_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_a_folder_at_a_later_checkpoints_name_is_refused(tmp_path: Path) -> None:
     finished(tmp_path, 5)
     step_folder(tmp_path, 10).mkdir()
     with pytest.raises(ConfigError, match=r"step-000010: is not a whole checkpoint .* move it away"):

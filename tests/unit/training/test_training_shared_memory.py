@@ -5,7 +5,7 @@ from pathlib import Path
 from megalite.training.shared_memory import SHARED_MEMORY, remove_stale_buffers
 
 
-def test_a_buffer_that_no_process_maps_is_removed_and_others_stay() -> None:
+def test_only_a_buffer_that_no_process_maps_is_removed() -> None:
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as name:
         folder = Path(name)
         stale, used = (folder / f"deepspeed_allreduce_buffer_{state}" for state in ("stale", "used"))
