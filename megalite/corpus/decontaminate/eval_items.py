@@ -4,14 +4,13 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from megalite.config.errors import DataError
-from megalite.files.readers.input_files import COMPRESSIONS, LINE_SUFFIXES, decompression_errors, open_bytes
+from megalite.files.readers.input_files import COMPRESSIONS, LINE_SUFFIXES, decompression_errors, find_files, open_bytes
 
 SUFFIXES = (*LINE_SUFFIXES, ".csv", ".tsv", ".txt", ".parquet")
 
@@ -29,18 +28,11 @@ class EvalItem(NamedTuple):
 
 def find_eval_files(patterns: Sequence[str]) -> list[Path]:
     """The files that globs and plain paths name, each once. Raises: FileNotFoundError, DataError."""
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        matches = [Path(pattern)] if Path(pattern).is_file() else sorted(map(Path, glob(pattern, recursive=True)))  # noqa: PTH207
-        if Path(pattern).is_dir():
-            raise DataError(f"{pattern}: is a folder; name its files, for example '{pattern.rstrip('/')}/*.jsonl'")
-        if not matches:
-            raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern with * in it")
-        found.update(dict.fromkeys(matches))
+    found = find_files(patterns)
     for path in found:
         if (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix not in SUFFIXES:
-            raise DataError(f"{path}: unknown kind of file; evaluation sets are read from {', '.join(SUFFIXES)}")
-    return list(found)
+            raise DataError(f"{path}: unsupported file type; evaluation sets are read from {', '.join(SUFFIXES)}")
+    return found
 
 
 def read_eval_items(paths: Sequence[Path], keys: Sequence[str] = ()) -> Iterator[EvalItem]:

@@ -16,10 +16,10 @@ COMPRESSIONS = (".gz", ".zst")
 FileKind = Literal["lines", "parquet", "txt", "archive", "page"]
 
 
-def expand_inputs(patterns: Sequence[str]) -> list[Path]:
+def find_files(patterns: Sequence[str]) -> list[Path]:
     """Returns the files that globs and plain paths name, without duplicates; the matches of a glob are sorted.
 
-    Raises: FileNotFoundError if a pattern matches nothing; DataError if the kind of a file is not supported.
+    Raises: FileNotFoundError if a pattern matches nothing; DataError if it is a folder.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -31,9 +31,15 @@ def expand_inputs(patterns: Sequence[str]) -> list[Path]:
         if not matches:
             raise FileNotFoundError(f"{pattern}: no file matches; check the path, and quote a pattern that contains *")
         found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def expand_inputs(patterns: Sequence[str]) -> list[Path]:
+    """As :func:`find_files`. Raises: also DataError if the kind of a file is not supported."""
+    found = find_files(patterns)
     for path in found:
         file_kind(path)
-    return list(found)
+    return found
 
 
 def file_kind(path: Path) -> FileKind:
