@@ -1,6 +1,6 @@
-"""The training entry: check everything, prepare missing data, then train.
+"""The pretraining command: check everything, prepare missing data, then train.
 
-``deepspeed pretrain.py``, ``torchrun pretrain.py`` and ``python pretrain.py`` all come here.
+``deepspeed pretrain.py``, ``torchrun pretrain.py`` and ``python pretrain.py`` all run ``main``.
 """
 
 from contextlib import nullcontext
@@ -33,7 +33,7 @@ DEFAULT_DS_CONFIG = REPOSITORY / "ds_configs/zero1.json"
 
 @one_line_errors
 def main() -> None:
-    """Parse, refuse what cannot be before any process group exists, then check or train."""
+    """Parse the arguments, refuse mistakes before any process group exists, then check or train."""
     example = "optimizer.lr=3e-4 model.num_hidden_layers=8"
     arguments = parse_run_arguments("Pretrain a Llama-family model with DeepSpeed.", example, needs_config=False)
     launch = read_launch()
@@ -46,7 +46,7 @@ def main() -> None:
     json_config = read_ds_config(json_path)
     check_layout(config, shape, zero_stage(json_config))
 
-    # Up to here nothing heavy was imported: most mistakes cost a moment.
+    # No heavy import so far: most mistakes are reported at once.
     from megalite.planning.memory import model_state
     from megalite.planning.plan_table import print_plan
     from megalite.planning.readiness import check_readiness, refuse_too_large
@@ -70,21 +70,21 @@ def main() -> None:
 
 
 def settle_precision(config: RunConfig, resume: str | None, console: Console) -> RunConfig:
-    """``training.precision`` is not ``auto`` any more; says in a line what it became, and where it is slow."""
+    """Resolve ``training.precision: auto``, and print a line about the choice."""
     from megalite.training.precision import choose_precision
     from megalite.training.run_folder import checkpoint_to_resume, run_folder
 
     checkpoint = None if resume is None else checkpoint_to_resume(run_folder(config), resume)
     choice = choose_precision(config.training.precision, None if checkpoint is None else checkpoint / "run.yaml")
-    if choice.sentence:
-        console.print(choice.sentence, highlight=False)
+    if choice.message:
+        console.print(choice.message, highlight=False)
     return with_precision(config, choice.precision)
 
 
 def run_training(
     config: RunConfig, ds_config: dict[str, Any], resume: str | None, console: Console, requests: Requests
 ) -> None:
-    """Hold the run folder, look at it and at the data, start the ranks, train, and say what came out."""
+    """Lock the run folder, check it and the data, start the ranks, train, and print the outcome."""
     from megalite.data.samples.blend import BlendedDataset
     from megalite.data.training_data import open_training_data
     from megalite.training.checkpoint.training_state import TrainingState, check_data_order, check_epochs, resumed_state
@@ -95,7 +95,7 @@ def run_training(
     with locked_run(run, lambda reason: requests.ask(Request.STOP, reason)) if launch.is_first else nullcontext():
         checkpoint = checkpoint_to_resume(run, resume)
         if checkpoint is None and resume is not None:
-            console.print(f"{run} holds no checkpoint yet: starting from step 0", highlight=False)
+            console.print(f"{run} contains no checkpoint yet: starting from step 0", highlight=False)
         verified = run / VERIFIED_DATA if launch.is_first else None
         data = open_training_data(config, console, launch.local_rank == 0, verified)
         if checkpoint is None:
@@ -106,7 +106,7 @@ def run_training(
             datasets = data.train.datasets if isinstance(data.train, BlendedDataset) else [data.train]
             check_epochs(config, start, {dataset.source.prefix: dataset.tokens for dataset in datasets})
 
-        # Up to here nothing heavy was imported and no process group exists: a user's mistake costs a second, not a job.
+        # No heavy import and no process group so far: a user's mistake costs a second, not a job.
         from megalite.planning.compute import flops_per_token
         from megalite.training.prepared_run import PreparedRun
         from megalite.training.session import run_session
@@ -118,7 +118,6 @@ def run_training(
 
 
 def print_outcome(outcome: "Outcome", console: Console) -> None:
-    """The table at the end of a run."""
     table = Table(title="training finished", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -134,8 +133,8 @@ def print_outcome(outcome: "Outcome", console: Console) -> None:
 
 
 def _chosen(given: Path | None, default: Path, flag: str, console: Console) -> Path:
-    """The file that was typed, relative to the current folder or else to the repository; without one, the default."""
+    """The given file, relative to the current folder or else to the repository; or the default."""
     if given is None:
-        console.print(f"no {flag} given: taking {default.relative_to(REPOSITORY)}", highlight=False)
+        console.print(f"no {flag} given, using {default.relative_to(REPOSITORY)}", highlight=False)
         return default
     return Path(find_input(str(given), given))

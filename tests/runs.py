@@ -18,7 +18,8 @@ from megalite.parity.case import Case
 from megalite.parity.launch import run_on_ranks
 from megalite.parity.on_ranks import engine_of
 from megalite.training.checkpoint.load import load_checkpoint
-from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state, verify_files
+from megalite.training.checkpoint.manifest import verify_files
+from megalite.training.checkpoint.training_state import TrainingState, check_data_order, resumed_state
 from megalite.training.loop import TrainingLoop
 from megalite.training.metrics import Metrics
 from megalite.training.prepared_run import PreparedRun

@@ -131,7 +131,7 @@ def _check_tensors(folder: Path, found: dict[str, Size], model: ModelConfig) -> 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise DataError(f"{path}: missing; the checkpoint is not whole, export another one")
+        raise DataError(f"{path}: missing; the checkpoint is incomplete, export another one")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

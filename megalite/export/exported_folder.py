@@ -20,8 +20,8 @@ from megalite.files.model_folder import DESCRIPTIONS, known_files
 from megalite.files.place import check_place
 from megalite.files.whole_folder import whole_folder
 from megalite.tokenizer.export import check_exported
+from megalite.training.checkpoint.manifest import verify_files
 from megalite.training.checkpoint.tensor_files import plan_shards, shard_name, write_index
-from megalite.training.checkpoint.training_state import verify_files
 
 SMALL_FILES_BYTES = 64 * 1024**2
 

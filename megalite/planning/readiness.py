@@ -17,7 +17,8 @@ from megalite.data.training_data import TrainingData, check_preparation, needed_
 from megalite.planning.memory import ModelState
 from megalite.planning.plan_table import Row, readable_bytes
 from megalite.tokenizer.load import load_tokenizer
-from megalite.training.checkpoint.training_state import check_data_order, resumed_state, verify_files
+from megalite.training.checkpoint.manifest import verify_files
+from megalite.training.checkpoint.training_state import check_data_order, resumed_state
 from megalite.training.run_folder import checkpoint_to_resume, run_folder
 
 GIB = 2**30

@@ -73,7 +73,7 @@ def read_settings(schema: type[R], description: str, arguments: Sequence[str] | 
         given.resume,
         given.check,
         launch.world_size,
-        choice.sentence,
+        choice.message,
     )
     _ = settings.accumulation_steps  # raises if the batch does not divide
     return settings

@@ -1,8 +1,8 @@
-"""Every value of a DeepSpeed JSON, held against DeepSpeed's own models before a process group exists.
+"""Check every value of a DeepSpeed JSON before a process group exists.
 
-DeepSpeed reads some sections by pydantic models, which take ``"true"`` for true and ``"2"`` for 2, and others by look-ups
-that take anything and fail in the middle of a run, or never. Here every value must have the type that the documentation
-gives it. Where DeepSpeed has no model for a section, ``deepspeed_sections`` has one.
+DeepSpeed reads some sections with pydantic models, which accept ``"true"`` for true and ``"2"`` for 2, and others with plain
+look-ups, which accept anything and fail in the middle of a run, or never. Here every value must have its documented type.
+``deepspeed_sections`` has models for the sections for which DeepSpeed has none.
 """
 
 import importlib.util
@@ -21,21 +21,21 @@ from megalite.training.deepspeed_sections import SECTIONS, TopLevel
 from megalite.training.distributed import quiet_deepspeed
 
 MONITORS = {"tensorboard": "tensorboard", "wandb": "wandb", "comet": "comet_ml"}
-"""Section -> the package that it needs."""
+"""Section -> required package."""
 MOST = 2**63 - 1
 UNSUPPORTED = {
-    "zero_optimization.zenflow": "ZenFlow replaces the optimizer's step, which is the run's own",
-    "zero_optimization.offload_optimizer.super_offload": "it replaces the optimizer, which is the run's own",
+    "zero_optimization.zenflow": "ZenFlow replaces the optimizer's step, which belongs to the run",
+    "zero_optimization.offload_optimizer.super_offload": "it replaces the optimizer, which belongs to the run",
 }
 
 
 def check_deepspeed_values(ds_config: dict[str, Any], source: str) -> None:
-    """Refuse values that DeepSpeed would misread or fail on.
+    """Refuse values that DeepSpeed would misread, or that make it fail.
 
     Args:
-        ds_config: the JSON as ``read_ds_config`` gives it: its keys are known, those of the run's YAML are checked there.
+        ds_config: the JSON from ``read_ds_config``, which has checked the keys, and the values that the YAML owns.
 
-    Raises: ConfigError naming ``source``, the key and what is taken.
+    Raises: ConfigError with ``source``, the key and the accepted values.
     """
     sections = _models()
     top = {key: value for key, value in ds_config.items() if key in TopLevel.model_fields}
@@ -58,7 +58,7 @@ def check_deepspeed_values(ds_config: dict[str, Any], source: str) -> None:
 
 
 def _models() -> dict[str, type[BaseModel]]:
-    """Section -> the model of its values; DeepSpeed's where it has one."""
+    """Section -> model of its values; DeepSpeed's own if it has one."""
     quiet_deepspeed()
     from deepspeed.comm.config import CommsLoggerConfig
     from deepspeed.monitor.config import CometConfig, CSVConfig, TensorBoardConfig, WandbConfig
@@ -75,11 +75,11 @@ def _models() -> dict[str, type[BaseModel]]:
 
 
 def _check_section(model: type[BaseModel], values: Any, prefix: str, source: str) -> None:
-    """Every value of a section against the type and the bounds of its field, without conversions."""
+    """Check every value of a section against the type and bounds of its field, without conversions."""
     from deepspeed.runtime.config_utils import DeepSpeedConfigModel
 
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: {prefix}={shown(values)}: this is a section; write keys with values in braces")
+        raise ConfigError(f"{source}: {prefix}={shown(values)}: this is a section; write its keys and values in braces")
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for key, value in values.items():
         dotted = f"{prefix}.{key}" if prefix else key
@@ -88,7 +88,7 @@ def _check_section(model: type[BaseModel], values: Any, prefix: str, source: str
             raise ConfigError(f"{source}: unknown key '{dotted}'{near}")
         field = fields[key]
         inner = _section_within(field.annotation)
-        if value == AUTO and issubclass(model, DeepSpeedConfigModel):  # these leave out what is "auto"
+        if value == AUTO and issubclass(model, DeepSpeedConfigModel):  # these models skip "auto"
             continue
         if value is None and type(None) in typing.get_args(field.annotation):
             continue
@@ -96,9 +96,9 @@ def _check_section(model: type[BaseModel], values: Any, prefix: str, source: str
             _check_section(inner, value, dotted, source)
             continue
         if isinstance(value, float) and value.is_integer() and field.annotation is int:
-            value = int(value)  # 5e8, as DeepSpeed's documentation writes sizes
+            value = int(value)  # 5e8, as in DeepSpeed's documentation
         if isinstance(value, int) and value > MOST:
-            raise ConfigError(f"{source}: {dotted}={shown(value)}: at most {MOST:,} is taken")
+            raise ConfigError(f"{source}: {dotted}={shown(value)}: must be at most {MOST:,}")
         kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         try:
             TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
@@ -107,7 +107,7 @@ def _check_section(model: type[BaseModel], values: Any, prefix: str, source: str
 
 
 def _section_within(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, optional or not."""
+    """The model in a field's annotation, optional or not."""
     for kind in (annotation, *typing.get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
@@ -115,7 +115,7 @@ def _section_within(annotation: Any) -> type[BaseModel] | None:
 
 
 def _check_together(ds_config: dict[str, Any], source: str) -> None:
-    """What no single value shows: DeepSpeed's own validators over sections, and what it only meets in a run."""
+    """Check values that depend on each other: DeepSpeed's own validators, and what it would only notice in a run."""
     zero = ds_config.get("zero_optimization", {})
     stage = zero.get("stage", 0)
     for name, stages in (("offload_param", (3,)), ("offload_optimizer", (1, 2, 3))):
@@ -124,7 +124,7 @@ def _check_together(ds_config: dict[str, Any], source: str) -> None:
         device = offload.get("device", "none")
         if device != "none" and stage not in stages:
             raise ConfigError(
-                f"{where}.device={device} with zero_optimization.stage={stage}: it works with stage "
+                f"{where}.device={device} with zero_optimization.stage={stage}: it needs stage "
                 f"{', '.join(map(str, stages))}; remove the section or change the stage"
             )
         if device == "nvme":
@@ -133,7 +133,7 @@ def _check_together(ds_config: dict[str, Any], source: str) -> None:
                 raise ConfigError(f"{where}.device=nvme: '{name}.nvme_path' is missing; name a folder on a local disk")
             if not Path(path).is_dir():
                 raise ConfigError(
-                    f"{where}.nvme_path={path}: is not a folder of this machine; make it, or name another"
+                    f"{where}.nvme_path={path}: is not a folder on this machine; create it, or name another"
                 )
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 

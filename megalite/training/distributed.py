@@ -1,4 +1,4 @@
-"""Starting and ending the process group of a run, with DeepSpeed's noise turned down."""
+"""Start and end the process group of a run, and import DeepSpeed without its log noise."""
 
 import datetime
 import logging
@@ -18,7 +18,7 @@ TIMEOUT = datetime.timedelta(minutes=30)
 def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
     """Join the process group that the launcher's environment describes (one process without a launcher).
 
-    Returns: this rank's device. Raises: ConfigError where the port of the job is taken.
+    Returns: this rank's device. Raises: ConfigError if the job's port is in use.
     """
     remove_stale_buffers()
     launch = read_launch()
@@ -33,7 +33,7 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        if "OMP_NUM_THREADS" not in os.environ:  # ranks that share the cores must not each take all of them
+        if "OMP_NUM_THREADS" not in os.environ:  # ranks that share the cores must not each use all of them
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // launch.local_size))
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
@@ -43,23 +43,23 @@ def start_ranks(timeout: datetime.timedelta = TIMEOUT) -> torch.device:
             raise
         port = os.environ["MASTER_PORT"]
         raise ConfigError(
-            f"port {port}: another job has it; give the launcher another one with --master_port"
+            f"port {port}: in use by another job; give the launcher another port with --master_port"
         ) from None
     return device
 
 
 def end_ranks() -> None:
-    """Leave the process group (without this, torch aborts at exit) and free stale shared memory."""
+    """Leave the process group (otherwise torch aborts at exit) and free stale shared memory."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     remove_stale_buffers()
 
 
 def quiet_deepspeed() -> ModuleType:
-    """The ``deepspeed`` module: warnings and errors only, and no compiled shared-memory op.
+    """The ``deepspeed`` module, set to log warnings and errors only, without its compiled shared-memory op.
 
-    The op serves DeepSpeed's inference all-reduce alone. Without it nothing is compiled at first use and no buffers
-    are left in /dev/shm. The table of ops is DeepSpeed's own switch: it is kept so that edits to it persist.
+    Only DeepSpeed's inference all-reduce uses that op. Without it nothing is compiled at first use, and no buffers are left
+    in /dev/shm. DeepSpeed itself reads this table of ops.
     """
     logger = logging.getLogger("DeepSpeed")
     logger.disabled = True  # on a CPU the import warns that there is no GPU
@@ -67,7 +67,7 @@ def quiet_deepspeed() -> ModuleType:
 
     logger.disabled = False
     logger.setLevel(logging.WARNING)
-    # DeepSpeed 0.19 calls collectives by names that torch 2.13 is about to rename; nothing that a user can mend.
+    # DeepSpeed 0.19 calls collectives by names that torch 2.13 is about to rename; users cannot fix that.
     warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

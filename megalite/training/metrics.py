@@ -1,4 +1,4 @@
-"""What a run tells while it trains: lines and a bar on the console, ``metrics.jsonl``, TensorBoard."""
+"""Metrics of a run: console lines and a progress bar, ``metrics.jsonl``, TensorBoard."""
 
 import json
 import time
@@ -22,10 +22,10 @@ TITLES = {
 
 
 class Metrics:
-    """Rank 0's reporter; on the other ranks every call is a no-op."""
+    """Reports on rank 0; on the other ranks every call is a no-op."""
 
     def __init__(self, run: Path, total_steps: int, first_step: int, is_writer: bool, tensorboard: bool) -> None:
-        """Open the files; ``first_step`` is where a resumed run goes on."""
+        """Open the files. ``first_step`` is the number of steps already done by a resumed run."""
         self._is_writer = is_writer
         if not is_writer:
             return
@@ -48,7 +48,6 @@ class Metrics:
         self._task = self._progress.add_task("training", total=total_steps, completed=first_step)
 
     def __enter__(self) -> Self:
-        """Show the bar."""
         if self._is_writer:
             self._progress.start()
         return self
@@ -56,7 +55,6 @@ class Metrics:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the bar and the files."""
         if self._is_writer:
             self._progress.stop()
             self._file.close()
@@ -64,19 +62,19 @@ class Metrics:
                 self._board.close()
 
     def advance(self) -> None:
-        """One optimizer step is done."""
+        """Count one finished optimizer step."""
         if self._is_writer:
             self._progress.advance(self._task)
 
     def log_step(self, step: int, values: dict[str, Any]) -> None:
-        """One logged step; ``values`` holds at least the keys of ``TITLES``."""
+        """Log a step. ``values`` has at least the keys of ``TITLES``."""
         if self._is_writer:
             self._record("train", step, values)
             shown = "  ".join(f"{title} {values[key]:{style}}" for key, (title, style) in TITLES.items())
             self.console.print(f"step {step:>6}  {shown}", highlight=False)
 
     def log_validation(self, step: int, result: ValidationResult) -> None:
-        """Loss and bits per byte on the validation data after ``step``."""
+        """Log the validation after ``step``."""
         if self._is_writer:
             self._record("valid", step, {"loss": result.loss, "bits_per_byte": result.bits_per_byte})
             self.console.print(
@@ -86,7 +84,7 @@ class Metrics:
             )
 
     def log_event(self, step: int, event: str, text: str, shown: bool = True) -> None:
-        """Something that happened once: a checkpoint, a resume; ``shown`` on the console too."""
+        """Log a single event, such as a checkpoint or a resume. ``shown``: on the console too."""
         if self._is_writer:
             self._write({"event": event, "step": step, "text": text, "time": time.time()})
             if shown:

@@ -1,4 +1,4 @@
-"""What one device can do at most."""
+"""Measure the peak FLOP/s of a device."""
 
 import time
 from itertools import product
@@ -7,17 +7,17 @@ import torch
 from torch.nn import functional as F
 
 SIZES = {"cpu": (128, 256, 512, 1024, 2048), "cuda": (1024, 2048, 4096, 8192)}
-"""Of square products; each is also measured with four times as many rows, and with four times as many columns."""
+"""Sizes of square products. Each is also measured with four times the rows, and with four times the columns."""
 SECONDS = 0.05
-"""For each shape."""
+"""Per shape."""
 MOST_SECONDS = 0.1
-"""Of one product; larger ones than this are not tried."""
+"""Of one product; no larger products are tried."""
 Shape = tuple[int, int, int]
-"""Rows, columns and the dim that is summed over."""
+"""Rows, columns, and the length of the dim that is summed over."""
 
 
 def measure_peak_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """TFLOP/s of the best of several matrix products, each repeated after a warm-up, with the threads this rank has."""
+    """TFLOP/s of the best of several matrix products, each repeated after a warm-up, with this rank's threads."""
     sizes = SIZES.get(device.type, SIZES["cuda"])
     best = 0.0
     for size, (taller, wider) in product(sizes, ((1, 1), (4, 1), (1, 4))):
@@ -29,13 +29,13 @@ def measure_peak_tflops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def measure_tflops(device: torch.device, dtype: torch.dtype, shape: Shape, seconds: float = SECONDS) -> float:
-    """TFLOP/s of the fastest of repeated products of one shape, as a linear layer does them."""
+    """TFLOP/s of the fastest of repeated products of one shape, computed as in a linear layer."""
     rows, columns, summed = shape
     left = torch.randn(rows, summed, device=device).to(dtype)
     weight = torch.randn(columns, summed, device=device).to(dtype)
-    _timed(device, left, weight, 1)  # the first one loads and chooses kernels
+    _timed(device, left, weight, 1)  # the first product loads and selects kernels
     one = _timed(device, left, weight, 1)
-    together = max(1, int(1e-3 / one))  # so that starting the clock weighs nothing
+    together = max(1, int(1e-3 / one))  # so that reading the clock costs nothing
     best, ends = one, time.perf_counter() + seconds
     while time.perf_counter() < ends:
         best = min(best, _timed(device, left, weight, together))

@@ -1,7 +1,7 @@
-"""What ``training.precision: auto`` is on this machine: bf16 where the device computes it in hardware, else fp32.
+"""Resolve ``training.precision: auto``: bf16 if the device computes it in hardware, otherwise fp32.
 
-A CPU without bf16 instructions emulates them, many times slower than fp32. The answer is found once, before anything is
-built, and written to ``run.yaml``; a resumed run keeps the precision of its checkpoint wherever it goes on.
+A CPU without bf16 instructions emulates them, many times slower than fp32. The choice is made once, before anything is
+built, and written to ``run.yaml``; a resumed run keeps the precision of its checkpoint on any machine.
 """
 
 import os
@@ -17,24 +17,24 @@ from megalite.config.load import read_yaml
 from megalite.config.precision import Precision
 
 CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
-"""Of x86 and of ARM, as Linux names them."""
+"""CPU flags of x86 and ARM, as Linux names them."""
 CPU_FACTS = Path("/proc/cpuinfo")
 MOST_TIMES_SLOWER = 1.5
 SIZE, REPEATS = 384, 3
 
 
 class Choice(NamedTuple):
-    """The precision of a run, and a sentence on it for the user; empty where there is nothing to say."""
+    """The precision of a run, and a message about it for the user, which may be empty."""
 
     precision: Precision
-    sentence: str
+    message: str
 
 
 def choose_precision(asked: Precision, checkpoint_yaml: Path | None = None) -> Choice:
-    """Settle ``training.precision``.
+    """Resolve ``training.precision``.
 
     Args:
-        checkpoint_yaml: ``run.yaml`` of the checkpoint that is resumed; what it says holds for ``auto``.
+        checkpoint_yaml: ``run.yaml`` of the checkpoint to resume. ``auto`` takes its precision.
     """
     device = device_type()
     name = "GPU" if device == "cuda" else device.upper()
@@ -54,13 +54,13 @@ def choose_precision(asked: Precision, checkpoint_yaml: Path | None = None) -> C
 
 
 def device_type() -> str:
-    """``cuda`` or ``cpu``: what the ranks will run on; ``DS_ACCELERATOR=cpu`` turns a GPU off, as for DeepSpeed."""
+    """``cuda`` or ``cpu``: the device of the ranks. ``DS_ACCELERATOR=cpu`` disables GPUs, as in DeepSpeed."""
     named = os.environ.get("DS_ACCELERATOR", "cuda")
     return "cuda" if named == "cuda" and torch.cuda.is_available() else "cpu"
 
 
 def has_bf16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; where that cannot be read, it is measured."""
+    """Whether the device multiplies bfloat16 in hardware; measured if the system does not say."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
@@ -71,14 +71,14 @@ def has_bf16(device: str) -> bool:
 
 
 def refuse_different_choices(precision: str, device: torch.device) -> None:
-    """Ranks on unlike machines may have found different answers. Collective. Raises: ConfigError on every rank."""
+    """Ranks on different machines may have chosen differently. Collective. Raises: ConfigError on every rank."""
     low = torch.tensor([precision == "bf16"], dtype=torch.int32, device=device)
     high = low.clone()
     torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
     torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
     if low.item() != high.item():
         raise ConfigError(
-            "training.precision=auto: some machines of this job have bf16 instructions and others have none; write "
+            "training.precision=auto: only some machines of this job have bf16 instructions; write "
             "training.precision=bf16 or training.precision=fp32"
         )
 
@@ -90,7 +90,7 @@ def _written_precision(path: Path) -> Precision | None:
 
 
 def _time_of_product(dtype: torch.dtype) -> float:
-    """Seconds of a matrix product, the best of a few."""
+    """Seconds of the fastest of a few matrix products."""
     left, right = (torch.ones(SIZE, SIZE, dtype=dtype) for _ in range(2))
     left @ right
     seconds = []

@@ -4,14 +4,14 @@
 
     runs/NAME/run.yaml            the config as resolved
     runs/NAME/ds_config.json      what DeepSpeed was given
-    runs/NAME/metrics.jsonl       one JSON object a logged step
-    runs/NAME/metrics.undone.jsonl    records of steps that a run had done after the checkpoint it was resumed from
+    runs/NAME/metrics.jsonl       one JSON object per event
+    runs/NAME/metrics.undone.jsonl    records of steps that a resume has undone
     runs/NAME/tensorboard/
     runs/NAME/step-000500/hf/         the export: AutoModelForCausalLM loads it
-    runs/NAME/step-000500/optimizer/  fp32 master weights and moments, by the same names
-    runs/NAME/step-000500/state.json  step, consumed samples, what the run was made of
+    runs/NAME/step-000500/optimizer/  fp32 master weights and optimizer state, by the same names
+    runs/NAME/step-000500/state.json  step, consumed samples, and what a resume must match
     runs/NAME/step-000500/manifest.json  size and sha256 of every file; written last
-    runs/NAME/.lock, .ranks/      of the job that is at work (run_lock, heartbeat); a file .ranks/stop makes it save and stop
+    runs/NAME/.lock, .ranks/      of the running job (lock, heartbeats); a file .ranks/stop makes it save and stop
 """
 
 import json
@@ -25,6 +25,7 @@ import yaml
 
 from megalite.config.errors import ConfigError
 from megalite.config.schema import RunConfig
+from megalite.config.text_files import read_json_object, read_yaml_file
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import flush
 from megalite.training.checkpoint.manifest import MANIFEST
@@ -44,7 +45,7 @@ WITHOUT_CHECKPOINT = (
     HEARTBEATS,
     "step-*.partial",
 )
-"""What a run has left that ended before its first checkpoint: nothing to go on from, so nothing to protect."""
+"""Files of a run that ended before its first checkpoint: nothing to resume, so nothing to protect."""
 _STEP = re.compile(r"step-(\d{6,})")
 
 
@@ -59,31 +60,31 @@ def step_folder(run: Path, step: int) -> Path:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """Finished checkpoints of a run, oldest first. A folder appears under its name only when it is whole."""
+    """Finished checkpoints of a run, oldest first. A folder gets its name only once it is complete."""
     return [path for path in _step_folders(run) if (path / MANIFEST).is_file()]
 
 
 def how_to_go_on(run: Path) -> str:
-    """What to do after the death of a job, as things stand."""
+    """What the user can do after a job has failed."""
     if checkpoints(run):
         return "resume from the last checkpoint with --resume"
     return "no checkpoint was written yet: run the same command again"
 
 
 def checkpoint_to_resume(run: Path, resume: str | None) -> Path | None:
-    """What ``--resume`` means for this run folder, or None for a start from step 0.
+    """The checkpoint that ``--resume`` selects, or None for a start from step 0.
 
-    A run that ended before its first checkpoint starts again, with and without the flag.
+    A run that ended before its first checkpoint starts again, with or without the flag.
 
     Args:
-        resume: None without the flag; ``""`` for the newest checkpoint; else a checkpoint folder.
+        resume: None without the flag; ``""`` for the newest checkpoint; otherwise a checkpoint folder.
 
-    Raises: ConfigError where a run would be silently reused, or where there is nothing to resume.
+    Raises: ConfigError if an existing run would be reused without the flag, or if there is nothing to resume.
     """
     if resume:
         return _named_checkpoint(run, Path(resume))
     if resume is not None and not run.is_dir():
-        raise ConfigError(f"--resume: there is no run folder {run}; leave --resume out to start the run")
+        raise ConfigError(f"--resume: no such run folder {run}; omit --resume to start the run")
     found = checkpoints(run)
     if resume is None and found:
         raise ConfigError(
@@ -94,14 +95,14 @@ def checkpoint_to_resume(run: Path, resume: str | None) -> Path | None:
         return found[-1]
     if foreign := _foreign(run):
         raise ConfigError(
-            f"{run}: this run folder holds no finished checkpoint, and '{foreign[0]}', which is not of a run that has just "
-            f"begun; choose another name with run.name=..."
+            f"{run}: contains no finished checkpoint, and '{foreign[0]}', which no run writes before its first checkpoint; "
+            f"choose another name with run.name=..."
         )
     return None
 
 
 def open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any], step: int) -> None:
-    """Make the folder that of this run, which goes on after ``step``; every rank has accepted it by now."""
+    """Prepare the folder for this run, which continues after ``step``. Every rank has accepted the checkpoint by now."""
     run.mkdir(parents=True, exist_ok=True)
     for partial in run.glob(f"step-*{PARTIAL_SUFFIX}"):  # left by a job that was killed while saving
         if _STEP.fullmatch(partial.name.removesuffix(PARTIAL_SUFFIX)):
@@ -116,7 +117,7 @@ def open_run_folder(run: Path, config: RunConfig, ds_config: dict[str, Any], ste
 
 
 def undo_records(run: Path, step: int) -> None:
-    """Move the records of later steps out of ``metrics.jsonl``: they will be done again."""
+    """Move the records of later steps out of ``metrics.jsonl``; these steps will run again."""
     if not (run / METRICS).is_file():
         return
     lines = (run / METRICS).read_bytes().splitlines(keepends=True)
@@ -132,9 +133,9 @@ def undo_records(run: Path, step: int) -> None:
 
 
 def remove_old_checkpoints(run: Path, name: str, keep_last: int) -> None:
-    """Delete all but the newest ``keep_last`` checkpoints; what this run has not written stays, and does not count."""
+    """Delete all but the newest ``keep_last`` checkpoints. Others than this run's stay, and do not count."""
     for old in [path for path in checkpoints(run) if _is_of_this_run(path, name)][:-keep_last]:
-        removed = old.with_name(old.name + PARTIAL_SUFFIX)  # one that is half deleted must not carry the name
+        removed = old.with_name(old.name + PARTIAL_SUFFIX)  # a half-deleted checkpoint must not keep its name
         shutil.rmtree(removed, ignore_errors=True)
         old.rename(removed)
         flush(run)
@@ -142,11 +143,11 @@ def remove_old_checkpoints(run: Path, name: str, keep_last: int) -> None:
 
 
 def _is_of_this_run(checkpoint: Path, name: str) -> bool:
-    """Whether a run of this name has written the checkpoint, and nobody has put anything else into it."""
+    """Whether a run of this name wrote the checkpoint, and its folder contains nothing else."""
     try:
-        listed = {*json.loads((checkpoint / MANIFEST).read_text())["files"], MANIFEST}
-        written_by = yaml.safe_load((checkpoint / "run.yaml").read_text())["run"]["name"]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        listed = {*read_json_object(checkpoint / MANIFEST)["files"], MANIFEST}
+        written_by = read_yaml_file(checkpoint / "run.yaml")["run"]["name"]
+    except (OSError, ValueError, TypeError, KeyError):
         return False
     found = {str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if not path.is_dir()}
     return written_by == name and found == listed
@@ -163,30 +164,30 @@ def _foreign(run: Path) -> list[str]:
 
 
 def _refuse_obstacle(run: Path, newest: Path) -> None:
-    """A folder with the name of a later checkpoint that is none would stop the run when it comes there."""
+    """Refuse a later step folder that is no checkpoint: the run would fail when it reaches that step."""
     if (last := _step_folders(run)[-1]) != newest:
         raise ConfigError(
-            f"{last}: is not a whole checkpoint (no {MANIFEST} in it) and later than {newest}; move it away"
+            f"{last}: is not a complete checkpoint (no {MANIFEST} in it) and is later than {newest}; move it away"
         )
 
 
 def _is_until(line: bytes, step: int) -> bool:
     try:
         return bool(json.loads(line)["step"] <= step)
-    except (ValueError, TypeError, KeyError):  # cut off when the job was killed
+    except (ValueError, TypeError, KeyError):  # incomplete, if the job was killed
         return False
 
 
 def _named_checkpoint(run: Path, checkpoint: Path) -> Path:
-    """A checkpoint given by its path, refused where going on from it would meet what is in the run folder already."""
+    """A checkpoint given by its path. Raises: ConfigError if the resumed run would collide with the run folder."""
     if not (checkpoint / MANIFEST).is_file():
         raise ConfigError(f"--resume {checkpoint}: not a checkpoint folder (no {MANIFEST} in it); give a step-* folder")
     if checkpoint.resolve().parent == run.resolve():
         newest = checkpoints(run)[-1]
         if newest.name != checkpoint.name:
             raise ConfigError(
-                f"--resume {checkpoint}: {newest} is newer and would be met again; go on in a folder of its own with "
-                f"run.name=..., or remove the newer checkpoints"
+                f"--resume {checkpoint}: {newest} is newer, and the run would reach it again; choose another name "
+                f"with run.name=..., or remove the newer checkpoints"
             )
         _refuse_obstacle(run, newest)
     elif _foreign(run):

@@ -1,9 +1,8 @@
-"""One job at a time in a run folder, on one machine and over a shared file system.
+"""A lock that allows one job at a time in a run folder, on one machine or on a shared file system.
 
-The lock is ``runs/NAME/.lock``, locked by ``flock`` and holding its owner: host, process, since when, ranks. ``flock`` is
-enough among the processes of a machine: it goes with the process that holds it, however that ends. Not every network file
-system tells other machines of it, so the owner also touches the file every few seconds: another machine's lock stands until
-that has stopped.
+The lock is ``runs/NAME/.lock``, locked by ``flock``; it names its owner (host, process, start, ranks). ``flock`` is enough
+for the processes of one machine: the kernel releases it when its process ends. Not every network file system passes it on
+to other machines, so the owner also touches the file every few seconds: a lock of another machine is valid until this stops.
 """
 
 import contextlib
@@ -25,17 +24,17 @@ from megalite.training.supervision.machine import boot_id, process_space
 
 LOCK = ".lock"
 BEAT_SECONDS, STALE_SECONDS = 10.0, 120.0
-"""How often the owner touches its lock, and after which silence another machine may take it."""
+"""How often the owner touches its lock, and after how long without a touch another machine may take it."""
 
 
 @contextlib.contextmanager
 def locked_run(run: Path, when_lost: Callable[[str], None]) -> Iterator[None]:
-    """Hold the run folder while the block runs; nothing in it is touched before. One process of a job calls this.
+    """Lock the run folder while the block runs. One process of a job calls this, before it changes anything in the folder.
 
     Args:
-        when_lost: is told in a thread, in words, that another machine has taken the lock: this one was silent too long.
+        when_lost: called in a thread with a message if another machine has taken the lock, because this one was silent.
 
-    Raises: ConfigError naming the job that holds it.
+    Raises: ConfigError naming the job that holds the lock.
     """
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
     run.mkdir(parents=True, exist_ok=True)
@@ -51,13 +50,13 @@ def locked_run(run: Path, when_lost: Callable[[str], None]) -> Iterator[None]:
         if _is_ours(run / LOCK, descriptor):
             (run / LOCK).unlink()
         os.close(descriptor)
-        with contextlib.suppress(OSError):  # not empty: it has become a run
+        with contextlib.suppress(OSError):  # not empty: it contains a run now
             for folder in made:
                 folder.rmdir()
 
 
 def _take(run: Path) -> int:
-    """Open, lock and sign the file. Returns its descriptor."""
+    """Open and lock the file, and write the owner. Returns the descriptor."""
     path = run / LOCK
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -69,7 +68,7 @@ def _take(run: Path) -> int:
                 raise _held(run, _owner(descriptor)) from None
             except OSError:  # a file system without locks
                 locks = False
-            if not _is_ours(path, descriptor):  # its last owner has removed it since we opened it
+            if not _is_ours(path, descriptor):  # its last owner removed it after we opened it
                 os.close(descriptor)
                 continue
             owner = _owner(descriptor)
@@ -98,7 +97,7 @@ def _signature() -> dict[str, Any]:
 
 
 def _owner(descriptor: int) -> dict[str, Any]:
-    """Who has signed the lock; nothing where it was given back, or its owner was killed while signing."""
+    """The owner; empty if the lock was released, or if the owner was killed while it wrote."""
     try:
         owner = json.loads(os.pread(descriptor, 4096, 0))
         return owner if isinstance(owner, dict) and owner.keys() == _signature().keys() else {}
@@ -107,9 +106,9 @@ def _owner(descriptor: int) -> dict[str, Any]:
 
 
 def _has_ended(owner: dict[str, Any], descriptor: int, locks: bool) -> bool:
-    """Whether the job that signed the lock is over, though it has not given it back."""
+    """Whether the owner has ended without a release."""
     if owner["boot"] == boot_id() and locks:
-        return True  # flock spans all processes of a machine, and nobody held it
+        return True  # flock covers all processes of a machine, and none holds it
     if owner["space"] == process_space():
         try:
             return psutil.Process(owner["pid"]).create_time() != owner["started"]
@@ -144,7 +143,7 @@ def _held(run: Path, owner: dict[str, Any]) -> ConfigError:
         ranks = "1 rank" if owner["ranks"] == 1 else f"{owner['ranks']} ranks"
         who = f"the job of process {owner['pid']} on {owner['host']} ({ranks}, since {owner['since']})"
     return ConfigError(
-        f"{run}: {who} is at work in this run folder; wait for its end, or choose another name with run.name=..."
+        f"{run}: {who} uses this run folder; wait until it ends, or choose another name with run.name=..."
     )
 
 

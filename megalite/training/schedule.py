@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step, so that a resumed run needs no scheduler state."""
+"""The learning rate as a pure function of the step. A resumed run needs no scheduler state."""
 
 import math
 
@@ -6,7 +6,7 @@ from megalite.config.schema import ScheduleSection
 
 
 def learning_rate(schedule: ScheduleSection, peak: float, step: int, total_steps: int) -> float:
-    """The rate of optimizer step ``step`` (the first is 0).
+    """The learning rate of optimizer step ``step``, counted from 0.
 
     Linear warm-up reaches ``peak`` at the step after ``warmup_steps``; the decay ends at ``min_lr_ratio * peak`` on the
     last step. ``cosine``: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5 without restarts. ``wsd``: Hu et al. 2024,

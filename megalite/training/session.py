@@ -17,7 +17,7 @@ from megalite.data.samples.loader import BatchLoader
 from megalite.parallel.mesh import Mesh
 from megalite.training.checkpoint.changes import changes
 from megalite.training.checkpoint.load import load_checkpoint
-from megalite.training.checkpoint.training_state import verify_files
+from megalite.training.checkpoint.manifest import verify_files
 from megalite.training.distributed import end_ranks, start_ranks
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.loop import Outcome, TrainingLoop

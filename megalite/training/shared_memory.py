@@ -1,7 +1,7 @@
-"""DeepSpeed's CPU all-reduce keeps 69 MB a rank in /dev/shm and never unlinks it; this removes what is nobody's.
+"""Remove stale shared-memory buffers of DeepSpeed.
 
-The buffers serve only its inference all-reduce. Our ranks do without that op (``megalite.training.distributed``), so they
-leave none; other DeepSpeed programs of the same user do.
+Its CPU all-reduce for inference allocates 69 MB per rank in /dev/shm and never unlinks them. Our ranks do not use that op
+(see ``megalite.training.distributed``), but other DeepSpeed programs of the same user may.
 """
 
 import os
@@ -12,7 +12,7 @@ PATTERN = "deepspeed_allreduce_buffer_*"
 
 
 def remove_stale_buffers(folder: Path = SHARED_MEMORY, pattern: str = PATTERN) -> list[Path]:
-    """Unlink the user's DeepSpeed buffers that no living process has mapped; returns what was removed."""
+    """Unlink the user's DeepSpeed buffers that no living process has mapped; returns the removed paths."""
     ours = [path for path in folder.glob(pattern) if path.stat().st_uid == os.getuid()]
     if not ours:
         return []
@@ -24,7 +24,7 @@ def remove_stale_buffers(folder: Path = SHARED_MEMORY, pattern: str = PATTERN) -
 
 
 def _mapped_files() -> set[str]:
-    """Paths under /dev/shm in the memory maps of every process that we may look at."""
+    """Paths under /dev/shm in the memory maps of all processes that we may read."""
     mapped: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from jobs import Job, write_job
 
-from megalite.training.checkpoint.training_state import verify_files
+from megalite.training.checkpoint.manifest import verify_files
 from megalite.training.run_folder import checkpoints
 from runs import records, tensors
 

@@ -11,7 +11,7 @@ import yaml
 from jobs import LIMIT, Job, write_job, write_yaml
 
 from megalite.parity.launch import free_port
-from megalite.training.checkpoint.training_state import verify_files
+from megalite.training.checkpoint.manifest import verify_files
 from megalite.training.run_folder import checkpoints
 from runs import write_data
 
@@ -66,9 +66,7 @@ def test_the_second_of_two_resumes_changes_nothing(tmp_path: Path) -> None:
         time.sleep(0.05)
     loser, winner = sorted(two, key=lambda one: one.process.poll() is None)
     assert f"the job of process {winner.process.pid} on " in (line := refused(loser)), line
-    assert (
-        "(1 rank, since " in line and "is at work in this run folder; wait for its end, or choose another name" in line
-    )
+    assert "(1 rank, since " in line and "uses this run folder; wait until it ends, or choose another name" in line
     winner.wait_for_step(5)
     assert contents(first.run / "step-000003") == saved
     run_yaml = yaml.safe_load((first.run / "run.yaml").read_text())
@@ -99,9 +97,7 @@ def test_the_second_of_two_resumes_changes_nothing(tmp_path: Path) -> None:
 
     before = contents(first.run)
     words = ["--resume", "training.steps=200000", "run.seed=6"]
-    assert "has run.seed=5, the config asks for 6; make them equal to resume" in refused(
-        Job(tmp_path, "python", 1, *words)
-    )
+    assert "has run.seed=5, the config has 6; make them equal to resume" in refused(Job(tmp_path, "python", 1, *words))
     assert contents(first.run) == before
 
 

@@ -15,8 +15,9 @@ from megalite.config.schema import RunConfig
 from megalite.parallel.mesh import Mesh
 from megalite.parity.launch import run_on_ranks
 from megalite.training.checkpoint import tensor_files
+from megalite.training.checkpoint.manifest import verify_files
 from megalite.training.checkpoint.save import save_checkpoint
-from megalite.training.checkpoint.training_state import TrainingState, verify_files
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import Engine
 from megalite.training.run_folder import checkpoints, open_run_folder
 from runs import checksums, run_config, write_data

@@ -14,9 +14,10 @@ from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.export.exported_folder import export_checkpoint
 from megalite.parallel.mesh import Mesh
 from megalite.parity.launch import run_on_ranks
+from megalite.training.checkpoint.manifest import verify_files
 from megalite.training.checkpoint.save import save_checkpoint
 from megalite.training.checkpoint.tensor_files import TensorFiles
-from megalite.training.checkpoint.training_state import TrainingState, resumed_state, verify_files
+from megalite.training.checkpoint.training_state import TrainingState, resumed_state
 from megalite.training.engine import Engine
 from runs import checksums, records, run_config, tensors, train_case, write_data
 
@@ -111,7 +112,7 @@ def test_what_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
     train_case(tmp_path, "run", "d1 zero1")
     checkpoint, sums = tmp_path / "run" / "step-000003", checksums(run_config(tmp_path))
     for sections, message in [
-        ({"model": {"hidden_size": 64}}, "model.head_size=8, the config asks for 16"),
+        ({"model": {"hidden_size": 64}}, "model.head_size=8, the config has 16"),
         ({"model": {"rms_norm_eps": 1e-6}}, "model.rms_norm_eps"),
         ({"run": {"seed": 6}}, "run.seed=5"),
         ({"data": {"sequence_length": 8}}, "data.sequence_length=16"),

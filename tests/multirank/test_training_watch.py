@@ -122,7 +122,7 @@ def test_a_rank_that_hangs_is_named_after_the_time_out(tmp_path: Path) -> None:
     said = sentences(output_of(tmp_path, ranks))
     assert len(said) == 1
     assert re.match(
-        rf"rank 1 \(.*\) in forward of step 3, micro-batch 1 hangs: nothing has moved for {TIMEOUT} s; it stands at "
+        rf"rank 1 \(.*\) in forward of step 3, micro-batch 1 hangs: nothing has moved for {TIMEOUT} s; it is at "
         r".*test_training_watch\.py:\d+",
         said[0],
     ), said

@@ -1,4 +1,4 @@
-"""What a resumed run does otherwise than the run that wrote its checkpoint."""
+"""Which settings of a resumed run differ from those that its checkpoint was written with."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,27 +9,27 @@ from megalite.config.schema import ParallelSection, RunConfig
 from megalite.config.text_files import read_json_file, read_yaml_file
 
 NOT_LEARNED = ("run.", "logging.", "hardware.", "data.prepare.")
-"""Where the run lives, and what it tells."""
+"""Keys that do not affect what is learned."""
 OF_THE_YAML = (
     *("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"),
     *("bf16.", "fp16.", "data_types."),
 )
-"""Keys of the merged DeepSpeed config that follow from the YAML's."""
+"""Keys of the merged DeepSpeed config that are derived from the YAML."""
 
 
 def changes(checkpoint: Path, config: RunConfig, ds_config: dict[str, Any]) -> list[str]:
-    """One line a key: ``optimizer.lr was 0.0003 and is 0.001 now``; first of all the number of ranks."""
+    """One line per key: ``optimizer.lr was 0.0003 and is now 0.001``. The number of ranks comes first."""
     yaml, now = read_yaml_file(checkpoint / "run.yaml"), config.model_dump(mode="json")
     json = read_json_file(checkpoint / "ds_config.json")
     return [
-        *_told({"the number of ranks": _ranks(yaml, json)}, {"the number of ranks": _ranks(now, ds_config)}, ()),
-        *_told(yaml, now, NOT_LEARNED),
-        *(f"DeepSpeed's {line}" for line in _told(json, ds_config, OF_THE_YAML)),
+        *_differences({"the number of ranks": _ranks(yaml, json)}, {"the number of ranks": _ranks(now, ds_config)}, ()),
+        *_differences(yaml, now, NOT_LEARNED),
+        *(f"DeepSpeed's {line}" for line in _differences(json, ds_config, OF_THE_YAML)),
     ]
 
 
 def flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every single value under its dotted key: ``("model.rope_parameters.factor", 8.0)``."""
+    """Every scalar with its dotted key: ``("model.rope_parameters.factor", 8.0)``."""
     items = (
         values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list | tuple) else None
     )
@@ -41,17 +41,17 @@ def flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _ranks(values: Any, ds_config: Any) -> int:
-    """Of the job with this YAML and this merged DeepSpeed config, which names the data-parallel ranks by what each does."""
+    """World size of the job; the number of data-parallel ranks follows from the accumulation steps in the merged config."""
     batch, parallel = values["batch"], ParallelSection.model_validate(values["parallel"])
-    at_once = batch["micro_batch_size"] * ds_config["gradient_accumulation_steps"]
+    per_data_rank = batch["micro_batch_size"] * ds_config["gradient_accumulation_steps"]
     axes = (parallel.pipeline_parallel_size, parallel.context_parallel_size, parallel.tensor_parallel_size)
-    return GridShape(axes[0], batch["global_batch_size"] // at_once, *axes[1:]).world_size
+    return GridShape(axes[0], batch["global_batch_size"] // per_data_rank, *axes[1:]).world_size
 
 
-def _told(before: Any, now: Any, left_out: tuple[str, ...]) -> list[str]:
+def _differences(before: Any, now: Any, ignored: tuple[str, ...]) -> list[str]:
     old, new = dict(flat(before)), dict(flat(now))
     return [
-        f"{key} was {old.get(key)} and is {new.get(key)} now"
+        f"{key} was {old.get(key)} and is now {new.get(key)}"
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and not key.startswith(left_out)
+        if old.get(key) != new.get(key) and not key.startswith(ignored)
     ]

@@ -1,4 +1,4 @@
-"""Put a portable checkpoint into a fresh engine, under any layout."""
+"""Load a portable checkpoint into a new engine, under any layout."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from megalite.training.optimizers.definition import optimizer_definition
 
 
 def load_checkpoint(engine: Engine, config: RunConfig, folder: Path, state: TrainingState) -> None:
-    """Put weights, optimizer state and step counters into a fresh engine. Collective."""
+    """Load weights, optimizer state and step counters into a new engine. Collective."""
     _make_optimizer_state(engine, config)
-    # A run in fp32 has its master weights in hf/ already; one in bf16 keeps them beside the optimizer's state.
+    # A run in fp32 has its master weights in hf/; a run in bf16 keeps them beside the optimizer's state.
     has_master = any((folder / "optimizer").glob("master*.safetensors"))
     weights = TensorFiles(folder / "optimizer", "master") if has_master else TensorFiles(folder / "hf", "model")
     kept = optimizer_definition(config.optimizer.name).state

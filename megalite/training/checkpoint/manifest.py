@@ -1,6 +1,8 @@
-"""``manifest.json`` of a checkpoint: whether it lists all that the checkpoint needs, and nothing is there beside it."""
+"""``manifest.json`` of a checkpoint: every file with its size and checksum."""
 
-from collections.abc import Collection, Iterator
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,16 @@ from megalite.training.optimizers.definition import optimizer_definition
 
 MANIFEST = "manifest.json"
 FORMAT = "megalite-checkpoint-1"
+HASHED_AT_ONCE = 8 * 2**20
+"""Bytes."""
 DESCRIPTIONS = ("state.json", "run.yaml", "ds_config.json", "hf/config.json", "hf/tokenizer.json")
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """File -> size and checksum, as the manifest lists them.
+    """File -> size and checksum.
 
-    Raises: DataError where the manifest is damaged or of another format, where it does not list a file that every
-        checkpoint has, or where a tensor file lies in the folder that it does not list.
+    Raises: DataError if the manifest is damaged or has another format, if it does not list a file that every checkpoint
+        has, or if the folder contains a tensor file that it does not list.
     """
     path = folder / MANIFEST
     try:
@@ -38,6 +42,41 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         if (name := str(tensors.relative_to(folder))) not in files:
             raise DataError(f"{tensors}: is not listed in {MANIFEST}; remove it, or take another checkpoint")
     return files
+
+
+def verify_files(folder: Path, tick: Callable[[], None] = lambda: None, rank: int = 0, ranks: int = 1) -> None:
+    """Check every file against ``manifest.json``; with several ranks, this rank's share of them.
+
+    Args:
+        tick: called often while a file is read.
+
+    Raises: DataError naming the first damaged file.
+    """
+    items = list(read_manifest(folder).items())[rank::ranks]
+
+    def verify(item: tuple[str, dict[str, Any]]) -> None:
+        name, expected = item
+        path = folder / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise DataError(f"{folder / MANIFEST}: '{name}' is outside the checkpoint; do not trust this manifest")
+        if not path.is_file():
+            raise DataError(f"{path}: missing; the checkpoint is incomplete, resume from another one")
+        if describe_file(path, tick) != expected:
+            raise DataError(f"{path}: differs from its checksum in {MANIFEST}; resume from another checkpoint")
+
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
+        list(pool.map(verify, items))
+
+
+def describe_file(path: Path, tick: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Size and digest of a file, as in the manifest."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while part := file.read(HASHED_AT_ONCE):
+            digest.update(part)
+            size += len(part)
+            tick()
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def saved_optimizer(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Write a portable checkpoint: a Hugging Face folder with its optimizer beside it, whole or not at all."""
+"""Write a portable checkpoint: a Hugging Face folder and the optimizer's state, complete or not at all."""
 
 import itertools
 import json
@@ -17,11 +17,11 @@ from megalite.files.whole_folder import flush
 from megalite.model.hf_config import hf_config_from_model
 from megalite.model.layer_shapes import hf_parameter_shapes
 from megalite.tokenizer.export import export_tokenizer
-from megalite.training.checkpoint.manifest import FORMAT, MANIFEST
+from megalite.training.checkpoint.manifest import FORMAT, MANIFEST, describe_file
 from megalite.training.checkpoint.state_access import MASTER_WEIGHT
 from megalite.training.checkpoint.tensor_files import MAX_SHARD_BYTES, plan_shards, shard_name, write_index, write_shard
 from megalite.training.checkpoint.tensor_routes import TensorRoutes
-from megalite.training.checkpoint.training_state import TrainingState, describe_file
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.engine import DTYPES, Engine
 from megalite.training.optimizers.definition import StateTensor, optimizer_definition
 from megalite.training.run_folder import PARTIAL_SUFFIX, remove_old_checkpoints, step_folder
@@ -35,9 +35,10 @@ def save_checkpoint(
     state: TrainingState,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> Path:
-    """Write ``run/step-NNNNNN``. Collective: each tensor is gathered once, the ranks share the writing.
+    """Write ``run/step-NNNNNN``. Collective: each tensor is gathered once, and the ranks share the writing.
 
-    Everything goes to a ``.partial`` folder, is flushed, listed with checksums in ``manifest.json``, and renamed.
+    The files are written to a ``.partial`` folder, flushed, and listed with checksums in ``manifest.json``; then the folder
+    is renamed.
     """
     final = step_folder(run, state.step)
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
@@ -54,10 +55,10 @@ def save_checkpoint(
         flush(path)
         engine.heartbeat.tick()
     mine = {str(path.relative_to(partial)): describe_file(path, engine.heartbeat.tick) for path in written}
-    everyones: list[Any] = [None] * world
-    torch.distributed.all_gather_object(everyones, mine)
+    gathered: list[Any] = [None] * world
+    torch.distributed.all_gather_object(gathered, mine)
     if rank == 0:
-        files = dict(sorted(item for part in everyones for item in part.items()))
+        files = dict(sorted(item for part in gathered for item in part.items()))
         _write_json(partial / MANIFEST, {"format": FORMAT, "files": files})
         flush(partial / MANIFEST)
         for folder in (partial / "hf", partial / "optimizer", partial):
@@ -113,7 +114,7 @@ def _write_tensors(engine: Engine, config: RunConfig, partial: Path, max_shard_b
 def _write_descriptions(
     config: RunConfig, ds_config: dict[str, Any], partial: Path, state: TrainingState
 ) -> list[Path]:
-    """The small files beside the tensors: model and tokenizer for transformers, state and configs for us."""
+    """The small files: config and tokenizer for transformers, state and configs for a resume."""
     hf = partial / "hf"
     tokenizer, written = export_tokenizer(Path(config.data.tokenizer), hf)
     special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}

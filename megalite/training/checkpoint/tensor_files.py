@@ -1,4 +1,4 @@
-"""Tensors by name in sharded safetensors files, in the layout that transformers writes."""
+"""Sharded safetensors files in the layout of transformers."""
 
 import json
 import os
@@ -17,7 +17,7 @@ MAX_SHARD_BYTES = 2 * 1024**3
 
 
 def plan_shards(sizes: Iterable[tuple[str, int]], max_bytes: int = MAX_SHARD_BYTES) -> list[list[str]]:
-    """Names in order, cut into shards of at most ``max_bytes`` (one larger tensor is a shard of its own)."""
+    """Split the names, in order, into shards of at most ``max_bytes``. A larger tensor gets its own shard."""
     shards: list[list[str]] = []
     filled = 0
     for name, size in sizes:
@@ -30,7 +30,7 @@ def plan_shards(sizes: Iterable[tuple[str, int]], max_bytes: int = MAX_SHARD_BYT
 
 
 def shard_name(stem: str, index: int, count: int) -> str:
-    """``model.safetensors``, or ``model-00001-of-00003.safetensors`` where there are several."""
+    """``model.safetensors``, or ``model-00001-of-00003.safetensors`` for one of several."""
     return f"{stem}.safetensors" if count == 1 else f"{stem}-{index + 1:05d}-of-{count:05d}.safetensors"
 
 
@@ -61,7 +61,7 @@ class TensorFiles:
     """Reads tensors by name from the shards of one stem in a folder."""
 
     def __init__(self, folder: Path, stem: str) -> None:
-        """Find the shards. Raises: DataError where there are none."""
+        """Find the shards. Raises: DataError if one is missing."""
         index = folder / f"{stem}.safetensors.index.json"
         if index.is_file():
             names = set(json.loads(index.read_text())["weight_map"].values())
@@ -71,12 +71,11 @@ class TensorFiles:
         self._files = {}
         for path in files:
             if not path.is_file():
-                raise DataError(f"{path}: missing; the checkpoint is not whole, take another one")
+                raise DataError(f"{path}: missing; the checkpoint is incomplete, use another one")
             with safe_open(path, framework="pt") as opened:
                 self._files.update(dict.fromkeys(opened.keys(), path))
 
     def names(self) -> Iterator[str]:
-        """Every tensor name."""
         yield from self._files
 
     def read(self, name: str, shape: Sequence[int] | None = None) -> Tensor:
@@ -94,7 +93,7 @@ class TensorFiles:
 
 
 def _inside(folder: Path, name: str, index: Path) -> Path:
-    """``folder/name``, refused where the index points out of the folder."""
+    """``folder/name``, after checking that the index does not point out of the folder."""
     if Path(name).name != name:
-        raise DataError(f"{index}: shard '{name}' lies outside the folder; the index is not to be trusted")
+        raise DataError(f"{index}: shard '{name}' is outside the folder; do not trust this index")
     return folder / name

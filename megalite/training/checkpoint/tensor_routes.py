@@ -1,4 +1,4 @@
-"""Full tensors on their way from the slices of all ranks to the one rank that writes them."""
+"""Gather full tensors from the slices of all ranks to the rank that writes them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from megalite.training.optimizers.definition import StateTensor
 
 
 class TensorRoutes:
-    """Knows which pipeline stage holds which parameter; a tied table is taken from the first stage that has it."""
+    """Knows which pipeline stage holds each parameter. A tied embedding comes from the first stage that holds it."""
 
     def __init__(self, engine: Engine) -> None:
         """Collective."""
@@ -24,7 +24,7 @@ class TensorRoutes:
         if self._mesh.pipe_size > 1:
             names = [[] for _ in range(self._mesh.pipe_size)]
             dist.all_gather_object(names, list(self._parameters), group=self._mesh.pipe_group)
-        self._stage = {name: stage for stage in reversed(range(len(names))) for name in names[stage]}
+        self._pipeline_stage = {name: stage for stage in reversed(range(len(names))) for name in names[stage]}
 
     def bring(self, name: str, tensor: StateTensor, shape: Sequence[int], owner: int) -> Tensor | None:
         """A parameter's full fp32 ``tensor`` on rank ``owner``, None on the others.
@@ -34,10 +34,12 @@ class TensorRoutes:
         Args:
             shape: of the full tensor.
         """
-        stage = self._stage[name]
+        pipeline_stage = self._pipeline_stage[name]
         ranks_in_stage = self._mesh.replicas * self._mesh.tensor_size
-        source = stage * ranks_in_stage + owner % ranks_in_stage  # the rank of that stage in the owner's pipeline
-        full = self._gathered(name, tensor) if stage == self._mesh.pipe_rank else None
+        source = (
+            pipeline_stage * ranks_in_stage + owner % ranks_in_stage
+        )  # the rank of that stage in the owner's pipeline
+        full = self._gathered(name, tensor) if pipeline_stage == self._mesh.pipe_rank else None
         if source == owner:
             return full if self._rank == owner else None
         if self._rank == source and full is not None:

@@ -1,4 +1,4 @@
-"""Where every rank of a job stands, in small files that the other ranks read."""
+"""Heartbeats: small files in which every rank of a job writes its position, and which the other ranks read."""
 
 import json
 import os
@@ -12,22 +12,22 @@ from megalite.training.supervision.machine import process_space
 
 RECORD_BYTES = 512
 SLOW_PHASES = ("start", "loading", "checkpoint")
-"""Phases in which a rank may wait for a disk, or build a large model, without a sign of life."""
+"""Phases in which a rank may wait for a disk, or build a large model, without a heartbeat."""
 PATIENCE = 10
-"""How many times longer than elsewhere nothing may move in them."""
+"""The time-out is longer by this factor in slow phases."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """What a rank last said of itself."""
+    """What a rank last wrote."""
 
     rank: int
     host: str
     space: str
-    """Where ``pid`` can be looked up, see ``megalite.training.supervision.machine``."""
+    """Where ``pid`` is valid, see ``megalite.training.supervision.machine``."""
     pid: int
     step: int
-    """The optimizer step being worked on, from 1; 0 before the first."""
+    """The current optimizer step, from 1; 0 before the first."""
     phase: str
     micro_batch: int
     moves: int
@@ -35,7 +35,7 @@ class Position:
 
     @property
     def patience(self) -> int:
-        """By which factor the time-out is longer in this phase."""
+        """Factor of the time-out in this phase."""
         return PATIENCE if self.phase in SLOW_PHASES else 1
 
     def __str__(self) -> str:
@@ -47,10 +47,9 @@ class Position:
 
 
 class Heartbeat:
-    """This rank's position. With a file, every change is a write of half a kilobyte, which survives the process."""
+    """This rank's position. Once published, every change is written to a file that survives the process."""
 
     def __init__(self) -> None:
-        """Nothing is written before ``publish``."""
         self.step, self.phase, self.micro_batch, self.moves = 0, "start", 0, 0
         self._rank = read_launch().rank
         self._file: int | None = None
@@ -63,24 +62,22 @@ class Heartbeat:
 
     @property
     def is_read(self) -> bool:
-        """Whether the others still read this rank's file: False when another job has replaced the folder."""
+        """Whether the others still read this rank's file; False if another job has replaced the folder."""
         try:
             return self._file is None or os.path.samestat(os.fstat(self._file), self._path.stat())
         except FileNotFoundError:
             return False
 
     def at(self, phase: str, micro_batch: int = 0) -> None:
-        """Enter a phase."""
         self.phase, self.micro_batch = phase, micro_batch
         self.tick()
 
     def tick(self) -> None:
-        """Say that something has moved within the phase: a tensor, a part of a file."""
+        """Report progress within the phase: a tensor, a part of a file."""
         self.moves += 1
         self._write()
 
     def position(self) -> Position:
-        """As others read it."""
         place = (self.step, self.phase, self.micro_batch, self.moves)
         return Position(self._rank, socket.gethostname(), process_space(), os.getpid(), *place)
 
@@ -90,7 +87,7 @@ class Heartbeat:
 
 
 def read_position(path: Path) -> Position | None:
-    """What a rank wrote; None where it has not written yet."""
+    """Returns None if the rank has not written yet."""
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
     except (FileNotFoundError, json.JSONDecodeError):

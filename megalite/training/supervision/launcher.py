@@ -1,7 +1,7 @@
-"""The processes that have started this rank: it must not outlive any of them.
+"""The launcher's processes that started this rank. The rank must not outlive any of them.
 
-``deepspeed`` is two processes (``runner``, then ``launch``), torchrun and ``accelerate launch`` are one, ``srun`` and
-``mpirun`` keep one on every machine, and over ssh the session stands between. A killed launcher cannot end its ranks.
+``deepspeed`` has two processes (``runner`` and ``launch``), torchrun and ``accelerate launch`` have one, and ``srun`` and
+``mpirun`` keep one on every machine; with ssh there is a session in between. A killed launcher cannot end its ranks.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ SSH_SESSION = {"sshd:", "sshd-session:"}
 
 
 def launcher_processes() -> list[psutil.Process]:
-    """The ancestors up to the first launcher of the job; empty without one. Raises: ProcessLookupError where one is gone."""
+    """The ancestors up to the first launcher of the job, or none. Raises: ProcessLookupError if one has ended."""
     if "RANK" not in os.environ:
         return []
     ancestors = psutil.Process().parents()
@@ -36,15 +36,15 @@ def launcher_processes() -> list[psutil.Process]:
         return [process for process in ancestors[: launchers[-1] + 1] if process.pid != 1]
     started_by_python = "TORCHELASTIC_RUN_ID" in os.environ or "CROSS_RANK" in os.environ
     if started_by_python and not any("python" in _name(process) for process in ancestors):
-        raise ProcessLookupError  # it ended before this process has looked
+        raise ProcessLookupError  # it ended before this process looked
     return [process for process in ancestors[:1] if process.pid != 1 and not _is_interactive(process)]
 
 
 def end_with_parent() -> None:
-    """Let the kernel kill this process when its parent ends: for workers that have nothing to save."""
+    """Let the kernel kill this process when its parent ends. For workers that have nothing to save."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended in between
+    if os.getppid() != parent:  # it ended in between
         os._exit(1)
 
 
@@ -54,7 +54,7 @@ def _is_launcher(process: psutil.Process) -> bool:
 
 
 def _program(process: psutil.Process) -> str:
-    """The command that a process runs: the script or module where it is an interpreter."""
+    """The command that a process runs; for an interpreter, its script or module."""
     try:
         command = process.cmdline()
     except psutil.Error:
@@ -66,7 +66,7 @@ def _program(process: psutil.Process) -> str:
 
 
 def _was_adopted(first: psutil.Process, above: list[psutil.Process]) -> bool:
-    """Whether the ``deepspeed`` command above its ``launch`` process has ended: init is the parent now."""
+    """Whether the ``deepspeed`` command above its ``launch`` process has ended, so that init is the parent."""
     if _program(first) != "deepspeed.launcher.launch" or os.environ.get("CROSS_SIZE", "1") != "1":
         return False
     init = not above or above[0].pid == 1 or _name(above[0]) == "systemd"
@@ -77,7 +77,7 @@ def _was_adopted(first: psutil.Process, above: list[psutil.Process]) -> bool:
 
 
 def _is_interactive(process: psutil.Process) -> bool:
-    """Whether this is the shell of a terminal, which may be closed before its background jobs end."""
+    """Whether this is the shell of a terminal; it may be closed before its background jobs end."""
     try:
         return process.terminal() is not None and os.getsid(process.pid) == process.pid
     except (OSError, psutil.Error):

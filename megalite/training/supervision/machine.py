@@ -1,4 +1,4 @@
-"""Which machine a process runs on, in the sense that counts here: where its process id means something."""
+"""Where a process id is valid: one kernel, one PID namespace."""
 
 import functools
 import socket
@@ -9,7 +9,7 @@ BOOT_ID, PID_NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/se
 
 @functools.cache
 def boot_id() -> str:
-    """Of the running kernel: equal for every container of a machine, another after a restart."""
+    """The kernel's boot id: equal in all containers of a machine, different after a restart."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
@@ -18,9 +18,9 @@ def boot_id() -> str:
 
 @functools.cache
 def process_space() -> str:
-    """Equal for two processes exactly if each can look up the other by its id: one kernel, one PID namespace.
+    """Equal for two processes exactly if each can look up the other by its id.
 
-    A host's name does not tell that: containers of one machine often share it.
+    A host name does not show that: containers of one machine often share it.
     """
     try:
         return f"{boot_id()} {PID_NAMESPACE.readlink()}"

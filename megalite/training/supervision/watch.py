@@ -1,4 +1,4 @@
-"""A rank that dies or hangs ends the whole job, with one sentence that says which and where.
+"""End the whole job when a rank dies or hangs, with one message that says which rank and where.
 
 Every rank watches the heartbeats of all others. It notices within a second when a process of its own machine is gone or
 stopped. A job in which no rank moves for the set time is ended, and the message names the rank that holds the others up.
@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import psutil
 
-from megalite.config.errors import EXIT_BUG, EXIT_USER_ERROR, USER_ERRORS, DataError, Stopped
+from megalite.config.errors import EXIT_BUG, EXIT_USER_ERROR, USER_ERRORS, DataError, Stopped, in_one_line
 from megalite.config.launch import read_launch
 from megalite.training.save_or_stop import Request, Requests
 from megalite.training.shared_memory import remove_stale_buffers
@@ -29,14 +29,14 @@ from megalite.training.supervision.machine import process_space
 BEAT_SECONDS = 0.25
 VERDICT, STOP_FILE = "verdict.txt", "stop"
 END = "end"
-"""The phase of a rank that has left in order."""
+"""Phase of a rank that has finished in order."""
 LOST = {psutil.STATUS_ZOMBIE: "has died", psutil.STATUS_DEAD: "has died", psutil.STATUS_STOPPED: "is stopped"}
 WAITING_IN = ("torch/distributed/", "deepspeed/comm/")
-"""Folders of the code in which a rank waits for others."""
+"""Code in which a rank waits for others."""
 
 
 class Watch:
-    """A thread beside the training that never takes part in a collective."""
+    """A thread beside the training; it never takes part in a collective."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Watch:
         requests: Requests,
         how_to_go_on: Callable[[], str],
     ) -> None:
-        """``folder`` is empty but for this job's position files, and shared by all machines.
+        """``folder`` contains only this job's heartbeats, and all machines share it.
 
         Args:
             requests: receives a request to stop when somebody puts a file ``stop`` into the folder.
@@ -62,7 +62,7 @@ class Watch:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """Watch while the block runs; an error in it is told with this rank's position, and ends the others."""
+        """Watch while the block runs. An error in it is reported with this rank's position, and ends the other ranks."""
         self._heartbeat.publish(self._folder)
         thread = threading.Thread(target=self._run, name="watch", daemon=True)
         thread.start()
@@ -70,7 +70,7 @@ class Watch:
             yield
         except Stopped:
             culprit = None if self._requests.all_stop else self._lost_rank()
-            if culprit is not None:  # the launcher ends the ranks that are left
+            if culprit is not None:  # the launcher ends the remaining ranks
                 self._say(f"{culprit}; {self._how_to_go_on()}")
                 self._end()
             raise
@@ -93,23 +93,23 @@ class Watch:
                 self._end()
 
     def _give_up(self, error: Exception) -> NoReturn:
-        """End the job for an error in this rank, unless it only tells that another one is gone."""
+        """End the job for an error in this rank, unless the error only shows that another rank is gone."""
         if _comes_from_communication(error):
             deadline = time.monotonic() + 10 * BEAT_SECONDS
-            while time.monotonic() < deadline:  # the thread ends this process if it finds the rank that is to blame
+            while time.monotonic() < deadline:  # the thread ends this process if it finds the rank that caused it
                 time.sleep(BEAT_SECONDS)
-        sentence, code = str(error), EXIT_USER_ERROR
+        message, code = str(error), EXIT_USER_ERROR
         if isinstance(error, OSError):
             where = "" if error.filename is None else f"{error.filename}: "
-            sentence = f"{self._heartbeat.position()} failed: {where}{error.strerror or error}; {self._how_to_go_on()}"
-        if self._world_size == 1:  # nobody else has to be told
-            raise DataError(sentence) if isinstance(error, OSError) else error
+            message = f"{self._heartbeat.position()} failed: {where}{error.strerror or error}; {self._how_to_go_on()}"
+        if self._world_size == 1:
+            raise DataError(message) if isinstance(error, OSError) else error
         if not isinstance(error, USER_ERRORS):
             traceback.print_exception(error)
-            reason = (str(error).splitlines() or [""])[0]
-            sentence = f"{self._heartbeat.position()} failed: {type(error).__name__}: {reason}; {self._how_to_go_on()}"
+            reason = f"{type(error).__name__}: {in_one_line(error)}"
+            message = f"{self._heartbeat.position()} failed: {reason}; {self._how_to_go_on()}"
             code = EXIT_BUG
-        self._say(sentence)
+        self._say(message)
         self._end(code)
 
     def _lost_rank(self) -> str | None:
@@ -138,8 +138,8 @@ class Watch:
         behind = [position for position in positions if (position.step, position.moves) == last]
         if self._heartbeat.position() in behind and not _waits_for_others(self._main):
             place = _place_of(self._main)
-            return f"{self._heartbeat.position()} hangs: nothing has moved for {limit:g} s; it stands at {place}"
-        if time.monotonic() - self._moved_at > limit + 8 * BEAT_SECONDS:  # the one to blame has said nothing
+            return f"{self._heartbeat.position()} hangs: nothing has moved for {limit:g} s; it is at {place}"
+        if time.monotonic() - self._moved_at > limit + 8 * BEAT_SECONDS:  # the rank that hangs has not reported itself
             return f"{min(behind, key=lambda p: p.rank)} hangs: nothing has moved for {limit:g} s"
         return None
 
@@ -148,19 +148,19 @@ class Watch:
             if rank != self._rank and (position := read_position(self._folder / f"rank-{rank:05d}.json")) is not None:
                 yield position
 
-    def _say(self, sentence: str) -> None:
-        """Tell it once for the whole job."""
+    def _say(self, message: str) -> None:
+        """Print it, unless another rank has already reported the end of the job."""
         try:
             with (self._folder / VERDICT).open("x", encoding="utf-8") as file:
-                file.write(sentence + "\n")
+                file.write(message + "\n")
         except FileExistsError:
             return
-        except OSError:  # the disk that is full may be this one
+        except OSError:  # this disk may be the full one
             pass
-        print(f"megalite: error: {sentence}", file=sys.stderr, flush=True)
+        print(f"megalite: error: {message}", file=sys.stderr, flush=True)
 
     def _end(self, code: int = EXIT_BUG) -> NoReturn:
-        """Leave at once, and take the stopped ranks of this machine along: they cannot leave by themselves."""
+        """Exit at once, and kill the stopped ranks of this machine, which cannot exit by themselves."""
         for position in self._others():
             if position.space == self._space:
                 with contextlib.suppress(psutil.NoSuchProcess):

@@ -13,9 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from megalite.export.tensor_stream import DTYPES
 from megalite.model.hf_config import hf_config_from_model
-from megalite.training.checkpoint.manifest import FORMAT
+from megalite.training.checkpoint.manifest import FORMAT, describe_file
 from megalite.training.checkpoint.tensor_files import plan_shards, shard_name, write_index, write_shard
-from megalite.training.checkpoint.training_state import TrainingState, describe_file
+from megalite.training.checkpoint.training_state import TrainingState
 from megalite.training.optimizers.definition import optimizer_definition
 from runs import run_config, write_data
 

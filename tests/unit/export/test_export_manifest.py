@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from megalite.config.errors import DataError
-from megalite.training.checkpoint.training_state import verify_files
+from megalite.training.checkpoint.manifest import verify_files
 
 Change = Callable[[dict[str, Any]], Any]
 MANIFESTS: dict[str, tuple[bytes | Change, str]] = {
@@ -33,7 +33,7 @@ MANIFESTS: dict[str, tuple[bytes | Change, str]] = {
         "optimizer/master.safetensors: is not listed",
     ),
     "a config not listed": (lambda m: m["files"].pop("hf/config.json"), "does not list hf/config.json"),
-    "a path that leads out": (lambda m: m["files"].update({"../x": {}}), "lies outside the checkpoint"),
+    "a path that leads out": (lambda m: m["files"].update({"../x": {}}), "is outside the checkpoint"),
     "a wrong size": (lambda m: m["files"]["state.json"].update(bytes=-1), "state.json: differs from its checksum"),
 }
 

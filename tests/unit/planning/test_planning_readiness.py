@@ -94,7 +94,7 @@ def test_a_run_that_could_start_passes_and_says_what_it_found(check: Check) -> N
         (["data.train=no/such"], "no/such.bin: missing"),
         (["data.valid=no/such"], "no/such.bin: missing"),
         (["training.steps=1000000"], "epochs, and max_epochs=4 allows"),
-        (["--resume"], "there is no run folder"),
+        (["--resume"], "no such run folder"),
         (["--resume", "no/such"], "not a checkpoint"),
         (["hardware.memory_gib=0.001", "model.hidden_size=1024"], "but a device has 1.0 MiB"),
         (["model.hidden_size=1048576", "model.intermediate_size=4194304"], "a checkpoint needs"),

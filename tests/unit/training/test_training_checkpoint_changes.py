@@ -42,16 +42,16 @@ def write_checkpoint(folder: Path, config: RunConfig, ranks: int = 1) -> Path:
 @pytest.mark.parametrize(
     ("sections", "told"),
     [
-        ({"optimizer": {"lr": 0.5}}, ["optimizer.lr was 0.01 and is 0.5 now"]),
-        ({"optimizer": {"weight_decay": 0.3}}, ["optimizer.weight_decay was 0.1 and is 0.3 now"]),
-        ({"optimizer": {"betas": [0.8, 0.95]}}, ["optimizer.betas.0 was 0.9 and is 0.8 now"]),
-        ({"schedule": {"decay": "linear"}}, ["schedule.decay was cosine and is linear now"]),
-        ({"schedule": {"warmup_steps": 1}}, ["schedule.warmup_steps was 2 and is 1 now"]),
-        ({"training": {"steps": 9}}, ["training.steps was 6 and is 9 now"]),
-        ({"training": {"precision": "bf16"}}, ["training.precision was fp32 and is bf16 now"]),
-        ({"data": {"mask_documents": True}}, ["data.mask_documents was False and is True now"]),
-        ({"batch": {"global_batch_size": 16}}, ["batch.global_batch_size was 8 and is 16 now"]),
-        ({"parallel": {"tensor_parallel_size": 2}}, ["parallel.tensor_parallel_size was 1 and is 2 now"]),
+        ({"optimizer": {"lr": 0.5}}, ["optimizer.lr was 0.01 and is now 0.5"]),
+        ({"optimizer": {"weight_decay": 0.3}}, ["optimizer.weight_decay was 0.1 and is now 0.3"]),
+        ({"optimizer": {"betas": [0.8, 0.95]}}, ["optimizer.betas.0 was 0.9 and is now 0.8"]),
+        ({"schedule": {"decay": "linear"}}, ["schedule.decay was cosine and is now linear"]),
+        ({"schedule": {"warmup_steps": 1}}, ["schedule.warmup_steps was 2 and is now 1"]),
+        ({"training": {"steps": 9}}, ["training.steps was 6 and is now 9"]),
+        ({"training": {"precision": "bf16"}}, ["training.precision was fp32 and is now bf16"]),
+        ({"data": {"mask_documents": True}}, ["data.mask_documents was False and is now True"]),
+        ({"batch": {"global_batch_size": 16}}, ["batch.global_batch_size was 8 and is now 16"]),
+        ({"parallel": {"tensor_parallel_size": 2}}, ["parallel.tensor_parallel_size was 1 and is now 2"]),
         ({"run": {"name": "another"}, "logging": {"every_steps": 7}}, []),
     ],
 )
@@ -66,7 +66,7 @@ def test_ranks_and_the_zero_stage_are_told(tmp_path: Path) -> None:
     config = run_config(tmp_path, parallel={"tensor_parallel_size": 2})
     checkpoint = write_checkpoint(tmp_path / "step-000003", config, ranks=4)
     assert changes(checkpoint, config, merged(config, 4)) == []
-    told = ["the number of ranks was 4 and is 2 now", "DeepSpeed's zero_optimization.stage was 1 and is 3 now"]
+    told = ["the number of ranks was 4 and is now 2", "DeepSpeed's zero_optimization.stage was 1 and is now 3"]
     assert changes(checkpoint, config, merged(config, 2, stage=3)) == told
 
 
@@ -75,7 +75,7 @@ def test_another_rope_is_refused_by_the_single_value(tmp_path: Path) -> None:
     config = run_config(tmp_path, model={"rope_parameters": ROPE | {"factor": 4.0}})
     with pytest.raises(ConfigError) as refused:
         resumed_state(checkpoint, config, checksums(config))
-    words = "has model.rope_parameters.factor=8.0, the config asks for 4.0; make them equal to resume"
+    words = "has model.rope_parameters.factor=8.0, the config has 4.0; make them equal to resume"
     assert str(refused.value) == f"{checkpoint}: {words}"
 
 

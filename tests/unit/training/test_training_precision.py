@@ -43,7 +43,7 @@ def test_auto_follows_the_instructions_of_the_cpu(
     machine(monkeypatch, tmp_path, facts)
     choice = choose_precision("auto")
     assert choice.precision == chosen
-    assert choice.sentence == f"training.precision=auto: {chosen}, {words}"
+    assert choice.message == f"training.precision=auto: {chosen}, {words}"
     assert choose_precision("fp32") == ("fp32", "")
 
 
@@ -56,7 +56,7 @@ def test_bf16_that_was_asked_for_stays_and_says_where_it_is_slow(
     machine(monkeypatch, tmp_path, X86_WITHOUT)
     choice = choose_precision("bf16")
     assert choice.precision == "bf16"
-    assert "bf16 is slow on this CPU" in choice.sentence and "\n" not in choice.sentence
+    assert "bf16 is slow on this CPU" in choice.message and "\n" not in choice.message
 
 
 @pytest.mark.usefixtures("on_cpu")
@@ -66,7 +66,7 @@ def test_a_resume_keeps_the_precision_of_its_checkpoint(tmp_path: Path, monkeypa
     machine(monkeypatch, tmp_path, X86_WITHOUT)
     choice = choose_precision("auto", written)
     assert choice.precision == "bf16"
-    assert "as in the checkpoint" in choice.sentence and "slow" in choice.sentence
+    assert "as in the checkpoint" in choice.message and "slow" in choice.message
     written.write_text("training: {precision: fp32}\n")
     machine(monkeypatch, tmp_path, X86)
     assert choose_precision("auto", written) == ("fp32", "training.precision=auto: fp32, as in the checkpoint")

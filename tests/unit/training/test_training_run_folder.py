@@ -43,10 +43,10 @@ def test_a_fresh_run_needs_no_folder(tmp_path: Path) -> None:
 
 
 def test_resuming_what_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no run folder"):
+    with pytest.raises(ConfigError, match="no such run folder"):
         checkpoint_to_resume(tmp_path / "none", "")
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ConfigError, match=r"holds no finished checkpoint, and 'thesis\.tex'"):
+    with pytest.raises(ConfigError, match=r"contains no finished checkpoint, and 'thesis\.tex'"):
         checkpoint_to_resume(tmp_path, "")
     with pytest.raises(ConfigError, match="not a checkpoint folder"):
         checkpoint_to_resume(tmp_path, str(tmp_path / "elsewhere"))
@@ -54,7 +54,7 @@ def test_resuming_what_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_resuming_an_older_checkpoint_needs_its_own_folder(tmp_path: Path) -> None:
     old, new = finished(tmp_path / "run", 5), finished(tmp_path / "run", 10)
-    with pytest.raises(ConfigError, match="step-000010 is newer and would be met again"):
+    with pytest.raises(ConfigError, match="step-000010 is newer, and the run would reach it again"):
         checkpoint_to_resume(tmp_path / "run", str(old))
     assert checkpoint_to_resume(tmp_path / "run", str(new)) == new
     assert checkpoint_to_resume(tmp_path / "other", str(old)) == old
@@ -77,7 +77,7 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path: Path) -> None:
 def test_a_folder_at_a_later_checkpoints_name_is_refused(tmp_path: Path) -> None:
     finished(tmp_path, 5)
     step_folder(tmp_path, 10).mkdir()
-    with pytest.raises(ConfigError, match=r"step-000010: is not a whole checkpoint .* move it away"):
+    with pytest.raises(ConfigError, match=r"step-000010: is not a complete checkpoint .* move it away"):
         checkpoint_to_resume(tmp_path, "")
 
 

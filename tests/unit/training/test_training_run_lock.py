@@ -38,7 +38,7 @@ def holder(tmp_path: Path) -> Any:
 def test_a_second_job_is_told_who_is_at_work_and_changes_nothing(tmp_path: Path, holder: Any) -> None:
     before = (tmp_path / "run" / LOCK).read_bytes()
     with (
-        pytest.raises(ConfigError, match=rf"process {holder.pid} on .*\(1 rank, since \d{{4}}-.*is at work"),
+        pytest.raises(ConfigError, match=rf"process {holder.pid} on .*\(1 rank, since \d{{4}}-.*uses this run folder"),
         locked_run(tmp_path / "run", print),
     ):
         pass
