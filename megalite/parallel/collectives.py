@@ -5,6 +5,8 @@ and g-bar (Korthikanti et al. 2022, arXiv:2205.05198, figure 5). The context axi
 al. 2023, arXiv:2309.14509, figure 2). With ``group=None`` (one process) all are the identity.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from megalite.parallel.mesh import Group, Mesh
 
+Operation = Callable[[Tensor], Tensor]
 SEQUENCE_DIM = 1
 """Dim of hidden states ``(B, S, H)``."""
 
@@ -23,28 +26,30 @@ def enter_split_layers(x: Tensor, mesh: Mesh) -> Tensor:
     Shape: ``(B, S, H)`` -> the same; with sequence parallelism ``(B, S/t, H)`` -> ``(B, S, H)``.
     """
     if mesh.sequence_group is not None:
-        return _GatherSequence.apply(x, mesh.sequence_group)
+        group = mesh.sequence_group  # g of Korthikanti et al.
+        return _Collective.apply(x, partial(_all_gather, group=group), partial(_reduce_scatter, group=group))
     return copy_to_tensor_axis(x, mesh.split_group)
 
 
-def leave_split_layers(partial: Tensor, mesh: Mesh) -> Tensor:
-    """The sum over the tensor axis of the partial outputs of split layers.
+def leave_split_layers(x: Tensor, mesh: Mesh) -> Tensor:
+    """Sum the partial outputs ``x`` of split layers over the tensor axis.
 
     Shape: ``(B, S, H)`` -> the same; with sequence parallelism ``(B, S/t, H)``.
     """
     if mesh.sequence_group is not None:
-        return _ScatterSequence.apply(partial, mesh.sequence_group)
-    return reduce_from_tensor_axis(partial, mesh.split_group)
+        group = mesh.sequence_group  # g-bar of Korthikanti et al.
+        return _Collective.apply(x, partial(_reduce_scatter, group=group), partial(_all_gather, group=group))
+    return reduce_from_tensor_axis(x, mesh.split_group)
 
 
 def copy_to_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
     """f: identity forward, all-reduce backward. Passes a replicated tensor to split layers."""
-    return x if group is None else _CopyToTensorAxis.apply(x, group)
+    return x if group is None else _Collective.apply(x, _identity, partial(_all_reduce, group=group))
 
 
 def reduce_from_tensor_axis(x: Tensor, group: Group | None) -> Tensor:
     """g: all-reduce forward, identity backward. Sums the partial outputs of split layers."""
-    return x if group is None else _ReduceFromTensorAxis.apply(x, group)
+    return x if group is None else _Collective.apply(x, partial(_all_reduce, group=group), _identity)
 
 
 def exchange(x: Tensor, group: Group | None, split_dim: int, gather_dim: int) -> Tensor:
@@ -52,66 +57,27 @@ def exchange(x: Tensor, group: Group | None, split_dim: int, gather_dim: int) ->
 
     Backward is the inverse exchange.
     """
-    return x if group is None else _Exchange.apply(x, group, split_dim, gather_dim)
+    if group is None:
+        return x
+    forward = partial(_all_to_all, group=group, split_dim=split_dim, gather_dim=gather_dim)
+    return _Collective.apply(x, forward, partial(_all_to_all, group=group, split_dim=gather_dim, gather_dim=split_dim))
 
 
-class _CopyToTensorAxis(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
-        ctx.group = group
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _all_reduce(grads[0], ctx.group), None
-
-
-class _ReduceFromTensorAxis(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
-        return _all_reduce(x, group)
+class _Collective(torch.autograd.Function):
+    """A linear operation whose backward pass is its transpose."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
-class _GatherSequence(torch.autograd.Function):
-    """g of Korthikanti et al.: all-gather forward, reduce-scatter backward."""
+    def forward(ctx: Any, x: Tensor, operation: Operation, transpose: Operation) -> Tensor:
+        ctx.transpose = transpose
+        return operation(x)
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
-        ctx.group = group
-        return _all_gather(x, group)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _reduce_scatter(grads[0], ctx.group), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transpose(grads[0]), None, None
 
 
-class _ScatterSequence(torch.autograd.Function):
-    """g-bar of Korthikanti et al.: reduce-scatter forward, all-gather backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
-        ctx.group = group
-        return _reduce_scatter(x, group)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _all_gather(grads[0], ctx.group), None
-
-
-class _Exchange(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group, split_dim: int, gather_dim: int) -> Tensor:
-        ctx.group, ctx.dims = group, (split_dim, gather_dim)
-        return _all_to_all(x, group, split_dim, gather_dim)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        split_dim, gather_dim = ctx.dims
-        return _all_to_all(grads[0], ctx.group, gather_dim, split_dim), None, None, None
+def _identity(x: Tensor) -> Tensor:
+    return x.view_as(x)
 
 
 def _all_reduce(x: Tensor, group: Group) -> Tensor:
