@@ -1,4 +1,4 @@
-"""The command line of every tool: options and values in any order, numbers within bounds, mistakes in one line."""
+"""The command-line parser of every tool: options and values in any order, bounded numbers, errors in one line."""
 
 import argparse
 import math
@@ -12,12 +12,12 @@ from megalite.config.errors import EXIT_USER_ERROR, print_error
 from megalite.config.suggest import suggestion
 
 MOST = 10**12
-"""Of a number that nothing else limits: above every count of a real corpus, below what overflows 64 bits."""
+"""Default upper bound of numbers: above every count of a real corpus, below the overflow of 64 bits."""
 MOST_WORKERS = 1024
 
 
 def whole_number(least: int = 1, most: int = MOST) -> Callable[[str], int]:
-    """The ``type=`` of an option that counts: a whole number from ``least`` to ``most``."""
+    """Returns an argparse ``type`` for whole numbers from ``least`` to ``most``."""
 
     def parse(text: str) -> int:
         try:
@@ -31,7 +31,7 @@ def whole_number(least: int = 1, most: int = MOST) -> Callable[[str], int]:
 
 
 def real_number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
-    """The ``type=`` of an option that measures: a finite number from ``least`` to ``most``."""
+    """Returns an argparse ``type`` for finite numbers from ``least`` to ``most``."""
 
     def parse(text: str) -> float:
         try:
@@ -47,7 +47,7 @@ def real_number(least: float = -math.inf, most: float = math.inf) -> Callable[[s
 
 
 number_of_workers = whole_number(1, MOST_WORKERS)
-"""The ``type=`` of ``--workers``."""
+"""The argparse ``type`` of ``--workers``."""
 
 
 def _check_bounds(text: str, value: float, least: float, most: float) -> None:
@@ -77,9 +77,9 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that takes options and positional values in any order, and never guesses an abbreviation.
+    """An ``ArgumentParser`` that accepts options and positional values in any order, but no abbreviated options.
 
-    ``--version`` is added. A mistake prints one line that says what is close to it, and exits with 2.
+    Adds ``--version``. An error prints one line with the closest valid option, and exits with 2.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -88,7 +88,6 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"megalite {megalite.__version__}")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse; unknown options are refused with the nearest known one."""
         self._given = sys.argv[1:] if args is None else args
         found, unknown = self.parse_known_intermixed_args(args, namespace)
         if unknown:
@@ -112,7 +111,7 @@ class CommandParser(argparse.ArgumentParser):
         raise SystemExit(EXIT_USER_ERROR)
 
     def _taken_by_a_list(self, message: str) -> str:
-        """Where a positional value is missing: the option that took it, because it takes all values up to the next one."""
+        """Returns a hint if a positional value is missing because a preceding list option has consumed it."""
         missing = message.removeprefix("the following arguments are required: ")
         if missing == message or missing.startswith("-"):
             return ""
@@ -120,4 +119,4 @@ class CommandParser(argparse.ArgumentParser):
         last = next((action for action in reversed(lists) if action is not None and action.nargs in ("+", "*")), None)
         if last is None:
             return ""
-        return f"; {last.option_strings[0]} takes every value up to the next option: put '{missing}' before it"
+        return f"; {last.option_strings[0]} accepts every value up to the next option: put '{missing}' before it"

@@ -1,4 +1,4 @@
-"""The keys that DeepSpeed 0.19 reads. It ignores unknown top-level keys without a word, so they are checked here.
+"""The keys that DeepSpeed 0.19 reads. It silently ignores unknown top-level keys, so they are checked here.
 
 A test compares these tables with the installed DeepSpeed.
 """
@@ -39,7 +39,7 @@ FP16 = frozenset(
     "enabled auto_cast loss_scale initial_scale_power loss_scale_window hysteresis consecutive_hysteresis min_loss_scale "
     "fp16_master_weights_and_grads".split()
 )
-"""All of it is allowed where ``fp16`` is off, as in JSONs that serve several programs."""
+"""All are allowed if ``fp16`` is off, as in JSONs that several programs share."""
 
 SECTIONS: dict[str, frozenset[str]] = {
     "zero_optimization": ZERO,
@@ -58,7 +58,7 @@ SECTIONS: dict[str, frozenset[str]] = {
     "optimizer": frozenset({"type", "params"}),
     "optimizer.params": frozenset({"lr", "betas", "eps", "weight_decay", "torch_adam", "adam_w_mode"}),
 }
-"""Of ``bf16``, ``data_types`` and ``optimizer`` only what the run's YAML says too: the rest would be passed over."""
+"""``bf16``, ``data_types`` and ``optimizer`` have only the keys that the run's YAML decides: others would be ignored."""
 
 WIRES = frozenset(
     "zero_optimization communication_data_type prescale_gradients gradient_predivide_factor disable_allgather "
@@ -72,4 +72,4 @@ OWNED_BY_YAML = frozenset(
     "train_batch_size train_micro_batch_size_per_gpu gradient_accumulation_steps gradient_clipping optimizer scheduler "
     "bf16 fp16 data_types".split()
 )
-"""Top-level keys whose facts stand in the run's YAML."""
+"""Top-level keys that the run's YAML owns."""

@@ -1,4 +1,4 @@
-"""Failures become one line on stderr: value, reason, remedy. This is the only place that does it."""
+"""Turns every failure of a command into one line on stderr: value, reason, remedy."""
 
 import errno
 import functools
@@ -21,27 +21,27 @@ EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 SECONDS_FOR_RANK_0 = 10
 ENDLESS_WORD = re.compile(r"\S{200,}")
-"""A value that was echoed whole would hide the rest of its message."""
+"""A long value would hide the rest of its message."""
 P = ParamSpec("P")
 
 
 class ConfigError(ValueError):
-    """A config file or a command line asks for something that cannot be."""
+    """A config file or a command line has an invalid value."""
 
 
 class DataError(ValueError):
-    """A data file is missing something, damaged, or does not fit the model it is used with."""
+    """A data file is incomplete, damaged, or incompatible with the model."""
 
 
 class DivergenceError(RuntimeError):
-    """The loss or the gradient norm of a run is not a finite number any more."""
+    """The loss or the gradient norm of a run is no longer finite."""
 
 
 class Stopped(BaseException):
-    """A command was asked to end and has done so in order; ``code`` is its exit code, 128 + the signal's number."""
+    """A command stopped cleanly on request; ``code`` is its exit code, 128 + the signal's number."""
 
     def __init__(self, line: str, code: int) -> None:
-        """``line`` says by what it was stopped, what is saved and how to go on."""
+        """``line`` says what stopped it, what is saved and how to resume."""
         super().__init__(line)
         self.code = code
 
@@ -64,15 +64,15 @@ REMEDIES = {
 
 
 def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
-    """Wrap a command: whatever goes wrong in it becomes one line on stderr.
+    """Wraps a command so that every failure becomes one line on stderr.
 
-    A user's mistake, and any ``OSError``, exits with 2. Ctrl-C exits with 130. An error that nobody foresaw exits with
-    1; its traceback goes to a file, and the line asks for a report. So does one in a thread, which ends the thread alone.
-    A ``KeyboardInterrupt`` with a message is told by it.
+    A user's mistake, and any ``OSError``, exits with 2. Ctrl-C exits with 130. An unexpected error exits with 1; its
+    traceback goes to a file, and the line asks for a report. An unexpected error in a thread ends only the thread. A
+    ``KeyboardInterrupt`` with a message prints the message.
 
-    Under a multi-rank launcher every rank meets the same mistake, and rank 0 prints it. The others wait: a launcher kills
-    all ranks of a machine as soon as one of them has failed. A rank that is still there has made a mistake of its own and
-    tells it, first the one that stands first on its machine.
+    Under a multi-rank launcher every rank fails in the same way, and rank 0 prints the line. The others wait: a launcher
+    kills all ranks of a machine as soon as one of them fails. A rank that survives has failed alone and prints its own line,
+    the first rank of a machine before the others.
     """
 
     @functools.wraps(main)
@@ -80,7 +80,7 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
         threading.excepthook = _tell_of_thread
         sys.unraisablehook = _keep_quiet
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # names that are no UTF-8, terminals that have less
+            sys.stdout.reconfigure(errors="backslashreplace")  # names that are not UTF-8, terminals that are not
         try:
             main(*args, **kwargs)
         except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
@@ -89,7 +89,7 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
         except USER_ERRORS as error:
             _leave(describe(error), EXIT_USER_ERROR)
         except MemoryError:
-            _leave("out of memory; give fewer --workers, smaller batches or smaller inputs", EXIT_USER_ERROR)
+            _leave("out of memory; use fewer --workers, smaller batches or smaller inputs", EXIT_USER_ERROR)
         except Stopped as stopped:
             if not _is_a_further_rank():
                 print(f"megalite: {stopped}", file=sys.stderr, flush=True)
@@ -105,20 +105,20 @@ def one_line_errors(main: Callable[P, None]) -> Callable[P, None]:
 
 
 def in_one_line(error: object) -> str:
-    """What a library says of an error, in one line of bounded length; the error's type where it says nothing."""
+    """Returns an error's message in one line of bounded length, or its type if the message is empty."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def print_error(message: str) -> None:
-    """Print ``message`` to stderr as commands do, with endless words cut; red on a terminal, among a launcher's lines."""
+    """Prints ``message`` to stderr as commands do, with very long words cut; red on a terminal."""
     short = ENDLESS_WORD.sub(lambda word: f"{word[0][:80]}...{word[0][-20:]}", message)
-    short = short.encode(errors="backslashreplace").decode()  # a path that is no UTF-8
+    short = short.encode(errors="backslashreplace").decode()  # a path that is not UTF-8
     red, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
     print(f"{red}megalite: error:{end} {short}", file=sys.stderr, flush=True)
 
 
 def describe(error: BaseException) -> str:
-    """The message of a user's error in one line; a bare ``OSError`` gets its path in front and a remedy at its end."""
+    """Returns the message of a user's error in one line; an ``OSError`` without one gets its path and a remedy."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     where = "" if error.filename is None else f"{error.filename}: "
@@ -127,7 +127,7 @@ def describe(error: BaseException) -> str:
 
 
 def report(error: BaseException) -> str:
-    """Write the traceback to a file; returns the line that names it."""
+    """Writes the traceback to a file; returns the line that names it."""
     what = " ".join(f"{type(error).__name__}: {error}".split())
     try:
         with tempfile.NamedTemporaryFile(
@@ -141,10 +141,9 @@ def report(error: BaseException) -> str:
 
 
 class ErrorLines(logging.Handler):
-    """What a library logs as an error, such as a server's of a request, in one line; tracebacks go to a file."""
+    """Prints errors that a library logs, such as those of a server's requests, in one line; tracebacks go to a file."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it."""
         error = record.exc_info[1] if record.exc_info else None
         print_error(" ".join(record.getMessage().split()) if error is None else report(error))
 
@@ -158,7 +157,7 @@ def _leave(line: str, code: int) -> NoReturn:
 
 
 def _comes_of_an_interrupt(error: BaseException | None) -> bool:
-    """Whether a library has made another error of Ctrl-C, as some do when they are interrupted while imported."""
+    """Returns whether a library turned Ctrl-C into another error, as some do when interrupted during import."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -170,11 +169,11 @@ def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
 
 
 def _keep_quiet(failed: "sys.UnraisableHookArgs") -> None:
-    """An error in a destructor stops nothing and helps nobody; what matters has failed elsewhere too."""
+    """Ignores errors in destructors: their cause has failed elsewhere too."""
 
 
 def _is_a_further_rank() -> bool:
-    """Whether another process tells the mistake first; an environment that makes no sense is itself one, and is told."""
+    """Returns whether another process prints the line; False if the environment is invalid, which is itself an error."""
     rank, world_size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
     numbers = all(text.isascii() and text.isdecimal() and len(text) < 10 for text in (rank, world_size))
     return numbers and 0 < int(rank) < int(world_size)

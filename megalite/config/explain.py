@@ -1,4 +1,4 @@
-"""Pydantic's errors told in the file's own words: where, which key, why, what instead."""
+"""Explains pydantic's errors in terms of the file: where, which key, why, and what to write instead."""
 
 import difflib
 from typing import Any, TypeVar
@@ -9,12 +9,12 @@ from megalite.config.errors import ConfigError
 from megalite.config.section import shown
 
 S = TypeVar("S", bound=BaseModel)
-MOST_TOLD = 20
-"""Mistakes of one file, a line each."""
+MOST_ERRORS = 20
+"""Maximum number of errors reported for one file, a line each."""
 
 
 def validate(schema: type[S], values: dict[str, Any], source: str, overridden: set[tuple[str, ...]] | None = None) -> S:
-    """``schema(**values)``, with pydantic's errors told as one line each: where, which key, why, what instead."""
+    """Returns ``schema(**values)``. Raises: ConfigError with one line per error: where, which key, why, what instead."""
     try:
         return schema.model_validate(values)
     except ValidationError as failure:
@@ -24,15 +24,15 @@ def validate(schema: type[S], values: dict[str, Any], source: str, overridden: s
             unknown = problem["type"] == "extra_forbidden"
             given_by = "command line" if _is_overridden(keys, overridden or set(), unknown) else source
             lines.append(f"{given_by}: {_explain(schema, keys, problem)}")
-        # A key that is missing because it is misspelt is one mistake, told once.
-        misspelt = [line for line in lines if "did you mean" in line]
-        told = {name for name in all_keys(schema) if any(f"mean '{name}'" in line for line in misspelt)}
-        lines = [line for line in lines if not any(f"'{name}' is missing" in line for name in told)]
-        raise ConfigError("\n".join(dict.fromkeys(lines[:MOST_TOLD]))) from None
+        # A key that is missing because it is misspelled is one error.
+        misspelled = [line for line in lines if "did you mean" in line]
+        corrected = {name for name in all_keys(schema) if any(f"mean '{name}'" in line for line in misspelled)}
+        lines = [line for line in lines if not any(f"'{name}' is missing" in line for name in corrected)]
+        raise ConfigError("\n".join(dict.fromkeys(lines[:MOST_ERRORS]))) from None
 
 
 def _causes(problems: list[Any]) -> list[Any]:
-    """Without those that only follow: a list is also too short where one of its items was refused."""
+    """Leaves out consequential errors: a list is also too short if one of its items is invalid."""
     refused = [problem["loc"] for problem in problems]
     return [
         problem
@@ -43,13 +43,13 @@ def _causes(problems: list[Any]) -> list[Any]:
 
 
 def _is_overridden(keys: tuple[str, ...], overridden: set[tuple[str, ...]], unknown: bool) -> bool:
-    """Whether an override holds the key; an unknown section may have come by an override of a key in it."""
+    """Returns whether an override set the key; an override of a key in an unknown section creates the section."""
     above = any(keys[:length] in overridden for length in range(1, len(keys) + 1))
     return above or (unknown and any(item[: len(keys)] == keys for item in overridden))
 
 
 def _written_keys(values: Any, problem: Any) -> tuple[str, ...]:
-    """The path of the problem in the file: pydantic's, without the names of its own union members."""
+    """Returns the path of the problem in the file: pydantic's, without the names of its own union members."""
     keys = []
     for depth, part in enumerate(problem["loc"], start=1):
         inside = part in values if isinstance(values, dict) else isinstance(values, list) and part in range(len(values))
@@ -66,27 +66,27 @@ RENAMED = {
 }
 """Keys of earlier versions -> their present names."""
 REASONS = {
-    "invalid_key": "a key is a word; write it as text",
+    "invalid_key": "keys are text; put it in quotes",
     "too_short": "needs at least {min_length} item(s)",
     "too_long": "has more than {max_length} items",
-    "tuple_type": "a list is needed here",
-    "dict_type": "keys with values are needed here, as in {{key: value}}",
-    "string_type": "text is needed here; put it in quotes if it is meant as text",
-    "float_type": "a number is needed here",
-    "float_parsing": "a number is needed here",
-    "int_type": "a whole number is needed here",
-    "int_parsing": "a whole number is needed here",
-    "bool_type": "true or false is needed here",
-    "bool_parsing": "true or false is needed here",
-    "int_parsing_size": "a number of so many digits is not read",
-    "less_than_equal": "at most {le:,} is taken",
-    "greater_than_equal": "at least {ge} is taken",
+    "tuple_type": "expected a list",
+    "dict_type": "expected keys with values, as in {{key: value}}",
+    "string_type": "expected text; put it in quotes if it is meant as text",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "int_parsing_size": "too many digits",
+    "less_than_equal": "must be at most {le:,}",
+    "greater_than_equal": "must be at least {ge}",
 }
-"""Pydantic's types of errors whose own words speak of Python."""
+"""Messages for those of pydantic's error types whose own messages speak of Python."""
 
 
 def _plain(limit: Any) -> Any:
-    """A whole number where it is one: pydantic's bounds of ``float`` keys are floats."""
+    """Returns whole floats as integers: pydantic's bounds of ``float`` keys are floats."""
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
@@ -115,7 +115,7 @@ def _explain(schema: type[BaseModel], keys: tuple[str, ...], problem: Any) -> st
 
 
 def reason_of(problem: Any) -> str:
-    """Why pydantic refuses a value, in words that do not speak of Python."""
+    """Returns why a value is invalid, without speaking of Python."""
     reason = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "union_tag_invalid":
         tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "").split(", ")
@@ -126,7 +126,7 @@ def reason_of(problem: Any) -> str:
 
 
 def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of a schema, sections included."""
+    """Returns every dotted key of a schema, including sections."""
     found = []
     for name, field in schema.model_fields.items():
         found.append(prefix + name)

@@ -1,4 +1,4 @@
-"""How a world of ranks is cut into pipe, data, context and tensor axes: pure arithmetic."""
+"""The shape of the mesh: how the ranks divide into pipe, data, context and tensor axes."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from megalite.config.schema import ParallelSection
 
 
 class GridShape(NamedTuple):
-    """Sizes of the four axes, from the slowest to the fastest in the order of the ranks."""
+    """Sizes of the four axes, from the slowest-varying to the fastest-varying in rank order."""
 
     pipe: int
     data: int
@@ -15,7 +15,6 @@ class GridShape(NamedTuple):
     tensor: int
 
     def __str__(self) -> str:
-        """``pipe 2 x data 4 x context 1 x tensor 2``."""
         return f"pipe {self.pipe} x data {self.data} x context {self.context} x tensor {self.tensor}"
 
     @property
@@ -25,20 +24,20 @@ class GridShape(NamedTuple):
 
     @property
     def replicas(self) -> int:
-        """Ranks with the same weights, between which gradients are summed and ZeRO divides the model state: d * c."""
+        """Ranks with the same weights, among which ZeRO divides the model state: d * c."""
         return self.data * self.context
 
 
 def grid_shape(world_size: int, parallel: ParallelSection) -> GridShape:
-    """The data axis takes what tensor, context and pipe leave of the world.
+    """Returns the shape; the data axis gets the ranks that tensor, context and pipe axis leave.
 
-    Raises: ConfigError with the arithmetic where the world does not divide.
+    Raises: ConfigError with the arithmetic if the world size does not divide.
     """
     p, c, t = parallel.pipeline_parallel_size, parallel.context_parallel_size, parallel.tensor_parallel_size
     together = p * c * t
     if world_size % together:
         raise ConfigError(
-            f"world size {world_size} does not divide by parallel.tensor_parallel_size={t} x "
+            f"world size {world_size} is not a multiple of parallel.tensor_parallel_size={t} x "
             f"parallel.pipeline_parallel_size={p} x parallel.context_parallel_size={c} = {together}; start a multiple of "
             f"{together} ranks"
         )

@@ -7,27 +7,27 @@ from megalite.config.errors import ConfigError
 
 
 class Launch(NamedTuple):
-    """This process among all of its job."""
+    """The place of this process among all ranks of the job."""
 
     rank: int
     world_size: int
     local_rank: int
-    """Among the processes of this machine."""
+    """Rank among the processes of this machine."""
     local_size: int
 
     @property
     def is_first(self) -> bool:
-        """Whether this process prints and writes for all."""
+        """Whether this process prints and writes for all ranks."""
         return self.rank == 0
 
 
 def read_launch() -> Launch:
-    """What ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK`` and ``LOCAL_WORLD_SIZE`` say; without a launcher, one process.
+    """Reads ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK`` and ``LOCAL_WORLD_SIZE``; without a launcher, one process.
 
-    Raises: ConfigError where one of them is no number, or they contradict each other.
+    Raises: ConfigError if one of them is not a number, or they contradict each other.
     """
     rank, world_size, local_rank = _number("RANK", 0), _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
-    # torchrun says LOCAL_WORLD_SIZE, DeepSpeed's launcher LOCAL_SIZE
+    # torchrun sets LOCAL_WORLD_SIZE, DeepSpeed's launcher LOCAL_SIZE
     local_size = _number("LOCAL_WORLD_SIZE", 1) if "LOCAL_WORLD_SIZE" in os.environ else _number("LOCAL_SIZE", 1)
     for name, value, size_name, size in (
         ("RANK", rank, "WORLD_SIZE", world_size),
@@ -35,12 +35,12 @@ def read_launch() -> Launch:
     ):
         if value >= size:
             raise ConfigError(
-                f"environment: {name}={value} with {size_name}={size}: ranks go from 0 to {size - 1}{_REMEDY}"
+                f"environment: {name}={value} with {size_name}={size}: ranks are 0 to {size - 1}{_REMEDY}"
             )
     return Launch(rank, world_size, local_rank, local_size)
 
 
-_REMEDY = "; start by deepspeed or torchrun, which set them, or unset RANK, LOCAL_RANK and WORLD_SIZE"
+_REMEDY = "; start with deepspeed or torchrun, which set them, or unset RANK, LOCAL_RANK and WORLD_SIZE"
 _LEAST = {"WORLD_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "LOCAL_SIZE": 1}
 _MOST = 2**20
 

@@ -1,4 +1,4 @@
-"""Layouts that cannot be, refused with the arithmetic before anything is launched."""
+"""Checks that a layout fits the model, before anything is launched."""
 
 from megalite.config.errors import ConfigError
 from megalite.config.grid import GridShape
@@ -7,7 +7,7 @@ from megalite.config.schema import ParallelSection, RunConfig
 
 
 def check_layout(config: RunConfig, shape: GridShape, zero_stage: int) -> None:
-    """Refuse a grid that does not fit the model, the sequence or the ZeRO stage.
+    """Checks that the mesh fits the model, the sequence and the ZeRO stage.
 
     Raises: ConfigError naming the key, the numbers and what would fit.
     """
@@ -16,7 +16,7 @@ def check_layout(config: RunConfig, shape: GridShape, zero_stage: int) -> None:
     if shape.pipe > 1 and zero_stage > 1:
         raise ConfigError(
             f"parallel.pipeline_parallel_size={shape.pipe} with zero_optimization.stage={zero_stage}: a pipeline stage runs "
-            f"many micro-batches between its gradient reductions, which ZeRO 2 and 3 cannot; take stage 0 or 1"
+            f"many micro-batches between gradient reductions, which ZeRO 2 and 3 do not support; use ZeRO stage 0 or 1"
         )
     if shape.pipe > 1 or config.parallel.pipeline_split is not None:
         check_pipeline_split(config.model, config.parallel)
@@ -39,7 +39,7 @@ def check_pipeline_split(model: ModelConfig, parallel: ParallelSection) -> None:
     if split is not None and (len(split) != stages or sum(split) != layers or 0 in split):
         raise ConfigError(
             f"parallel.pipeline_split={list(split)} is {len(split)} stages of {' + '.join(map(str, split))} = {sum(split)} "
-            f"layers; parallel.pipeline_parallel_size={stages} and model.num_hidden_layers={layers} ask for {stages} "
+            f"layers; parallel.pipeline_parallel_size={stages} and model.num_hidden_layers={layers} require {stages} "
             f"stages of at least one layer that add up to {layers}"
         )
 
@@ -53,8 +53,8 @@ def _check_tensor_axis(config: RunConfig, shape: GridShape) -> None:
     ):
         if size % t:
             raise ConfigError(
-                f"model.{key}={size} does not divide by {axis} ({size} = {size // t} x {t} + {size % t}); every rank holds "
-                f"equally many, so change one of them"
+                f"model.{key}={size} is not a multiple of {axis} ({size} = {size // t} x {t} + {size % t}); every rank "
+                f"holds equally many, so change one of them"
             )
     if key_value % t and t % key_value:
         raise ConfigError(
@@ -77,12 +77,12 @@ def _check_sequence(config: RunConfig, shape: GridShape) -> None:
         if parallel.sequence_parallel:
             factors += f" x parallel.tensor_parallel_size={t} (parallel.sequence_parallel) = {parts}"
         raise ConfigError(
-            f"data.sequence_length={length} does not divide by {factors}; use {length // parts * parts or parts} or "
+            f"data.sequence_length={length} is not a multiple of {factors}; use {length // parts * parts or parts} or "
             f"{(length // parts + 1) * parts}"
         )
     heads = model.num_attention_heads // t
     if heads % c:
         raise ConfigError(
-            f"model.num_attention_heads={model.num_attention_heads} / parallel.tensor_parallel_size={t} = {heads} heads a "
-            f"rank do not divide by parallel.context_parallel_size={c}; around the attention they are exchanged for tokens"
+            f"model.num_attention_heads={model.num_attention_heads} / parallel.tensor_parallel_size={t} = {heads} heads per "
+            f"rank are not a multiple of parallel.context_parallel_size={c}; the attention exchanges heads for tokens"
         )

@@ -1,4 +1,4 @@
-"""A YAML file and ``section.key=value`` overrides become one ``RunConfig``, or errors that say what instead."""
+"""Loads a ``RunConfig`` from a YAML file and ``section.key=value`` overrides."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from megalite.config.section import shown
 from megalite.config.text_files import kind_of, parse_yaml, read_yaml_file
 
 MOST_CHARACTERS = 10_000
-"""Of one value on the command line."""
+"""Maximum length of one value on the command line."""
 
 
 def load_run_config(path: Path, overrides: list[str] | None = None) -> RunConfig:
-    """Read, override, validate, and check across sections.
+    """Reads, overrides, validates, and checks across sections.
 
-    Raises: ConfigError with one line for each mistake; FileNotFoundError where ``path`` is missing.
+    Raises: ConfigError with one line per mistake; FileNotFoundError if ``path`` does not exist.
     """
     values = read_yaml(path)
     overridden = apply_overrides(values, overrides or [])
@@ -28,32 +28,32 @@ def load_run_config(path: Path, overrides: list[str] | None = None) -> RunConfig
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises: FileNotFoundError, ConfigError."""
+    """Returns the mapping in a YAML file. Raises: FileNotFoundError, ConfigError."""
     values = read_yaml_file(path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds {kind_of(values)}, not sections like 'model:' and 'data:'")
+        raise ConfigError(f"{path}: contains {kind_of(values)}, not sections such as 'model:' and 'data:'")
     return values
 
 
 def apply_overrides(values: dict[str, Any], overrides: list[str]) -> set[tuple[str, ...]]:
-    """Write ``section.key=value`` items into ``values``; the value is read as YAML. Returns the key paths written."""
+    """Applies ``section.key=value`` items to ``values``, reading each value as YAML; returns the key paths written."""
     written = set()
     for item in overrides:
         dotted, equals, text = item.partition("=")
         keys = tuple(dotted.split("."))
         if not equals or not all(keys):
             raise ConfigError(f"command line: {shown(item)} is not section.key=value (for example optimizer.lr=3e-4)")
-        told = f"command line: {shown(item)}"
+        source = f"command line: {shown(item)}"
         if len(text) > MOST_CHARACTERS:
-            raise ConfigError(f"{told}: longer than {MOST_CHARACTERS:,} characters; write it into the file")
-        value = parse_yaml(text, told)
+            raise ConfigError(f"{source}: longer than {MOST_CHARACTERS:,} characters; write it into the file")
+        value = parse_yaml(text, source)
         section = values
         for depth, key in enumerate(keys[:-1]):
             below = section.get(key)
             if below is None:
                 below = section[key] = {}
             if not isinstance(below, dict):
-                raise ConfigError(f"{told}: '{'.'.join(keys[: depth + 1])}' is a value, not a section")
+                raise ConfigError(f"{source}: '{'.'.join(keys[: depth + 1])}' is a value, not a section")
             section = below
         section[keys[-1]] = value
         written.add(keys)

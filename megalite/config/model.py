@@ -35,7 +35,7 @@ class RopeParameters(Section):
         if missing := needed - given:
             raise ValueError(f"rope_type '{self.rope_type}' needs {', '.join(sorted(missing))}")
         if unused := given - needed:
-            raise ValueError(f"rope_type '{self.rope_type}' does not read {', '.join(sorted(unused))}; remove it")
+            raise ValueError(f"rope_type '{self.rope_type}' does not use {', '.join(sorted(unused))}; remove it")
         low, high = self.low_freq_factor, self.high_freq_factor
         if low is not None and high is not None and high <= low:
             raise ValueError(f"high_freq_factor={high} must be larger than low_freq_factor={low}")
@@ -81,12 +81,12 @@ class ModelConfig(Section):
     def _heads_divide(self) -> "ModelConfig":
         if self.head_dim is None and self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size={self.hidden_size} does not divide by num_attention_heads={self.num_attention_heads}; "
+                f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}; "
                 f"change one of them or set head_dim"
             )
         if self.num_attention_heads % self.key_value_heads:
             raise ValueError(
-                f"num_attention_heads={self.num_attention_heads} does not divide by "
+                f"num_attention_heads={self.num_attention_heads} is not a multiple of "
                 f"num_key_value_heads={self.num_key_value_heads}: every key/value head serves equally many queries"
             )
         if self.head_size % 2:

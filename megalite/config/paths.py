@@ -1,7 +1,7 @@
-"""Where the relative paths of a config lead: what a run reads is looked for in three places, what it writes goes to one.
+"""Resolves the relative paths of a config.
 
-What is read (data, tokenizer, recipe, model, rows) is looked for in the current folder, then beside the config file, then
-in the folder of this repository, so that the examples work from anywhere. What is written goes under the current folder.
+Inputs (data, tokenizer, recipe, model, rows) are searched for in the current folder, then in the folder of the config file,
+then in this repository, so that the examples work from anywhere. Outputs start at the current folder.
 """
 
 from glob import glob
@@ -14,11 +14,11 @@ DATASET_SUFFIXES = (".manifest.json", ".idx", ".bin")
 
 
 def find_input(path: str, config_file: Path, suffixes: tuple[str, ...] = ("",)) -> str:
-    """The path, or where it is relative to one of the other places; as it was where it is nowhere.
+    """Returns the first of the three places where ``path`` exists, or ``path`` itself if it exists nowhere.
 
     Args:
         path: may be a glob.
-        suffixes: one of which is added to name a file.
+        suffixes: the path exists if it does with one of them appended.
     """
     if Path(path).is_absolute():
         return path
@@ -33,7 +33,7 @@ def _is_there(path: Path) -> bool:
 
 
 def find_data(config: RunConfig, config_file: Path) -> RunConfig:
-    """The run with the paths of what it reads as they were found."""
+    """Returns the run with the resolved paths of its inputs."""
     data = config.data
 
     def dataset(prefix: str) -> str:
@@ -57,7 +57,7 @@ def find_data(config: RunConfig, config_file: Path) -> RunConfig:
 
 
 def searched(path: str | Path) -> str:
-    """`` (looked in ...)`` for the message that a relative path is missing; nothing for an absolute one."""
+    """Returns `` (searched in ...)`` for the error that a relative path is missing; empty for an absolute path."""
     if Path(path).is_absolute():
         return ""
-    return f" (looked in {Path.cwd()}, beside the config file, and in {REPOSITORY})"
+    return f" (searched in {Path.cwd()}, in the folder of the config file, and in {REPOSITORY})"

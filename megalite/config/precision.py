@@ -1,4 +1,4 @@
-"""The word for a run's arithmetic; ``megalite.training.precision`` finds what ``auto`` is on a machine."""
+"""The precision of a run; ``megalite.training.precision`` resolves ``auto`` on a machine."""
 
 from typing import Any, Literal, TypeVar
 
@@ -9,6 +9,6 @@ C = TypeVar("C", bound=Section)
 
 
 def with_precision(config: C, precision: str) -> C:
-    """The same run with ``training.precision`` settled; ``config`` has a ``training`` section."""
+    """Returns ``config``, which has a ``training`` section, with ``training.precision`` set."""
     training: Any = getattr(config, "training")  # noqa: B009
     return config.model_copy(update={"training": training.model_copy(update={"precision": precision})})

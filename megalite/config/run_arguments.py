@@ -1,4 +1,4 @@
-"""The command line of every program that trains: two config files, ``--resume``, ``--check``, overrides."""
+"""The command line of every training program: two config files, ``--resume``, ``--check``, overrides."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,12 +10,10 @@ from megalite.config.command_line import CommandParser
 
 @dataclass(frozen=True)
 class RunArguments:
-    """What was typed."""
-
     config: Path | None
     ds_config: Path | None
     resume: str | None
-    """None without the flag, ``""`` for the newest checkpoint, else a checkpoint folder."""
+    """None without the option, empty for the newest checkpoint, else a checkpoint folder."""
     check: bool
     overrides: list[str]
 

@@ -1,12 +1,12 @@
-"""Where commands print: one kind of console for all of them."""
+"""The console that all commands print to."""
 
 from rich.console import Console
 
 WIDE = 1000
-"""Columns where nobody looks through a window: no table is cut there, and none fills them."""
+"""Columns outside a terminal, so that no table is cut."""
 
 
 def screen(quiet: bool = False) -> Console:
-    """A console on stdout that leaves long lines whole, and in a pipe or a file tables too."""
+    """Returns a console on stdout that does not wrap long lines, nor cut tables in a pipe or a file."""
     console = Console(quiet=quiet, soft_wrap=True)
     return console if console.is_terminal else Console(quiet=quiet, soft_wrap=True, width=WIDE)

@@ -1,4 +1,4 @@
-"""The base of every config section: frozen, nothing unknown, numbers as YAML writes them, none of them infinite."""
+"""The base class of config sections: frozen, no unknown keys, finite numbers in any notation of YAML."""
 
 import reprlib
 from typing import Annotated, Any, get_args
@@ -18,10 +18,10 @@ OneLine = Annotated[str, Field(max_length=4096), AfterValidator(_one_line)]
 
 
 class Section(BaseModel):
-    """A frozen group of keys. Unknown keys are errors; a bool never passes as a number, nor do ``.inf`` and ``.nan``.
+    """A frozen group of keys. Unknown keys are errors; a bool is never a number, nor are ``.inf`` and ``.nan``.
 
-    YAML 1.1 reads ``3e-4`` as a string, so number fields take numeric strings (pydantic's lax mode does). A section whose
-    keys are all commented out is read as null by YAML; here it is a section without keys.
+    YAML 1.1 reads ``3e-4`` as a string, so number fields accept numeric strings (pydantic's lax mode). YAML reads a section
+    whose keys are all commented out as null, which becomes a section without keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -35,7 +35,7 @@ class Section(BaseModel):
                 if isinstance(value, bool) and field is not None:
                     accepted = get_args(field.annotation) or (field.annotation,)
                     if bool not in accepted:
-                        text = f"{key}={str(value).lower()}: this is not a value of the key; write the value itself"
+                        text = f"{key}={str(value).lower()}: true and false are not values of this key"
                         raise PydanticCustomError("bool_as_number", "{text}", {"text": text})
         return values
 
@@ -54,7 +54,7 @@ class Section(BaseModel):
 
 
 def shown(value: Any) -> str:
-    """A value from a file, as a message shows it: in YAML's words, and short however large it is."""
+    """Formats a value for a message: in YAML's notation, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return _SHORT.repr(value)

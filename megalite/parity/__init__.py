@@ -1,6 +1,6 @@
-"""Every layout trains the same model: the matrix that proves it, on this machine's processes.
+"""Checks that every layout trains the same model, with processes on this machine.
 
-In: a model, or a run's YAML. Out: a table of every allowed layout's errors against one plain PyTorch process. Read ``case``
-(what is run), ``reference`` (one process), ``on_ranks`` (the layout, which compares itself), ``verdict`` (how far is too
-far), ``matrix`` (the command); ``launch`` starts ranks, ``wire`` counts the bytes that they send.
+In: a run's YAML. Out: a table of every allowed layout's errors against one plain PyTorch process. Read ``case`` (what to
+run), ``reference`` (one process), ``on_ranks`` (a layout, which compares itself with it), ``verdict`` (the tolerances),
+``matrix`` (the command); ``launch`` starts ranks, ``wire`` counts the bytes that they send.
 """

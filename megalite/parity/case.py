@@ -1,4 +1,4 @@
-"""What is compared: one model, optimizer and data under one layout, told in a few words such as ``p2 t2 d2 zero1``."""
+"""A parity case: one model, optimizer and data under one layout, written as ``p2 t2 d2 zero1``."""
 
 import itertools
 import re
@@ -17,23 +17,23 @@ from megalite.config.schema import RunConfig
 from megalite.model.layer_shapes import layers_on_meta
 
 FEATURES = ("sp", "documents", "selective", "full", "untied", "vocabulary", "bf16")
-"""``vocabulary`` is a large one: its head weighs LARGE_HEAD decoder layers."""
+"""``vocabulary``: a large one, whose head has as many parameters as LARGE_HEAD decoder layers."""
 LARGE_HEAD = 5
 PEAK_LR, WARMUP_STEPS, DECAYED_STEPS, MIN_LR_RATIO = 1e-3, 2, 6, 0.1
-"""The rate of every step differs from its neighbours', and moves the weights by as much as they can go."""
+"""A different rate at every step, large enough to move the weights."""
 WEIGHT_DECAY = 1.0
-"""A few steps of it are as much as what the gradients do, where a run's own are lost among their rounding differences."""
+"""Large enough to matter within a few steps; usual values are lost in rounding differences."""
 CLIPPING = 0.1
-"""Below the gradient norm of any fresh model, so that every step is clipped."""
+"""Below the gradient norm of any new model, so that every step is clipped."""
 LEAST_EPS = 1e-5
-"""Adam divides a gradient by its own size; this keeps it from making whole steps of rounding differences near zero."""
+"""Adam normalizes gradients; this keeps it from turning rounding differences near zero into whole steps."""
 ACCUMULATED, PIPELINED = 2, 4
-"""Micro-batches that a rank runs in a step, without and with a pipeline, where its share of the batch divides."""
+"""Micro-batches of a rank in a step, without and with a pipeline, if its share of the batch divides."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layout, and the features of the model that are switched on in it."""
+    """A layout, and the features that are enabled."""
 
     pipe: int = 1
     data: int = 1
@@ -44,7 +44,7 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> "Case":
-        """From words: ``p2 d2 c2 t2 zero1`` and any of FEATURES. Raises: ConfigError."""
+        """Parses ``p2 d2 c2 t2 zero1`` and any of FEATURES. Raises: ConfigError."""
         axes = {"p": "pipe", "d": "data", "c": "context", "t": "tensor", "zero": "zero_stage"}
         sizes: dict[str, int] = {}
         seen, features, words = set(), set(), text.split()
@@ -54,9 +54,7 @@ class Case:
             found = re.fullmatch(r"(zero|[pdct])(\d{1,6})", word)
             kind = found[1] if found else word
             if kind in seen:
-                raise ConfigError(
-                    f"layout '{text}': '{kind}' stands twice in it; quote each layout: 'p2 zero1' 'p3 zero1'"
-                )
+                raise ConfigError(f"layout '{text}': '{kind}' occurs twice; quote each layout: 'p2 zero1' 'p3 zero1'")
             seen.add(kind)
             if found:
                 sizes[axes[found[1]]] = int(found[2])
@@ -64,7 +62,7 @@ class Case:
                 features.add(word)
             else:
                 raise ConfigError(
-                    f"layout '{text}': '{word}' is none of p2 d2 c2 t2 zero1 (with any numbers) {' '.join(FEATURES)}"
+                    f"layout '{text}': unknown '{word}'; use p2 d2 c2 t2 zero1 (with any numbers) {' '.join(FEATURES)}"
                 )
         case = cls(**sizes, features=frozenset(features))
         if min(case.shape) < 1 or case.zero_stage > 3:
@@ -72,25 +70,22 @@ class Case:
         return case
 
     def __str__(self) -> str:
-        """The words that ``parse`` reads."""
         sizes = {"p": self.pipe, "d": self.data, "c": self.context, "t": self.tensor}
         words = [f"{axis}{size}" for axis, size in sizes.items() if size > 1] or ["d1"]
         return " ".join([*words, f"zero{self.zero_stage}", *sorted(self.features)])
 
     @property
     def shape(self) -> GridShape:
-        """Sizes of the axes."""
         return GridShape(self.pipe, self.data, self.context, self.tensor)
 
     @property
     def world_size(self) -> int:
-        """Ranks that it runs on."""
         return self.shape.world_size
 
     def config(self, base: RunConfig) -> RunConfig:
-        """``base`` under this layout, its batch in a few micro-batches; rates and decay are those of all cases.
+        """Returns ``base`` under this layout, with a few micro-batches per step, and the optimizer settings of all cases.
 
-        Raises: ConfigError where the layout cannot be.
+        Raises: ConfigError if the layout is invalid.
         """
         split = base.parallel.pipeline_split
         changes: dict[str, Any] = {
@@ -131,12 +126,12 @@ class Case:
         return config
 
     def check_batch(self, base: RunConfig) -> None:
-        """Raises: ConfigError where the data ranks cannot share the global batch."""
+        """Raises: ConfigError if the global batch does not divide among the data ranks."""
         samples = base.batch.global_batch_size
         if samples % self.data:
             fitting = max(self.data, samples // self.data * self.data)
             raise ConfigError(
-                f"batch.global_batch_size={samples} does not divide by {self.data} data-parallel ranks; "
+                f"batch.global_batch_size={samples} is not a multiple of {self.data} data-parallel ranks; "
                 f"use {fitting} or {fitting + self.data}"
             )
 
@@ -147,7 +142,7 @@ class Case:
 
 
 def fits(case: Case, base: RunConfig) -> bool:
-    """Whether the config's checks let the case through."""
+    """Returns whether the case is valid for ``base``."""
     try:
         case.config(base)
     except ConfigError:
@@ -156,7 +151,7 @@ def fits(case: Case, base: RunConfig) -> bool:
 
 
 def allowed_cases(base: RunConfig, most_ranks: int) -> Iterator[Case]:
-    """Every layout that the config's checks let through: any number of stages, 1, 2, 4 ... on other axes, also with sp."""
+    """Yields every valid layout: any number of pipeline stages, powers of two on other axes, with and without sp."""
     sizes = [2**power for power in range(most_ranks.bit_length()) if 2**power <= most_ranks]
     for pipe, data, context, tensor in itertools.product(range(1, most_ranks + 1), sizes, sizes, sizes):
         if pipe * data * context * tensor > most_ranks:
@@ -168,7 +163,7 @@ def allowed_cases(base: RunConfig, most_ranks: int) -> Iterator[Case]:
 
 
 def step_data(config: RunConfig, step: int) -> dict[str, Tensor]:
-    """The global batch of a step: random tokens, very uneven numbers of counted labels, several documents a row."""
+    """Returns the global batch of a step: random tokens, uneven numbers of labels, several documents per row."""
     rows, length, vocabulary = config.batch.global_batch_size, config.data.sequence_length, config.model.vocab_size
     generator = torch.Generator().manual_seed(step)
     tokens = torch.randint(0, vocabulary, (rows, length + 1), generator=generator)

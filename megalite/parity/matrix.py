@@ -1,4 +1,4 @@
-"""The parity matrix: every allowed layout for some steps against one process, as a table."""
+"""The parity command: trains every valid layout for some steps, compares it with one process, and prints a table."""
 
 import functools
 import tempfile
@@ -32,7 +32,7 @@ from megalite.parity.verdict import Status, make_reference, try_case
 REPOSITORY = Path(__file__).parents[2]
 DEFAULT_CONFIG = REPOSITORY / "examples/parity.yaml"
 STEPS = 5
-"""Through warm-up, peak and decay."""
+"""Enough for warm-up, peak and decay."""
 NAMED = (
     "t4 documents zero0",
     "t2 sp untied zero3",
@@ -50,16 +50,16 @@ NAMED = (
     "p7 untied vocabulary zero1",
     "p8 untied documents zero1",
 )
-"""Features on top of the layouts; the layouts alone run without them."""
+"""Cases with features, in addition to all layouts without features."""
 
 
 MOST_RANKS = 64
-"""Processes that are started on one machine."""
+"""Limit of the processes on one machine."""
 
 
 @one_line_errors
 def main() -> None:
-    """Run the cases, print a row each, and fail where one is out of tolerance, hangs, fails or cannot be run."""
+    """Runs the cases and prints a row each; fails if one is out of tolerance, hangs, fails or cannot run."""
     parser = CommandParser(description="Train every parallel layout on this machine and compare it with one process.")
     parser.add_argument(
         "--config",
@@ -102,31 +102,29 @@ def main() -> None:
             case for case in map(Case.parse, NAMED) if case.world_size <= arguments.max_ranks and fits(case, base)
         ]
     for case in cases:
-        case.config(base)  # refuse all that cannot be before the first process starts
+        case.config(base)  # reports invalid cases before the first process starts
     console = screen()
     results = run_matrix(base, cases, arguments.steps, arguments.timeout_seconds, console)
     told = Counter(status for status in results.values() if status is not Status.OK)
     if told:
         failed = ", ".join(str(case) for case, status in results.items() if status is not Status.OK)
         counts = ", ".join(f"{count} {status}" for status, count in told.items())
-        raise DivergenceError(f"{told.total()} of {len(cases)} layouts are not proven: {counts}: {failed}")
+        raise DivergenceError(f"{told.total()} of {len(cases)} layouts did not pass: {counts}: {failed}")
 
 
 def _refuse_too_many(case: Case) -> None:
     if case.world_size > MOST_RANKS:
         raise ConfigError(
-            f"layout '{case}': {case.world_size:,} processes of one machine; at most {MOST_RANKS} are started here"
+            f"layout '{case}': needs {case.world_size:,} processes; at most {MOST_RANKS} can run on one machine"
         )
 
 
 def run_matrix(
     base: RunConfig, cases: Sequence[Case], steps: int, timeout_seconds: float, console: Console
 ) -> dict[Case, Status]:
-    """Print a row for each case as it is done. Raises: ConfigError where there is nothing to compare."""
+    """Prints a row for each finished case. Raises: ConfigError if there is nothing to compare."""
     if not cases or steps < 1:
-        raise ConfigError(
-            f"{len(cases)} layouts over {steps} steps: there is nothing to compare; ask for at least one each"
-        )
+        raise ConfigError(f"{len(cases)} layouts over {steps} steps: nothing to compare; give at least one of each")
     table = Table(title=_title(steps), title_justify="left")
     for column in ("layout", "ranks", "loss", "gradient", "norm", "weights", "seconds", ""):
         table.add_column(column, no_wrap=True)
@@ -146,7 +144,7 @@ def run_matrix(
 
 def _title(steps: int) -> str:
     return (
-        f"errors against one process over {steps} steps; for all runs lr {PEAK_LR:g} after {WARMUP_STEPS} steps of warm-up, "
+        f"errors against one process over {steps} steps; all runs use lr {PEAK_LR:g} after {WARMUP_STEPS} steps of warm-up, "
         f"weight decay {WEIGHT_DECAY:g}, clipping {CLIPPING:g}, eps at least {LEAST_EPS:g}\n"
-        f"loss in nats; gradient by a tensor's greatest; norm relative; weights by the sum of the learning rates"
+        f"loss in nats; gradient relative to a tensor's maximum; norm relative; weights relative to the sum of the rates"
     )

@@ -1,4 +1,4 @@
-"""A case on the ranks of its layout: train, and let every rank compare all that it holds with the reference."""
+"""Trains a case on the ranks of its layout; every rank compares all that it holds with the reference."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -27,21 +27,21 @@ class Errors:
     """How far a layout is from the reference."""
 
     loss: float
-    """In nats, the largest over the steps."""
+    """In nats, the maximum over the steps."""
     gradient: float
-    """Largest over all tensors: greatest difference by greatest value of the tensor."""
+    """Maximum over all tensors of the largest difference, relative to the tensor's largest value."""
     norm: float
-    """Relative, the largest over the steps."""
+    """Relative, the maximum over the steps."""
     weight: float
-    """Largest over all tensors after the last step: root mean square difference by the sum of the learning rates, which is
-    as far as Adam can move a weight."""
+    """Maximum over all tensors after the last step of the root mean square difference, relative to the sum of the learning
+    rates, which is as far as Adam can move a weight."""
     worst_gradient: str = ""
     """Name of the tensor with the largest gradient error."""
     tensors: frozenset[str] = frozenset()
-    """Names of all that was compared."""
+    """Names of all compared tensors."""
 
     def worst(self, other: "Errors") -> "Errors":
-        """The larger of each."""
+        """Returns the maximum of each error."""
         further = max(self, other, key=lambda errors: _nan_first(errors.gradient))
         pairs = {
             key: largest([getattr(self, key), getattr(other, key)]) for key in ("loss", "gradient", "norm", "weight")
@@ -52,11 +52,11 @@ class Errors:
 def compare_on_rank(
     base: RunConfig, case: Case, steps: int, reference: Path, sabotage: Callable[[], Any] | None = None
 ) -> Errors:
-    """Train ``steps`` steps in this rank's place of the case's layout.
+    """Trains ``steps`` steps as this rank of the case's layout.
 
     Args:
         reference: the folder of the reference's ``Trace``.
-        sabotage: called first; the mutants of the tests break something by it, and must be seen.
+        sabotage: called first; tests break something with it that must be detected.
     """
     if sabotage is not None:
         sabotage()
@@ -88,12 +88,12 @@ def compare_on_rank(
 
 
 def largest(values: Iterable[float]) -> float:
-    """NaN where one is NaN, which ``max`` may lose. Raises: ValueError where there is nothing to compare."""
+    """Returns the maximum, or NaN if one value is NaN. Raises: ValueError if there are no values."""
     return max(values, key=_nan_first)
 
 
 def engine_of(base: RunConfig, case: Case, **zero: Any) -> tuple[Engine, dict[str, Any]]:
-    """The engine of the case in this rank's place, and its DeepSpeed config; ``zero`` adds keys of ``zero_optimization``."""
+    """Builds this rank's engine and its DeepSpeed config; ``zero`` adds keys to ``zero_optimization``."""
     config = case.config(base)
     mesh = Mesh.create(config.parallel)
     values = {"zero_optimization": {"stage": case.zero_stage, **zero}}
@@ -102,14 +102,14 @@ def engine_of(base: RunConfig, case: Case, **zero: Any) -> tuple[Engine, dict[st
 
 
 def own_batches(config: RunConfig, mesh: Mesh, step: int) -> list[Batch]:
-    """The micro-batches of this data rank, dealt out as ``megalite.data.samples.loader`` does."""
+    """Returns the micro-batches of this data rank, assigned as in ``megalite.data.samples.loader``."""
     batch = step_data(config, step)
     rows = torch.arange(config.batch.global_batch_size).view(-1, mesh.data_size, config.batch.micro_batch_size)
     return [{key: value[own] for key, value in batch.items()} for own in rows[:, mesh.data_rank]]
 
 
 def _first_gradient(engine: Engine, parameter: nn.Parameter, result: StepResult) -> Tensor:
-    """The gradient before clipping, as the optimizer saw it: after one step Adam's first moment is (1 - beta1) of it."""
+    """Returns the gradient before clipping: after one step Adam's first moment is (1 - beta1) times the clipped one."""
     settings = engine.config.optimizer
     moment = join_slices(read_tensor(engine.deepspeed, parameter, StateTensor("exp_avg")), slicing_of(parameter))
     clipped = max(1.0, result.grad_norm / settings.gradient_clipping) if settings.gradient_clipping else 1.0

@@ -1,4 +1,4 @@
-"""The one plain PyTorch process that every layout is held against: no DeepSpeed, no groups, the whole batch at once."""
+"""The reference of all layouts: one plain PyTorch process without DeepSpeed or groups, the whole batch at once."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,21 +20,21 @@ from megalite.parity.case import DECAYED_STEPS, MIN_LR_RATIO, PEAK_LR, WARMUP_ST
 
 @dataclass(frozen=True)
 class Trace:
-    """What a training run of a few steps leaves behind."""
+    """Results of a training run of a few steps."""
 
     losses: list[float]
-    """Mean over counted tokens, of every step."""
+    """Mean over the tokens with a label, at every step."""
     norms: list[float]
-    """Global gradient norm before clipping, of every step."""
+    """Global gradient norm before clipping, at every step."""
     rates: list[float]
-    """Learning rate of every step."""
+    """Learning rate at every step."""
     gradients: dict[str, Tensor]
-    """Of the first step, by transformers name."""
+    """Of the first step, by Hugging Face name."""
     weights: dict[str, Tensor]
     """After the last step."""
 
     def write(self, folder: Path) -> None:
-        """Into an existing folder."""
+        """Writes the trace into an existing folder."""
         numbers = {key: value for key, value in asdict(self).items() if key in ("losses", "norms", "rates")}
         (folder / "trace.json").write_text(json.dumps(numbers))
         save_file(self.gradients, folder / "gradients.safetensors")
@@ -42,14 +42,14 @@ class Trace:
 
     @classmethod
     def read(cls, folder: Path) -> "Trace":
-        """What ``write`` wrote."""
+        """Reads what ``write`` wrote."""
         numbers = json.loads((folder / "trace.json").read_text())
         gradients, weights = (load_file(folder / f"{key}.safetensors") for key in ("gradients", "weights"))
         return cls(**numbers, gradients=gradients, weights=weights)
 
 
 def train_plainly(config: RunConfig, steps: int) -> Trace:
-    """Mean loss over the counted tokens of the whole global batch, clipping, AdamW; every step written out."""
+    """Trains with the mean loss over the labelled tokens of the global batch, clipping and AdamW."""
     model = build_model(config.model, Mesh.single(), seed=config.run.seed)
     optimizer = torch.optim.AdamW(
         _groups(model, config), lr=1.0, betas=config.optimizer.betas, eps=config.optimizer.eps
@@ -80,7 +80,7 @@ def train_plainly(config: RunConfig, steps: int) -> Trace:
 
 
 def _share_of_peak(step: int) -> float:
-    """Warm-up and linear decay of the cases, written out again so that a mistake in the schedule shows."""
+    """Returns the warm-up and linear decay of all cases, independent of the product's schedule."""
     decayed = (step - WARMUP_STEPS) / (DECAYED_STEPS - 1 - WARMUP_STEPS)
     return min((step + 1) / (WARMUP_STEPS + 1), max(MIN_LR_RATIO, 1 - (1 - MIN_LR_RATIO) * decayed))
 

@@ -1,4 +1,4 @@
-"""One case held against one process: how far off it is, and what is to be said of it."""
+"""Runs one case against the reference and judges its errors."""
 
 import functools
 from collections.abc import Callable
@@ -16,13 +16,13 @@ TOLERANCES = {
     "fp32": Errors(loss=1e-5, gradient=1e-4, norm=1e-5, weight=1e-3),
     "bf16": Errors(loss=3e-2, gradient=2e-1, norm=3e-2, weight=2e-1),
 }
-"""Sums in another order differ by rounding; Adam turns a rounding difference of a tiny gradient into one of its step."""
+"""Sums in another order differ by rounding; Adam amplifies rounding differences of tiny gradients."""
 REFERENCE_FEATURES = frozenset({"documents", "untied", "vocabulary"})
-"""The features that change what is computed, and so need a reference of their own."""
+"""Features that change the result, and so need their own reference."""
 
 
 class Status(StrEnum):
-    """What became of a case."""
+    """Outcome of a case."""
 
     OK = "ok"
     OFF = "out of tolerance"
@@ -34,7 +34,7 @@ class Status(StrEnum):
 def try_case(
     base: RunConfig, case: Case, steps: int, reference: Callable[[frozenset[str]], Path], timeout_seconds: float
 ) -> tuple[Status, list[str], str]:
-    """Status, the four cells of the table, and what there is to say."""
+    """Returns the status, the four cells of the table, and a message."""
     nothing = ["-"] * 4
     try:
         case.check_batch(base)
@@ -59,7 +59,7 @@ def run_case(
     timeout_seconds: float,
     sabotage: Callable[[], None] | None = None,
 ) -> Errors:
-    """The largest errors over all ranks. Raises: RankError where a rank fails or hangs, or none has compared a tensor."""
+    """Returns the largest errors over all ranks. Raises: RankError if a rank fails or hangs, or no rank holds a tensor."""
     arguments = (base, case, steps, reference, sabotage)
     everyones = run_on_ranks(compare_on_rank, case.world_size, *arguments, timeout_seconds=timeout_seconds)
     errors = functools.reduce(Errors.worst, everyones)
@@ -69,7 +69,7 @@ def run_case(
 
 
 def out_of_tolerance(case: Case, errors: Errors) -> str:
-    """What is too far off, in words; empty where nothing is."""
+    """Describes the errors out of tolerance; empty if there are none."""
     limits = TOLERANCES["bf16" if "bf16" in case.features else "fp32"]
     found = [
         f"{key} is off by {getattr(errors, key):.1e}" + (f" in {errors.worst_gradient}" if key == "gradient" else "")
@@ -80,7 +80,7 @@ def out_of_tolerance(case: Case, errors: Errors) -> str:
 
 
 def make_reference(base: RunConfig, steps: int, folder: Path, features: frozenset[str]) -> Path:
-    """Train one process with those of the features that change what is computed; the folder of its ``Trace``."""
+    """Trains one process with ``features``; returns the folder of its ``Trace``."""
     path = folder / ("-".join(sorted(features)) or "plain")
     path.mkdir()
     train_plainly(Case(features=features).config(base), steps).write(path)

@@ -1,4 +1,4 @@
-"""Counts what a rank sends: every collective of torch.distributed that runs while the counter is on."""
+"""Counts the bytes that a rank sends in collectives of torch.distributed."""
 
 from collections import defaultdict
 from typing import Any
@@ -15,19 +15,17 @@ NOTHING_KEPT = {
     "stage3_max_live_parameters": 0,
     "stage3_max_reuse_distance": 0,
 }
-"""By default DeepSpeed keeps a small model whole on every rank, which is not ZeRO-3's traffic."""
+"""By default DeepSpeed keeps small models gathered on every rank, without the traffic of ZeRO-3."""
 
 
 class WireCounter(TorchDispatchMode):
-    """``sent[operation]`` bytes of this rank, under ring algorithms."""
+    """Adds the bytes of this rank to ``sent[operation]``, under ring algorithms."""
 
     def __init__(self) -> None:
-        """Nothing counted yet."""
         super().__init__()
         self.sent: defaultdict[str, float] = defaultdict(float)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        """Let the operation run; count it if it communicates."""
         if func.namespace == "c10d":
             name = func._opname
             ranks = next((g.size() for g in map(_group, args) if g is not None), 1)
@@ -36,7 +34,7 @@ class WireCounter(TorchDispatchMode):
 
 
 def _sent(name: str, payload: int, ranks: int) -> float:
-    """``payload`` is the operation's first argument: what it writes, or what it sends."""
+    """``payload``: bytes of the operation's first argument, which it writes or sends."""
     if name.startswith("allreduce"):
         return ring_all_reduce(payload, ranks)
     if name.startswith(("allgather", "_allgather", "alltoall")):

@@ -172,7 +172,7 @@ def test_check_prints_the_plan_and_trains_nothing(config: str, folder: Path) -> 
     ("words", "message"),
     [
         (["model.num_layer=3"], "command line: unknown key 'model.num_layer'; did you mean 'model.num_hidden_layers'?"),
-        (["batch.global_batch_size=6"], "batch.global_batch_size=6 does not divide by batch.micro_batch_size=4"),
+        (["batch.global_batch_size=6"], "batch.global_batch_size=6 is not a multiple of batch.micro_batch_size=4"),
         (["data.train=/none/x", "data.prepare=null"], "/none/x.bin: missing"),
         (["model.vocab_size=300"], "was tokenized with a vocabulary of 512, model.vocab_size=300 is smaller"),
         (["--ds_config", "/none.json"], "/none.json: no such DeepSpeed config"),

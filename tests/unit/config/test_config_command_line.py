@@ -35,7 +35,7 @@ def test_options_and_values_stand_in_any_order() -> None:
 
 def test_a_value_that_a_list_has_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     told = error_of(capsys, "--tasks", "x", "y", "MODEL")
-    assert "are required: model; --tasks takes every value up to the next option: put 'model' before it" in told
+    assert "are required: model; --tasks accepts every value up to the next option: put 'model' before it" in told
 
 
 @pytest.mark.parametrize(

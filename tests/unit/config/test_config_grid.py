@@ -34,8 +34,8 @@ def test_what_divides_is_let_through() -> None:
 @pytest.mark.parametrize(
     ("parallel", "more", "message"),
     [
-        ({TENSOR: 3}, {}, r"world size 8 does not divide by .*=3 x .*=1 x .*=1 = 3; start a multiple of 3"),
-        ({TENSOR: 8}, {}, r"num_attention_heads=4 does not divide by .*=8 \(4 = 0 x 8 \+ 4\)"),
+        ({TENSOR: 3}, {}, r"world size 8 is not a multiple of .*=3 x .*=1 x .*=1 = 3; start a multiple of 3"),
+        ({TENSOR: 8}, {}, r"num_attention_heads=4 is not a multiple of .*=8 \(4 = 0 x 8 \+ 4\)"),
         ({TENSOR: 4}, {"model": {"intermediate_size": 50}}, r"intermediate_size=50 .* \(50 = 12 x 4 \+ 2\)"),
         (
             {TENSOR: 4},
@@ -63,7 +63,7 @@ def test_what_divides_is_let_through() -> None:
             {"data": {"sequence_length": 12}},
             r"=4 x .*=2 .* = 8; use 8 or 16",
         ),
-        ({CONTEXT: 8}, {}, "= 4 heads a rank do not divide by parallel.context_parallel_size=8"),
+        ({CONTEXT: 8}, {}, "= 4 heads per rank are not a multiple of parallel.context_parallel_size=8"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_numbers(parallel: dict, more: dict, message: str) -> None:

@@ -42,7 +42,7 @@ def test_torchruns_and_deepspeeds_variables_are_read(monkeypatch: pytest.MonkeyP
         ({"RANK": "abc"}, "RANK='abc'"),
         ({"RANK": "-1"}, "RANK='-1'"),
         ({"RANK": "٣", "WORLD_SIZE": "4"}, "RANK='٣'"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 with WORLD_SIZE=2: ranks go from 0 to 1"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 with WORLD_SIZE=2: ranks are 0 to 1"),
         ({"LOCAL_RANK": "1"}, "LOCAL_RANK=1 with WORLD_SIZE=1"),
         ({"LOCAL_SIZE": "x"}, "LOCAL_SIZE='x'"),
     ],

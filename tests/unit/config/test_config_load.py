@@ -112,15 +112,15 @@ def test_a_misspelt_key_is_not_also_told_as_missing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("batch.micro_batch_size=true", r"batch.micro_batch_size=true: this is not a value of the key"),
+        ("batch.micro_batch_size=true", r"batch.micro_batch_size=true: true and false are not values of this key"),
         ("model.num_key_value_heads=true", r"model.num_key_value_heads=true"),
         ("optimizer.lr=yes", r"optimizer.lr=true"),
         ("training.steps=1.5", r"training.steps=1.5: input should be a valid integer"),
         ("training.steps=0", r"training.steps=0: input should be greater than 0"),
         ("training=3", r"training=3: this is a section; write training.key instead"),
         ("training.precision=fp16", r"training.precision='fp16': input should be 'auto', 'fp32' or 'bf16'"),
-        ("model.num_key_value_heads=3", r"num_attention_heads=4 does not divide by num_key_value_heads=3"),
-        ("model.hidden_size=30", r"hidden_size=30 does not divide by num_attention_heads=4"),
+        ("model.num_key_value_heads=3", r"num_attention_heads=4 is not a multiple of num_key_value_heads=3"),
+        ("model.hidden_size=30", r"hidden_size=30 is not a multiple of num_attention_heads=4"),
         ("model.head_dim=7", r"head_dim=7 is odd"),
         ("optimizer.weight_decay=5000", r"lr=0.0003 x optimizer.weight_decay=5000 is 1 or more"),
         ("schedule.warmup_steps=11", r"schedule.warmup_steps=11 is more than training.steps=10"),
@@ -128,7 +128,7 @@ def test_a_misspelt_key_is_not_also_told_as_missing(path: Path) -> None:
         ("data.train=[]", r"the list is empty"),
         ("run.name=../x", r"run.name='../x'"),
         ("model.rope_parameters={rope_type: llama3, factor: 8}", r"'llama3' needs high_freq_factor, low_freq_factor"),
-        ("model.rope_parameters={factor: 8}", r"'default' does not read factor"),
+        ("model.rope_parameters={factor: 8}", r"'default' does not use factor"),
         ("parallel.tensor_parallel_size=0", r"parallel.tensor_parallel_size=0"),
         ("lr", r"'lr' is not section.key=value"),
         ("run.name.x=3", r"'run.name' is a value, not a section"),
@@ -147,7 +147,7 @@ def test_missing_file_and_unreadable_yaml_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not readable as YAML"):
         load_run_config(broken)
     broken.write_text("- 1\n")
-    with pytest.raises(ConfigError, match="holds a list"):
+    with pytest.raises(ConfigError, match="contains a list"):
         load_run_config(broken)
 
 

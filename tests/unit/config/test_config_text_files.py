@@ -15,10 +15,10 @@ TENFOLD = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "\n".join(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a: 1\nb: 2\na: 3", "key 'a' stands twice in one section .line 3."),
-        ("a:\n  - {b: 1, b: 2}", "key 'b' stands twice"),
-        ("a: &a [*a]", "inside the value"),
-        (TENFOLD, "unfold to more than"),
+        ("a: 1\nb: 2\na: 3", "key 'a' occurs twice in one section .line 3."),
+        ("a:\n  - {b: 1, b: 2}", "key 'b' occurs twice"),
+        ("a: &a [*a]", "part of the value"),
+        (TENFOLD, "expand to more than"),
         ("[" * 1000 + "]" * 1000, "nested deeper"),
         ("a: " + "9" * 5000, "digits"),
         ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
@@ -40,7 +40,7 @@ def test_yaml_keeps_dates_as_text_and_accepts_aliases() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('{"a": 1, "a": 2}', "'a' occurs twice"),
         ('{"a": NaN}', "NaN is not a JSON number"),
         ("[" * 100_000 + "]" * 100_000, "nested too deep"),
         ("1" * 5000, "digits"),
@@ -57,11 +57,15 @@ def test_files_are_bounded_text(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_bytes(b"\xef\xbb\xbf{}")
     assert read_json_object(path) == {}
-    for content, reason in ((b"[]", "holds a list, not an object"), (b"\xff\xfe", "not UTF-8"), (b"x" * 99, "larger")):
+    for content, reason in (
+        (b"[]", "contains a list, not an object"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"x" * 99, "larger"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=reason):
             read_json_object(path, max_bytes=50)
-    with pytest.raises(ConfigError, match="is not a file"):
+    with pytest.raises(ConfigError, match="not a file"):
         read_yaml_file(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such config file"):
         read_yaml_file(tmp_path / "none")

@@ -45,7 +45,7 @@ def settings(yaml_file: Path, ds_config: Path | None, *overrides: str) -> Settin
         ("training.epochs=1", "give either steps or epochs"),
         ("data.valid=[a.jsonl]", None),
         ("schedule.warmup_steps=9", "schedule.warmup_steps=9 is more than training.steps=4"),
-        ("batch.global_batch_size=6", "batch.global_batch_size=6 does not divide by batch.micro_batch_size=4"),
+        ("batch.global_batch_size=6", "batch.global_batch_size=6 is not a multiple of batch.micro_batch_size=4"),
         ("lora.rank=0", "lora.rank=0"),
         ("training.precision=fp16", "training.precision='fp16'"),
     ],
