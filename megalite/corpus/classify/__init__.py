@@ -1,1 +1,1 @@
-"""A linear text classifier: ``classifier`` scores, ``train`` learns from labelled documents."""
+"""A linear text classifier: ``classifier`` scores documents, ``train`` trains on labelled ones, ``logistic`` fits."""

@@ -1,7 +1,7 @@
-"""A linear classifier over hashed n-grams of characters and words: small, fast, and the same numbers on every machine.
+"""A linear classifier on hashed n-grams of characters and words: small, fast, with the same features on every machine.
 
-A document's features are which n-grams it has, not how often, scaled to unit length; weights by logistic regression;
-scores calibrated to probabilities by Platt's method (Platt 1999).
+The features are the distinct n-grams of a document, scaled to unit length. The weights come from logistic regression, and
+the scores are calibrated to probabilities (Platt 1999).
 """
 
 import json
@@ -26,7 +26,7 @@ from megalite.files.whole_file import whole_file
 FORMAT = "megalite hashed n-gram classifier 1"
 FEWEST_BITS, MOST_BITS = 10, 26
 MOST_BYTES = (4 << MOST_BITS) + (16 << 20)
-"""Of a file."""
+"""Maximum size of a classifier file."""
 WORD = re.compile(r"\w+")
 SPACE = re.compile(r"\s+")
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -35,17 +35,17 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Features:
-    """Which n-grams are looked at."""
+    """The n-grams that are the features."""
 
     bits: int = 20
-    """The weights are 2**bits."""
+    """There are 2**bits weights."""
     characters: tuple[int, ...] = (2, 3, 4, 5)
     words: tuple[int, ...] = (1, 2)
     max_characters: int = 20_000
-    """Of a longer text, half of these from the beginning and half from the middle."""
+    """For a longer text, half of these from the beginning and half from the middle are read."""
 
     def buckets(self, text: str) -> Buckets:
-        """The numbers of the n-grams that the text has, in order, each once."""
+        """Returns the sorted, distinct bucket numbers of the text's n-grams."""
         if len(text) > self.max_characters:
             half, middle = self.max_characters // 2, len(text) // 2
             text = text[:half] + " " + text[middle : middle + half]
@@ -62,7 +62,7 @@ class Features:
 
 
 def _hashes(parts: npt.NDArray[np.uint64], n: int, salt: int) -> npt.NDArray[np.uint64]:
-    """A number for each run of ``n`` parts (a polynomial modulo 2**64)."""
+    """Hashes each n-gram (a polynomial modulo 2**64)."""
     count = len(parts) - n + 1
     if count < 1:
         return np.zeros(0, dtype=np.uint64)
@@ -75,28 +75,27 @@ def _hashes(parts: npt.NDArray[np.uint64], n: int, salt: int) -> npt.NDArray[np.
 
 @dataclass(frozen=True)
 class Classifier:
-    """Weights, and what turns their sum into a probability."""
+    """The weights, and the calibration that turns a score into a probability."""
 
     weights: Floats
     bias: float
     slope: float = 1.0
-    """Of the calibration: probability = sigmoid(slope * logit + offset)."""
+    """Calibration: probability = sigmoid(slope * logit + offset)."""
     offset: float = 0.0
     features: Features = Features()
     facts: dict[str, Any] = field(default_factory=dict)
-    """What it was trained on and how well it does; for people."""
+    """Training data and test results, for information."""
 
     def logit(self, text: str) -> float:
-        """The uncalibrated score."""
         buckets = self.features.buckets(text)
         return float(self.weights[buckets].sum(dtype=np.float64) / max(1, len(buckets)) ** 0.5 + self.bias)
 
     def probability(self, text: str) -> float:
-        """The calibrated probability that the text belongs to the positive class."""
+        """The calibrated probability of the positive class."""
         return float(expit(self.slope * self.logit(text) + self.offset))
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file; everything but the weights stands in its header."""
+        """Writes a safetensors file; everything except the weights is in its header."""
         from safetensors.numpy import save
 
         facts = {key: value for key, value in asdict(self).items() if key != "weights"}
@@ -106,7 +105,7 @@ class Classifier:
 
 
 class _Features(Section):
-    """``Features`` in a file."""
+    """:class:`Features` in a file."""
 
     bits: int = Field(ge=1, le=MOST_BITS)
     characters: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(max_length=64)
@@ -125,7 +124,7 @@ class _Header(Section):
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Read what :meth:`Classifier.save` wrote. Raises: FileNotFoundError, DataError."""
+    """Reads a file of :meth:`Classifier.save`. Raises: FileNotFoundError, DataError."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -146,10 +145,8 @@ def load_classifier(path: Path) -> Classifier:
     wanted = 1 << header.features.bits
     if weights.shape != (wanted,) or weights.dtype != np.float32:
         found = f"{weights.dtype} {list(weights.shape)}"
-        raise DataError(
-            f"{path}: the weights are {found}, and {wanted:,} of float32 belong to its features; train it again"
-        )
+        raise DataError(f"{path}: the weights are {found}, but its features need {wanted:,} of float32; train it again")
     if not np.isfinite(weights).all():
-        raise DataError(f"{path}: some weights are no finite numbers; train it again")
+        raise DataError(f"{path}: some weights are not finite; train it again")
     features = Features(**header.features.model_dump())
     return Classifier(weights, header.bias, header.slope, header.offset, features, header.facts)

@@ -1,4 +1,4 @@
-"""A toxicity, spam or quality classifier from labelled documents, with its precision and recall on held-out ones."""
+"""Trains a classifier (toxicity, spam, quality) on labelled documents and measures it on held-out ones."""
 
 import argparse
 import hashlib
@@ -27,9 +27,9 @@ from megalite.files.readers.input_files import expand_inputs
 from megalite.files.readers.malformed import add_max_malformed
 
 PENALTIES = (1e-4, 1e-5, 1e-6)
-"""The strongest first: each fit starts from the one before."""
+"""Strongest first; each fit starts from the previous one."""
 FEWEST = 20
-"""Documents of each class that each part must have: fewer say nothing."""
+"""Minimum number of documents of each class in each part."""
 PRECISIONS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -79,13 +79,11 @@ def main() -> None:
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises: ConfigError, DataError, OSError."""
     if arguments.input and not arguments.positive:
-        raise ConfigError("--input: say with --positive which labels are to be found")
+        raise ConfigError("--input: name the labels of the positive class with --positive")
     if both := set(arguments.positive) & set(arguments.negative):
-        raise ConfigError(f"--positive {min(both)}: is also under --negative; take it out of one")
+        raise ConfigError(f"--positive {min(both)}: is also under --negative; remove it from one")
     if not arguments.input and not (arguments.positive_input and arguments.negative_input):
-        raise ConfigError(
-            "nothing to learn from; give --input with --positive, or --positive_input and --negative_input"
-        )
+        raise ConfigError("no training data; give --input with --positive, or --positive_input and --negative_input")
     inputs = (arguments.input, arguments.positive_input, arguments.negative_input)
     read = [path for patterns in inputs for path in expand_inputs(patterns)]
     check_output_file(arguments.output, read, arguments.overwrite)
@@ -117,23 +115,23 @@ def _label(document: Document, key: str) -> str:
     label = document.meta[key]
     if not isinstance(label, str | int | float):
         place, kind = f"{document.path}:{document.line}", kind_of(label)
-        raise DataError(f"{place}: '{key}' holds {kind}; a label is text, a number or a truth value; see --label_key")
+        raise DataError(f"{place}: '{key}' is {kind}; a label is text, a number or a boolean; see --label_key")
     return str(label)
 
 
 @dataclass(frozen=True)
 class Report:
-    """How well a classifier does on documents that it has not seen."""
+    """Results of a classifier on held-out documents."""
 
     counts: dict[str, tuple[int, int]]
-    """Documents and positive ones, by part."""
+    """Number of documents and of positive ones, by part."""
     chances: Doubles
     raw_chances: Doubles
     labels: Doubles
     penalty: float
 
     def facts(self) -> dict[str, Any]:
-        """Doubles for the model file."""
+        """Returns the figures for the classifier file."""
         return {
             "documents": {part: list(counts) for part, counts in self.counts.items()},
             "area_under_roc": round(area_under_roc(self.chances, self.labels), 4),
@@ -142,11 +140,11 @@ class Report:
         }
 
     def rows(self) -> list[tuple[float, float, float, float]]:
-        """Threshold, precision, recall, share of documents above: at a half, and where each precision is first held."""
+        """Returns (threshold, precision, recall, share of documents above) at 0.5 and for each of ``PRECISIONS``."""
         order = np.argsort(-self.chances, kind="stable")
         chances, hits = self.chances[order], np.cumsum(self.labels[order])
         precision, recall = hits / np.arange(1, len(order) + 1), hits / max(1.0, hits[-1])
-        is_last = np.append(chances[1:] != chances[:-1], True)  # a threshold takes all documents of one score
+        is_last = np.append(chances[1:] != chances[:-1], True)  # equal scores are on the same side
         places = []
         half = np.flatnonzero(chances > 0.5)
         if len(half):
@@ -162,11 +160,11 @@ class Report:
         return sorted(rows)
 
     def print(self, console: Console, title: str) -> None:
-        """Print what was learned from, precision and recall by threshold, and how true the probabilities are."""
+        """Prints the training data, precision and recall by threshold, and the calibration error."""
         for part, (documents, positives) in self.counts.items():
             console.print(f"{part:<12} {documents:,} documents, {positives:,} positive", highlight=False)
         table = Table(
-            "probability", "precision", "recall", "above it", title=f"{title}: held-out", title_justify="left"
+            "probability", "precision", "recall", "share above", title=f"{title}: held-out", title_justify="left"
         )
         for threshold, precision, recall, share in self.rows():
             table.add_row(f"{threshold:.3f}", f"{precision:.1%}", f"{recall:.1%}", f"{share:.1%}")
@@ -181,11 +179,11 @@ class Report:
 def train_classifier(
     labelled: Iterator[tuple[str, bool]], features: Features, console: Console
 ) -> tuple[Classifier, Report]:
-    """Fit on eight tenths of the documents, choose penalty and calibrate on one, and measure on the last.
+    """Fits on 80 % of the documents, selects the penalty and calibrates on 10 %, and tests on the rest.
 
-    A document's part follows from a hash of its words, so copies of a text never stand on both sides.
+    A hash of its words decides the part of a document, so all copies of a text are in the same part.
 
-    Raises: DataError where a class is missing or too small.
+    Raises: DataError if a class is missing or too small.
     """
     rows: dict[str, list[Buckets]] = {"trained on": [], "calibrated": [], "held out": []}
     labels: dict[str, list[bool]] = {part: [] for part in rows}
@@ -202,8 +200,8 @@ def train_classifier(
         fewest = min(sum(found), len(found) - sum(found))
         if fewest < FEWEST:
             raise DataError(
-                f"'{part}' has {sum(found)} positive of {len(found)} documents; each part needs at least {FEWEST} of both "
-                "kinds: give more documents, or other --positive labels"
+                f"'{part}' has {sum(found)} positive of {len(found)} documents; each part needs at least {FEWEST} of each "
+                "class: give more documents, or other --positive labels"
             )
     train, tune, test = (feature_matrix(found, 1 << features.bits) for found in rows.values())
     y_train, y_tune, y_test = (np.asarray(found, dtype=np.float64) for found in labels.values())
@@ -233,7 +231,7 @@ def _part(text: str) -> str:
 
 
 def area_under_roc(scores: Doubles, labels: Doubles) -> float:
-    """The chance that a positive document scores above a negative one, ties counted half (Mann and Whitney)."""
+    """The probability that a positive document scores above a negative one; ties count half (Mann and Whitney)."""
     _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(count) - (count - 1) / 2)[place]
     positives = labels.sum()
@@ -242,7 +240,7 @@ def area_under_roc(scores: Doubles, labels: Doubles) -> float:
 
 
 def calibration_error(chances: Doubles, labels: Doubles) -> float:
-    """Mean distance of probability and frequency over ten bins (Guo et al. 2017, arXiv:1706.04599, section 2)."""
+    """The expected calibration error over ten bins (Guo et al. 2017, arXiv:1706.04599, section 2)."""
     bins = np.minimum((chances * 10).astype(int), 9)
     gaps = np.bincount(bins, weights=chances, minlength=10) - np.bincount(bins, weights=labels, minlength=10)
     return float(np.abs(gaps).sum() / len(labels))

@@ -1,4 +1,4 @@
-"""C4's rules (Raffel et al. 2020, arXiv:1910.10683, section 2.2): lines are taken out, then what is left is judged."""
+"""C4's rules (Raffel et al. 2020, arXiv:1910.10683, section 2.2): remove lines, then judge the remaining text."""
 
 import re
 from collections import Counter
@@ -13,28 +13,28 @@ from megalite.corpus.words.words import Text
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 LINE_ENDS = (".", "?", "!", '"', "'")
-"""In English, and only these, as the paper has it."""
+"""For English, as in the paper."""
 CLOSING = "\"'”’“»«›‹」』"
-"""Quotation marks that end a sentence somewhere: German ends with “, Danish with «."""
+"""Closing quotation marks of all languages: German closes with “, Danish with «."""
 ALL_LINE_ENDS = (*sorted(LINE_END), *CLOSING)
 SENTENCE = re.compile(f"[{re.escape(''.join(sorted(SENTENCE_END)))}]+[{CLOSING}]*(?=\\s|$)")
 RUN_ON_SENTENCE = re.compile(f"[{re.escape(''.join(sorted(SENTENCE_END)))}]+")
-"""Where no space follows the mark."""
+"""For languages without a space after the mark."""
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What the line rules leave of a document."""
+    """A document after the line rules."""
 
     kept: list[str]
     sentences: int
     lorem_ipsum: int
     """Lines with the phrase."""
     curly_brackets: int
-    """Lines with one."""
-    taken_out: int
-    """Lines with something in them that are not kept."""
+    """Lines with a curly bracket."""
+    removed: int
+    """Nonempty lines that are not kept."""
 
 
 class C4Quality(Filter):
@@ -79,14 +79,14 @@ class C4Quality(Filter):
     )
 
     def edit(self, text: Text) -> Text:
-        """The text without the lines taken out."""
+        """Returns the text without the removed lines."""
         lines = self.lines(text)
-        if not lines.taken_out and "\n".join(lines.kept) == text.text:
+        if not lines.removed and "\n".join(lines.kept) == text.text:
             return text
-        return text.edited("\n".join(lines.kept).strip(), Counter(c4_line=lines.taken_out))
+        return text.edited("\n".join(lines.kept).strip(), Counter(c4_line=lines.removed))
 
     def lines(self, text: Text) -> Lines:
-        """Sort the lines; done once for a text."""
+        """Applies the line rules, once per text."""
         return text.once(id(self), lambda: self._sort_lines(text))
 
     def _sort_lines(self, text: Text) -> Lines:
@@ -108,7 +108,7 @@ class C4Quality(Filter):
             if len(words) < shortest:
                 continue
             lower = line.lower()
-            # A line that makes the whole document go is counted and never left out, in the order of the original rules.
+            # Lines that drop the whole document are counted before they could be removed, in the order of the original.
             lorem_ipsum += "lorem ipsum" in lower
             if self.remove_javascript and "javascript" in lower:
                 continue
@@ -121,7 +121,7 @@ class C4Quality(Filter):
 
 
 def _sentences(line: str, text: Text) -> int:
-    """English is counted as NLTK's and spaCy's users know it; elsewhere marks are, and a line has one at least."""
+    """Counts sentences: in English by spaCy's rules, in other languages by marks with at least one per line."""
     if text.language == ENGLISH:
         return text.table.sentences(line)
     pattern = SENTENCE if language(text.language).has_spaces else RUN_ON_SENTENCE

@@ -1,7 +1,4 @@
-"""The filters of a recipe, one after the other: each document gets a number from every rule, and the reasons to drop it.
-
-The words of a document are split once and shared by all. Read ``rule`` (what a filter is), then any ``filter_*``.
-"""
+"""Applies the filters of a recipe in order: every rule scores a document, and each threshold it crosses is a reason."""
 
 import math
 from collections import Counter
@@ -65,38 +62,38 @@ class ActiveRule(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the filters say of one document."""
+    """The result of the filters for one document."""
 
     text: str
-    """As the filters that change text have left it."""
+    """The text after the changes of the filters."""
     scores: list[float]
-    """A number for each rule, in order; NaN where it was not asked for."""
+    """One per rule, in order; NaN if the rule was not applied."""
     edits: Counter[str]
-    """What was changed in the text, by kind."""
+    """Number of changes to the text, by kind."""
     reasons: list[str]
     """Rules that drop the document, in order; empty if it is kept."""
     language: str = ENGLISH
-    """Code of the language it was judged as."""
+    """Code of the language as which the document was judged."""
 
     @property
     def reason(self) -> str | None:
-        """The rule that the document is booked under, or None."""
+        """The first rule that drops the document, under which the ledger counts it, or None."""
         return self.reasons[0] if self.reasons else None
 
 
 class FilterChain:
-    """Filters in the order of the recipe."""
+    """The filters in the order of the recipe. They share the words of a document, which are split once."""
 
     def __init__(self, filters: Iterable[Filter], every_rule: bool = False) -> None:
-        """``every_rule`` scores those that are turned off as well; they drop nothing.
+        """``every_rule`` also scores the rules that are turned off; they drop nothing.
 
-        Raises: ConfigError where two rules have one name, or a filter cannot work; FileNotFoundError.
+        Raises: ConfigError if two rules have the same name or a filter cannot work; FileNotFoundError.
         """
         filters = list(filters)
         self._table = WordTable()
         kept = [item.keep for item in filters if isinstance(item, LanguageFilter)]
         self.languages: tuple[str, ...] = kept[0] if kept else (ENGLISH,)
-        """Codes of those that are kept; each document is judged as of one of them."""
+        """Codes of the languages that are kept; each document is judged as one of them."""
         self._steps: list[tuple[Filter, list[ActiveRule]]] = []
         self._notices: list[str] = []
         self._silent: dict[str, frozenset[str]] = {}
@@ -112,25 +109,25 @@ class FilterChain:
             self._steps.append((item, rules))
         self.rules = [rule for _, rules in self._steps for rule in rules]
         self.settings = {item.prefix + item.kind: _settings(item, self.languages) for item in filters}
-        """Of every filter, what its numbers depend on beside the text; thresholds are not among it."""
+        """For each filter, the options on which its scores depend, without the thresholds."""
         names = [rule.name for rule in self.rules]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ConfigError(f"filters: rule '{min(twice)}' stands twice; take one of the two filters out")
+            raise ConfigError(f"filters: rule '{min(twice)}' occurs twice; remove one of the two filters")
 
     def notices(self) -> list[str]:
-        """What the rules cannot judge of the languages that are kept, a line each."""
+        """Returns a line for each group of rules that cannot judge some of the languages that are kept."""
         found: dict[tuple[str, ...], list[str]] = {}
         for active in self.rules:
             missing = tuple(code for code in self.languages if not active.rule.holds_for(code))
             if missing and not math.isnan(active.threshold):
                 found.setdefault(missing, []).append(active.name)
         return self._notices + [
-            f"filters: documents in {', '.join(missing)} are not judged by {', '.join(names)}, which mean nothing there"
+            f"filters: documents in {', '.join(missing)} are not judged by {', '.join(names)}, which do not apply there"
             for missing, names in found.items()
         ]
 
     def judge(self, document: str, ask_all: bool = True) -> Verdict:
-        """The verdict. ``ask_all=False`` stops at the first reason: cheaper, but overlaps of rules stay unseen."""
+        """Judges a document. ``ask_all=False`` stops at the first reason: cheaper, but without overlaps of rules."""
         self._table.make_room()
         text = Text(document, self._table, self.languages)
         language = text.language
@@ -153,14 +150,14 @@ class FilterChain:
         return Verdict(text.text, scores, text.edits, reasons, language)
 
     def _silent_in(self, language: str) -> frozenset[str]:
-        """The rules that do not judge documents in a language."""
+        """Returns the rules that do not judge documents in a language."""
         if language not in self._silent:
             names = frozenset(active.name for active in self.rules if not active.rule.holds_for(language))
             self._silent[language] = names
         return self._silent[language]
 
     def reasons(self, scores: Sequence[float]) -> list[str]:
-        """The reasons of a document of which only the numbers are known."""
+        """Returns the reasons of a document from its scores alone."""
         return [rule.name for rule, score in zip(self.rules, scores, strict=True) if rule.is_crossed(score)]
 
 
@@ -170,6 +167,6 @@ def _settings(item: Filter, languages: Sequence[str]) -> dict[str, Any]:
 
 
 def tell(chain: FilterChain, console: Console) -> None:
-    """Print what the filters cannot judge."""
+    """Prints which rules cannot judge which languages."""
     for notice in chain.notices():
         console.print(notice, highlight=False, markup=False)

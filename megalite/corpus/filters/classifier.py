@@ -1,4 +1,4 @@
-"""Documents kept or dropped by a classifier that ``tools/train_classifier.py`` trained: toxicity, quality, spam."""
+"""Keeps or drops documents by a classifier from ``tools/train_classifier.py``: toxicity, quality, spam."""
 
 import math
 from collections.abc import Sequence
@@ -44,20 +44,19 @@ class ClassifierFilter(Filter):
 
     @property
     def prefix(self) -> str:
-        """The classifier's name."""
         return self.name + "_"
 
     def probability(self, text: Text) -> float:
-        """That the text belongs to the positive class; NaN for a language that it was not trained on."""
+        """The probability of the positive class; NaN for a language that the classifier was not trained on."""
         if self.languages is not None and text.language not in self.languages:
             return math.nan
         return text.once(id(self), lambda: _classifier(self.model).probability(text.text))
 
     def check(self, languages: Sequence[str]) -> None:
-        """Raises: FileNotFoundError, DataError; ConfigError where it would judge languages that it may not know."""
+        """Raises: FileNotFoundError, DataError; ConfigError if it might judge languages that it was not trained on."""
         if self.languages is None and any(code != ENGLISH for code in languages):
             raise ConfigError(
-                f"filters: classifier '{self.name}': the recipe keeps {', '.join(languages)}; say with languages which of "
-                f"them it was trained on; documents in the others are then not judged by it"
+                f"filters: classifier '{self.name}': the recipe keeps {', '.join(languages)}; list under languages those "
+                f"that it was trained on; it does not judge documents in others"
             )
         _classifier(self.model)

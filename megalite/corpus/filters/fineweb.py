@@ -1,4 +1,4 @@
-"""FineWeb's own rules (Penedo et al. 2024, arXiv:2406.17557, section 3.6), as datatrove reads them."""
+"""FineWeb's own rules (Penedo et al. 2024, arXiv:2406.17557, section 3.6), as in datatrove."""
 
 from typing import ClassVar, Literal
 

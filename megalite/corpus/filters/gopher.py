@@ -1,4 +1,4 @@
-"""Gopher's rules for web text (Rae et al. 2021, arXiv:2112.11446, section A.1.1, table A1), as datatrove reads them."""
+"""Gopher's rules for web text (Rae et al. 2021, arXiv:2112.11446, section A.1.1, table A1), as in datatrove."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -104,7 +104,7 @@ class GopherQuality(Filter):
 
 
 def duplicates(parts: Sequence[str]) -> tuple[int, int]:
-    """How many parts stood before among the parts, and their characters."""
+    """Returns the number of parts that occurred before, and their characters."""
     seen: set[str] = set()
     count = characters = 0
     for part in parts:

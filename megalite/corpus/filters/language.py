@@ -1,4 +1,4 @@
-"""Documents kept by their language."""
+"""Keeps documents by their language."""
 
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
@@ -31,11 +31,11 @@ class LanguageFilter(Filter):
     RULES: ClassVar[tuple[Rule, ...]] = (Rule("language", "min_probability", "below", _share_of_kept),)
 
     def check(self, languages: Sequence[str]) -> None:
-        """Raises: ConfigError where a code is none of the model's, or stands twice."""
+        """Raises: ConfigError if a code is unknown to the model or listed twice."""
         known = known_languages()
         for code in self.keep:
             if self.keep.count(code) > 1:
-                raise ConfigError(f"filters: language keep '{code}' stands twice; take one out")
+                raise ConfigError(f"filters: language keep '{code}' is listed twice; remove one")
             if code not in known:
                 raise ConfigError(
                     f"filters: language keep '{code}': not a code of the model; it knows {' '.join(known)}"

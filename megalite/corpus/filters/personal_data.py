@@ -1,7 +1,6 @@
-"""Personal data in running text, replaced by what belongs to nobody: mail and network addresses, telephone and card numbers.
+"""Replaces personal data in running text: mail and network addresses, telephone, card and bank account numbers.
 
-The stand-ins are those that the standards set aside for documentation (RFC 2606, RFC 5737, RFC 3849), so a model that
-writes them bothers nobody.
+The placeholders are reserved for documentation (RFC 2606, RFC 5737, RFC 3849), so that they belong to nobody.
 """
 
 import ipaddress
@@ -19,23 +18,23 @@ ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 EMAIL = re.compile(rf"\b{ATOM}+(?:\.{ATOM}+)*@(?:{HOST}|\[(?:{OCTET}\.){{3}}{OCTET}\])")
-"""RFC 5322 dot-atom at a host name or address."""
+"""An RFC 5322 dot-atom at a host name or address."""
 AROUND = 256
-"""Characters looked at on either side of an @ (RFC 5321, section 4.5.3.1, has 64 before it and 255 after it)."""
+"""Number of characters to search on either side of an @ (RFC 5321, section 4.5.3.1: at most 64 before, 255 after)."""
 IPV4 = re.compile(rf"(?:{OCTET}\.){{3}}{OCTET}")
 IPV6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 PHONE = re.compile(
     r"(?<![\w.+/-])(?:\+[1-9][0-9]{0,2}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?[0-9]{1,4}(?:[ .-]?[0-9]{2,4}){1,4}"
     r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\)[ .-]?|[2-9][0-9]{2}[.-])[2-9][0-9]{2}[ .-][0-9]{4})(?![\w-]|\.[0-9])"
 )
-"""International numbers with their plus, and North American ones with their separators; plain runs of digits stay."""
+"""International numbers with a plus, and North American numbers with separators; plain runs of digits do not match."""
 CARD = re.compile(r"(?<![\w.-])[3-6][0-9]{3}([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{1,4}(?![\w-])")
 IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 Kind = Literal["email", "ip", "phone", "card", "iban"]
 
 
 def mask(text: str, kinds: tuple[Kind, ...]) -> tuple[str, Counter[str]]:
-    """The text with personal data replaced, and how many of each kind were."""
+    """Returns the text with personal data replaced, and the number of replacements by kind."""
     found: Counter[str] = Counter()
     for kind in kinds:
         text, count = MASKS[kind](text)
@@ -45,9 +44,9 @@ def mask(text: str, kinds: tuple[Kind, ...]) -> tuple[str, Counter[str]]:
 
 
 def _mask_emails(text: str) -> tuple[str, int]:
-    """Looks only around each @, so that long runs without one cost nothing."""
+    """Searches only around each @, so that text without one costs nothing."""
     parts: list[str] = []
-    done = at = count = 0  # an @ at the very beginning is no address
+    done = at = count = 0  # an @ at the start of the text is not an address
     while (at := text.find("@", at + 1)) >= 0:
         if (text[at + 1 : at + 2].isalnum() or text[at + 1 : at + 2] == "[") and not text[at - 1].isspace():
             start = max(done, at - AROUND)
@@ -63,7 +62,7 @@ def _mask_emails(text: str) -> tuple[str, int]:
 
 
 def _replace(
-    pattern: re.Pattern[str], stand_in: str, is_meant: Callable[[str], bool], hint: str
+    pattern: re.Pattern[str], placeholder: str, is_valid: Callable[[str], bool], hint: str
 ) -> Callable[[str], tuple[str, int]]:
     needed = re.compile(hint)
 
@@ -74,10 +73,10 @@ def _replace(
 
         def one(match: re.Match[str]) -> str:
             nonlocal count
-            if not is_meant(match.group()):
+            if not is_valid(match.group()):
                 return match.group()
             count += 1
-            return stand_in
+            return placeholder
 
         return pattern.sub(one, text), count
 
@@ -105,7 +104,7 @@ def _has_luhn_checksum(text: str) -> bool:
 
 
 def _has_iban_checksum(text: str) -> bool:
-    """ISO 7064 MOD 97-10, as ISO 13616 has it."""
+    """ISO 7064 MOD 97-10, as ISO 13616 requires."""
     plain = text.replace(" ", "")
     return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
@@ -141,12 +140,12 @@ class PersonalDataFilter(Filter):
     )
 
     def edit(self, text: Text) -> Text:
-        """The text with stand-ins."""
+        """Returns the text with placeholders."""
         masked, found = self._masked(text)
         return text.edited(masked, found) if found else text
 
     def masked_per_word(self, text: Text) -> float:
-        """Masked places for each word."""
+        """The number of replacements per word."""
         return self._masked(text)[1].total() / max(1, len(text.numbers))
 
     def _masked(self, text: Text) -> tuple[str, Counter[str]]:

@@ -1,4 +1,4 @@
-"""Rules for prose of any kind, wider than the papers': documentation and technical text pass."""
+"""Rules for prose of any kind, wider than those of the papers, so that technical text passes."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a filter is: named numbers of a document, each with a threshold, and maybe a change to its text."""
+"""The base of a filter: rules that score a document against a threshold, and an optional change to its text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ Basis = Literal["any language", "spaces", "sentence marks", "word lengths", "Eng
 
 @dataclass(frozen=True)
 class Rule:
-    """A number of a document and the key of the threshold it is held against."""
+    """A score of a document and the key of its threshold."""
 
     name: str
     key: str
-    """The filter's key that holds the threshold; a null there turns the rule off."""
+    """The filter's key with the threshold; null turns the rule off."""
     drops: Literal["below", "above"]
-    """A document is dropped where its number is strictly below, or above, the threshold."""
+    """A document is dropped if its score is strictly below, or above, the threshold."""
     score: Callable[[Text, Any], float]
-    """The number, from the document and the filter; the same whatever the thresholds are."""
+    """Computes the score from the document and the filter; it does not depend on the thresholds."""
     scale: Literal["share", "count"] = "share"
-    """How a histogram shows it: shares on a line from 0 to 1, counts by their logarithm."""
+    """How a histogram shows the score: shares linearly from 0 to 1, counts logarithmically."""
     basis: Basis = "any language"
-    """What a language must have for the number to mean something; documents in others are not judged by the rule."""
+    """The property of a language that the score requires; the rule does not judge documents in other languages."""
 
     def holds_for(self, code: str) -> bool:
         """Whether the rule can judge documents in the language with this code."""
@@ -50,7 +50,7 @@ class Filter(ListedSection):
     kind: str
     RULES: ClassVar[tuple[Rule, ...]] = ()
     PREFIX: ClassVar[str] = ""
-    """Put before the rules' names, so that a name says whose rule it is."""
+    """Prepended to the names of the rules."""
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "Filter":
@@ -58,28 +58,27 @@ class Filter(ListedSection):
             least = getattr(self, "min_" + key.removeprefix("max_"), None) if key.startswith("max_") else None
             if least is not None and most is not None and least > most:
                 raise ValueError(
-                    f"min_{key.removeprefix('max_')}={least} is above {key}={most}, so nothing would be left"
+                    f"min_{key.removeprefix('max_')}={least} is above {key}={most}, so no document would be kept"
                 )
         return self
 
     @property
     def prefix(self) -> str:
-        """The prefix of this filter's rules."""
         return self.PREFIX
 
     def check(self, languages: Sequence[str]) -> None:
-        """Find out before the work begins what would fail in it.
+        """Checks, before the work begins, everything that could fail during it.
 
         Args:
-            languages: codes of those that the recipe keeps.
+            languages: codes of the languages that the recipe keeps.
 
         Raises: ConfigError, DataError, FileNotFoundError.
         """
 
     def notices(self, languages: Sequence[str]) -> list[str]:
-        """What a user who keeps these languages should know of the filter, a line each."""
+        """Returns lines that a user who keeps these languages should read."""
         return []
 
     def edit(self, text: Text) -> Text:
-        """The text as it goes on if the filter keeps it."""
+        """Returns the text for the next filter, if this one keeps the document."""
         return text

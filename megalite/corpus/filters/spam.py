@@ -1,4 +1,4 @@
-"""Signs of spam and of pages made for search engines: shouting, links, calls to act, one word over and over."""
+"""Signs of spam and of pages for search engines: capitals, links, calls to action, keyword stuffing."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ OFFERS = re.compile(
 
 
 SHORT = 50
-"""Words; the shares of a text with fewer are taken of so many, because one mark among ten words is no sign of anything."""
+"""Minimum denominator for per-word rates: in a text of ten words, a single mark means nothing."""
 
 
 def _per_word(count: int, text: Text) -> float:
@@ -41,7 +41,7 @@ def _capital_words(text: Text, limits: "SpamFilter") -> float:
 
 
 def _top_word(text: Text, limits: "SpamFilter") -> float:
-    """Only words of five letters and more can be stuffed: shorter ones are frequent in any text."""
+    """Considers words of five letters or more; shorter ones are frequent in any text."""
     long = text.numbers[(text.lengths > 4) & ~text.is_symbol]
     return _per_word(int(np.bincount(long - long.min()).max()), text) if len(long) else 0.0
 

@@ -1,4 +1,4 @@
-"""How many tokens a tokenizer needs for a word: dumps, keys, other scripts and other languages need many."""
+"""The number of tokens per word: dumps, keys, other scripts and other languages need many."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -45,7 +45,7 @@ class TokensPerWord(Filter):
     )
 
     def ratio(self, text: Text) -> float:
-        """Tokens for each word that is not a mark."""
+        """The number of tokens per word, not counting marks as words."""
         return text.once(id(self), lambda: _tokens_per_word(text, self))
 
     def check(self, languages: Sequence[str]) -> None:
@@ -58,8 +58,8 @@ class TokensPerWord(Filter):
             raise ConfigError(f"{self.tokenizer}: not a tokenizer.json: {error}") from None
 
     def notices(self, languages: Sequence[str]) -> list[str]:
-        """Where the default bound, which is for English, judges other languages."""
+        """Warns if the default bound, which is for English, judges other languages."""
         if "max_ratio" in self.model_fields_set or list(languages) == [ENGLISH]:
             return []
         others = ", ".join(code for code in languages if code != ENGLISH)
-        return [f"tokens_per_word: max_ratio {self.max_ratio} is for English; look at {others} with --dry_run"]
+        return [f"tokens_per_word: max_ratio {self.max_ratio} is for English; check {others} with --dry_run"]

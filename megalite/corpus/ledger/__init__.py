@@ -1,4 +1,5 @@
-"""What was kept and dropped, by rule and source, with examples.
+"""The ledger: counts of kept and dropped documents with reasons and examples.
 
-Read ``ledger``, then ``page`` (HTML) and ``recount`` (other thresholds on the scores of a dry run).
+``ledger`` counts, ``labels`` names a document's source and language, ``saved_ledger`` stores a ledger as JSON, and ``page``
+shows it as HTML. The reasons are the names of the rules in ``filters``, and of the stages that remove duplicates.
 """

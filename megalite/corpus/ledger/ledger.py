@@ -1,4 +1,4 @@
-"""What a stage kept and dropped, by rule and source, with a few victims of each rule, and how rules overlap."""
+"""Counts of the documents that a stage kept and dropped, by rule, source and language, with examples."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from rich.table import Table
 
 from megalite.config.errors import DataError
 
-VICTIMS_KEPT = 10
+EXAMPLES_KEPT = 10
 EXCERPT = 300
 MOST_SOURCES = 1000
-"""Sources counted by name; those met later are counted together."""
+"""Number of sources counted by name; later ones are counted together."""
 OTHER_SOURCES = "(other sources)"
 LANGUAGES_PRINTED = 12
 SHARE_BINS = 50
@@ -39,7 +39,7 @@ class CountedRule(Protocol):
 
 @dataclass
 class Ledger:
-    """The books of one pass: ``read == kept + dropped`` at the end, checked."""
+    """The counts of one stage. At the end, ``read == kept + dropped`` is checked."""
 
     stage: str = "filter"
     read: int = 0
@@ -48,26 +48,26 @@ class Ledger:
     malformed_examples: list[str] = field(default_factory=list)
     kept_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    """Documents by the rule they are booked under: the first that drops them."""
+    """Documents by reason: the first rule that drops them."""
     dropped_bytes: Counter[str] = field(default_factory=Counter)
     kept_by_source: Counter[str] = field(default_factory=Counter)
     dropped_by_source: dict[str, Counter[str]] = field(default_factory=dict)
     kept_by_language: Counter[str] = field(default_factory=Counter)
-    """By the language that the filters judged a document as, where they know several."""
+    """By the language as which the filters judged a document, if the recipe keeps several."""
     dropped_by_language: dict[str, Counter[str]] = field(default_factory=dict)
     fired: Counter[str] = field(default_factory=Counter)
-    """Documents by every rule that would drop them."""
+    """Documents that a rule would drop, by rule."""
     alone: Counter[str] = field(default_factory=Counter)
-    """Documents that only this rule drops: what turning it off would bring back."""
+    """Documents that only this rule drops: turning it off would keep them."""
     overlaps: Counter[tuple[str, str]] = field(default_factory=Counter)
     histograms: dict[str, Counter[int]] = field(default_factory=dict)
     edited: Counter[str] = field(default_factory=Counter)
-    """Changes to kept text, by kind (masked addresses, lines taken out)."""
-    _victims: dict[str, list[tuple[int, int, dict[str, Any]]]] = field(default_factory=dict)
+    """Changes to kept text, by kind (masked addresses, removed lines)."""
+    _samples: dict[str, list[tuple[int, int, dict[str, Any]]]] = field(default_factory=dict)
     _sources: set[str] = field(default_factory=set)
 
     def keep(self, source: str, text: str, size: int | None = None, language: str | None = None) -> None:
-        """Count a document that goes on. ``size`` is its bytes where ``text`` is only its beginning."""
+        """Counts a kept document. ``size`` is its number of bytes if ``text`` is only an excerpt."""
         self.kept += 1
         self.kept_bytes += _bytes(text) if size is None else size
         self.kept_by_source[self._source(source)] += 1
@@ -84,9 +84,10 @@ class Ledger:
         language: str | None = None,
         **more: Any,
     ) -> None:
-        """Count a document that does not go on, and maybe keep its beginning: each has the same chance to be a victim.
+        """Counts a dropped document. Every document of a rule has the same chance to become one of its examples.
 
-        ``more`` is kept with the victim (its score, its twin).
+        Args:
+            more: recorded with the example, such as its score or its twin.
         """
         self.dropped[rule] += 1
         self.dropped_bytes[rule] += _bytes(text) if size is None else size
@@ -94,11 +95,11 @@ class Ledger:
         if language is not None:
             self.dropped_by_language.setdefault(language, Counter())[rule] += 1
         lot = int.from_bytes(hashlib.blake2b(f"{rule} {place}".encode("utf-8", "replace"), digest_size=6).digest())
-        sample = self._victims.setdefault(rule, [])
-        if len(sample) < VICTIMS_KEPT or lot < sample[-1][0]:
+        sample = self._samples.setdefault(rule, [])
+        if len(sample) < EXAMPLES_KEPT or lot < sample[-1][0]:
             sample.append((lot, self.read, {"place": place, "text": text[:EXCERPT], **more}))
             sample.sort(key=lambda entry: entry[:2])
-            del sample[VICTIMS_KEPT:]
+            del sample[EXAMPLES_KEPT:]
 
     def judge(self, reasons: Sequence[str], rules: Sequence[CountedRule], scores: Sequence[float]) -> None:
         """Counts all reasons and scores of a document; call :meth:`keep` or :meth:`drop` to count the document itself.
@@ -118,11 +119,11 @@ class Ledger:
                 self.histograms.setdefault(rule.name, Counter())[bin_of(score, rule.scale)] += 1
 
     def merge(self, other: "Ledger") -> None:
-        """Add the books of another part of the same stage."""
+        """Adds the counts of another part of the same stage."""
         self.read += other.read
         self.kept += other.kept
         self.malformed += other.malformed
-        self.malformed_examples = (self.malformed_examples + other.malformed_examples)[:VICTIMS_KEPT]
+        self.malformed_examples = (self.malformed_examples + other.malformed_examples)[:EXAMPLES_KEPT]
         self.kept_bytes += other.kept_bytes
         for name in ("dropped", "dropped_bytes", "kept_by_language", "fired", "alone", "overlaps", "edited"):
             getattr(self, name).update(getattr(other, name))
@@ -134,14 +135,14 @@ class Ledger:
             self.dropped_by_language.setdefault(language, Counter()).update(counts)
         for rule, bars in other.histograms.items():
             self.histograms.setdefault(rule, Counter()).update(bars)
-        for rule, sample in other._victims.items():
-            both = sorted(self._victims.get(rule, []) + sample, key=lambda entry: entry[:2])
-            self._victims[rule] = both[:VICTIMS_KEPT]
+        for rule, sample in other._samples.items():
+            both = sorted(self._samples.get(rule, []) + sample, key=lambda entry: entry[:2])
+            self._samples[rule] = both[:EXAMPLES_KEPT]
 
     def then(self, later: "Ledger") -> "Ledger":
-        """The books of this stage and the next as one: what both dropped, and what the next kept of what this one kept.
+        """Returns the counts of this stage and the next as one: the documents that either dropped and the last kept.
 
-        Raises: DataError where the next did not read what this one kept.
+        Raises: DataError if the next stage did not read the number of documents that this one kept.
         """
         if later.read != self.kept:
             raise DataError(
@@ -157,10 +158,10 @@ class Ledger:
         return total
 
     @property
-    def victims(self) -> dict[str, list[dict[str, Any]]]:
-        """By rule, up to ten of its documents in the order of reading."""
+    def dropped_examples(self) -> dict[str, list[dict[str, Any]]]:
+        """Up to ten documents of each rule, in reading order."""
         return {
-            rule: [entry[2] for entry in sorted(sample, key=lambda e: e[1])] for rule, sample in self._victims.items()
+            rule: [entry[2] for entry in sorted(sample, key=lambda e: e[1])] for rule, sample in self._samples.items()
         }
 
     def to_json(self, rules: Sequence[CountedRule] = ()) -> dict[str, Any]:
@@ -191,7 +192,7 @@ class Ledger:
                 for rule in rules
             },
             "overlaps": [[first, second, count] for (first, second), count in self.overlaps.most_common()],
-            "victims": self.victims,
+            "dropped_examples": self.dropped_examples,
         }
 
     def write(self, path: Path, rules: Sequence[CountedRule] = ()) -> None:
@@ -200,7 +201,7 @@ class Ledger:
         path.write_bytes((text + "\n").encode("utf-8", "replace"))
 
     def print(self, console: Console, title: str) -> None:
-        """Print the table of reasons."""
+        """Prints the table of reasons."""
         table = Table("", "documents", "share", "any reason", "only reason", title=title, title_justify="left")
         table.columns[0].no_wrap = True
         for name, count in (("read", self.read), ("kept", self.kept)):
@@ -219,11 +220,11 @@ class Ledger:
         lost = self.dropped_by_language
         codes = self.kept_by_language.keys() | lost.keys()
         read = {code: self.kept_by_language[code] + lost.get(code, Counter()).total() for code in codes}
-        table = Table("language", "documents", "kept", "share", "dropped most by")
+        table = Table("language", "documents", "kept", "share", "most frequent reasons")
         for code in sorted(read, key=lambda code: (-read[code], code))[:LANGUAGES_PRINTED]:
             kept, most = self.kept_by_language[code], lost.get(code, Counter()).most_common(3)
-            told = ", ".join(f"{rule} {count:,}" for rule, count in most)
-            table.add_row(code, f"{read[code]:,}", f"{kept:,}", f"{kept / read[code]:.1%}", told)
+            reasons = ", ".join(f"{rule} {count:,}" for rule, count in most)
+            table.add_row(code, f"{read[code]:,}", f"{kept:,}", f"{kept / read[code]:.1%}", reasons)
         if read:
             console.print(table)
 
@@ -240,19 +241,19 @@ def _bytes(text: str) -> int:
 
 
 def bin_of(score: float, scale: str) -> int:
-    """The number of the histogram's bar that a score falls into."""
+    """Returns the number of the histogram bin of a score."""
     if scale == "share":
         return min(max(int(score * SHARE_BINS), 0), SHARE_BINS)
     return int(math.log2(1 + max(score, 0.0)) * COUNT_BINS_PER_DOUBLING)
 
 
 def bin_start(number: int, scale: str) -> float:
-    """The smallest score of a bar."""
+    """Returns the smallest score of a bin."""
     return number / SHARE_BINS if scale == "share" else 2 ** (number / COUNT_BINS_PER_DOUBLING) - 1
 
 
 def _bars(counts: Counter[int], scale: str) -> list[list[float]]:
-    """From the first bar that is not empty to the last: smallest score, smallest score of the next, documents."""
+    """Returns ``[start, end, documents]`` for the bins from the first to the last that is not empty."""
     numbers: Sequence[int] = range(min(counts), max(counts) + 1) if counts else ()
     return [
         [round(bin_start(number, scale), 4), round(bin_start(number + 1, scale), 4), counts[number]]

@@ -1,4 +1,4 @@
-"""A ledger as one self-contained HTML page: funnel, histograms, overlaps, sources and victims. No script, no network."""
+"""A ledger as a self-contained HTML page: funnel, histograms, overlaps, sources and examples. No script, no network."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,43 +6,32 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from megalite.files.whole_file import whole_file
+from megalite.files.html_page import html_page, write_html
 
 MOST_ROWS = 40
-"""Sources shown, and rules in the table of overlaps; ``ledger.json`` has all."""
+"""Maximum number of sources, and of rules in the table of overlaps; ``ledger.json`` has all."""
 STYLE = """
-:root { color-scheme: light dark; --ink: light-dark(#1b1f24, #e6e8eb); --soft: light-dark(#667, #9aa3ad);
-  --line: light-dark(#dde1e6, #343b44); --kept: light-dark(#2a7f62, #4fb78f); --lost: light-dark(#c2553a, #e0805f);
-  --paper: light-dark(#fff, #15181c); }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
-  margin: 2rem auto; padding: 0 1.5rem; font-variant-numeric: tabular-nums; }
-h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem }
-p.note, th, small { color: var(--soft); font-weight: normal }
-table { border-collapse: collapse } td, th { padding: .18rem .7rem .18rem 0; text-align: right; vertical-align: middle }
-th { border-bottom: 1px solid var(--line); font-size: .85rem } td:first-child, th:first-child { text-align: left }
 .bar { display: block; height: .9rem; width: 24rem; background: var(--line) }
 .bar i { display: block; float: left; height: 100%; background: var(--kept) } .bar i.lost { background: var(--lost) }
-svg rect { fill: var(--kept) } svg rect.lost { fill: var(--lost) } svg line { stroke: var(--ink); stroke-dasharray: 3 2 }
-svg text { fill: var(--soft); font-size: 9px } td.heat { text-align: center; padding: .1rem .35rem; font-size: .8rem }
+svg rect { fill: var(--kept) } svg rect.lost { fill: var(--lost) } svg line { stroke-dasharray: 3 2 }
+td.heat { text-align: center; padding: .1rem .35rem; font-size: .8rem }
 th.turned { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; font-size: .75rem; padding: .3rem 0 }
-div.wide { overflow-x: auto } details { margin: .3rem 0; border-bottom: 1px solid var(--line) } summary { cursor: pointer }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .8rem; font-size: .8rem }
+details { margin: .3rem 0; border-bottom: 1px solid var(--line) } summary { cursor: pointer }
+pre { margin: .2rem 0 .8rem }
 """
 
 
 def write_page(path: Path, stages: Sequence[dict[str, Any]]) -> None:
-    """Write the page of one or several stages, each as :meth:`megalite.corpus.ledger.ledger.Ledger.to_json` gives it."""
-    with whole_file(path) as file:
-        file.write(ledger_page(stages).encode("utf-8", "replace"))
+    """Writes the page of one or several stages, each in the form of ``Ledger.to_json``."""
+    write_html(path, ledger_page(stages))
 
 
 def ledger_page(stages: Sequence[dict[str, Any]]) -> str:
-    """The HTML."""
     first, last = stages[0], stages[-1]
     body = [
         "<h1>Corpus ledger</h1>",
-        f"<p class=note>{_share(last['kept'], first['read'])} of {first['read']:,} documents are left, "
-        f"{_bytes(last['kept_bytes'])}; {sum(stage['malformed'] for stage in stages):,} malformed places were skipped.</p>",
+        f"<p class=note>{_share(last['kept'], first['read'])} of {first['read']:,} documents were kept, "
+        f"{_bytes(last['kept_bytes'])}; {sum(stage['malformed'] for stage in stages):,} malformed records were skipped.</p>",
         "<h2>Funnel</h2>",
         _funnel(stages),
     ]
@@ -52,18 +41,15 @@ def ledger_page(stages: Sequence[dict[str, Any]]) -> str:
     body += ["<h2>Sources</h2>", _by("source", stages)]
     if any(stage["kept_by_language"] or stage["dropped_by_language"] for stage in stages):
         body += ["<h2>Languages</h2>", _by("language", stages)]
-    body += [*_edits(stages), "<h2>Victims</h2>", *map(_victims, stages)]
+    body += [*_edits(stages), "<h2>Examples of dropped documents</h2>", *map(_examples, stages)]
     malformed = [place for stage in stages for place in stage["malformed_examples"]]
     if malformed:
         body += ["<h2>Malformed</h2>", f"<pre>{escape(chr(10).join(malformed))}</pre>"]
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Corpus ledger</title><style>{STYLE}</style>{''.join(body)}</html>\n"
-    )
+    return html_page("Corpus ledger", body, STYLE)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Cells are HTML already; a cell that begins with ``<td`` brings its own."""
+    """Cells are HTML; one that begins with ``<td`` is inserted as it is."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     lines = ("".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row) for row in rows)
     return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
@@ -94,7 +80,7 @@ def _funnel(stages: Sequence[dict[str, Any]]) -> str:
             size = f"<small>{_bytes(stage['dropped_bytes'].get(rule, 0))}</small>"
             rows.append([escape(rule), f"{left:,}", f"−{lost:,} {size}", _bar(left, lost, whole)])
     rows.append(["<b>kept</b>", f"{stages[-1]['kept']:,}", "", _bar(stages[-1]["kept"], 0, whole)])
-    return _table(("in the order of the rules", "documents left", "dropped here", ""), rows)
+    return _table(("stage and rule", "documents left", "dropped", ""), rows)
 
 
 def _bar(kept: int, lost: int, whole: int) -> str:
@@ -115,7 +101,7 @@ def _rules(stage: dict[str, Any], name: str) -> str:
         numbers = (f"{stage['dropped'].get(rule, 0):,}", f"{facts['fired']:,}", f"{facts['alone']:,}")
         rows.append([escape(rule), f"{sign} {facts['threshold']:g}", *numbers, _histogram(facts)])
     return f"<h2>Rules of {name}</h2><p class=note>Red is dropped; heights are square roots of counts.</p>" + _table(
-        ("rule", "drops if", "first reason", "any reason", "only reason", "histogram of its number"), rows
+        ("rule", "drops if", "first reason", "any reason", "only reason", "histogram of the score"), rows
     )
 
 
@@ -144,7 +130,7 @@ def _histogram(facts: dict[str, Any]) -> str:
 
 
 def _position(bars: Sequence[Sequence[float]], value: float) -> float:
-    """Where on the axis, counted in bars, a value stands."""
+    """Returns the position of a value on the axis, in bars."""
     for place, (start, stop, _) in enumerate(bars):
         if value < stop:
             return place + max(0.0, (value - start) / (stop - start))
@@ -152,7 +138,7 @@ def _position(bars: Sequence[Sequence[float]], value: float) -> float:
 
 
 def _overlaps(stage: dict[str, Any], name: str) -> str:
-    """Of the documents that a row's rule would drop, the share that the column's would drop as well."""
+    """The share of the documents dropped by the row's rule that the column's rule would drop as well."""
     rules = [rule for rule, facts in stage["rules"].items() if facts["fired"]]
     rules = sorted(sorted(rules, key=lambda rule: -stage["rules"][rule]["fired"])[:MOST_ROWS], key=rules.index)
     if len(rules) < 2:
@@ -170,12 +156,12 @@ def _overlaps(stage: dict[str, Any], name: str) -> str:
         rows.append([escape(row), *cells])
     head = "<th></th>" + "".join(f"<th class=turned>{escape(rule)}</th>" for rule in rules)
     lines = "".join(f"<tr><td>{row[0]}</td>{''.join(row[1:])}</tr>" for row in rows)
-    note = "Per cent of a row's documents that the column's rule would drop too."
+    note = "Percentage of the documents dropped by the row's rule that the column's rule would drop too."
     return f"<h2>Overlaps in {name}</h2><p class=note>{note}</p><div class=wide><table><tr>{head}</tr>{lines}</table></div>"
 
 
 def _by(what: str, stages: Sequence[dict[str, Any]]) -> str:
-    """Kept and dropped by ``source`` or by ``language``."""
+    """``what`` is "source" or "language"."""
     kept: dict[str, int] = stages[-1][f"kept_by_{what}"]
     dropped: dict[str, Counter[str]] = {}
     for stage in stages:
@@ -204,17 +190,17 @@ def _edits(stages: Sequence[dict[str, Any]]) -> list[str]:
     edits = [(kind, count) for stage in stages for kind, count in stage["edited"].items()]
     if not edits:
         return []
-    return ["<h2>Changed in kept text</h2>", _table(("what", "times"), ((escape(k), f"{n:,}") for k, n in edits))]
+    return ["<h2>Changes to kept text</h2>", _table(("change", "count"), ((escape(k), f"{n:,}") for k, n in edits))]
 
 
-def _victims(stage: dict[str, Any]) -> str:
+def _examples(stage: dict[str, Any]) -> str:
     parts = []
-    for rule, sample in stage["victims"].items():
+    for rule, sample in stage["dropped_examples"].items():
         texts = []
-        for victim in sample:
-            more = ", ".join(f"{key} {value}" for key, value in victim.items() if key not in ("place", "text"))
-            label = escape(victim["place"] + (f" ({more})" if more else ""))
-            texts.append(f"<small>{label}</small><pre>{escape(victim['text'])}</pre>")
+        for example in sample:
+            more = ", ".join(f"{key} {value}" for key, value in example.items() if key not in ("place", "text"))
+            label = escape(example["place"] + (f" ({more})" if more else ""))
+            texts.append(f"<small>{label}</small><pre>{escape(example['text'])}</pre>")
         count = stage["dropped"][rule]
         summary = f"{escape(rule)}: {len(sample)} of {count:,}"
         parts.append(f"<details><summary>{summary}</summary>{''.join(texts)}</details>")

@@ -13,7 +13,7 @@ BY_NAME = ("dropped_by_source", "dropped_by_language", "histograms")
 def ledger_to_json(ledger: Ledger) -> dict[str, Any]:
     """Everything in a ledger, for :func:`ledger_from_json`."""
     assert ledger.read == ledger.kept + ledger.dropped.total(), "a document was lost"
-    values = {name: getattr(ledger, name) for name in (*PLAIN, *COUNTED, *BY_NAME, "_victims")}
+    values = {name: getattr(ledger, name) for name in (*PLAIN, *COUNTED, *BY_NAME, "_samples")}
     return values | {"overlaps": [[*pair, count] for pair, count in ledger.overlaps.items()]}
 
 
@@ -28,8 +28,8 @@ def ledger_from_json(values: dict[str, Any], read_before: int = 0) -> Ledger:
         rule: Counter({int(bar): count for bar, count in bars.items()}) for rule, bars in values["histograms"].items()
     }
     ledger.overlaps = Counter({(first, second): count for first, second, count in values["overlaps"]})
-    ledger._victims = {
-        rule: [(lot, number + read_before, victim) for lot, number, victim in sample]
-        for rule, sample in values["_victims"].items()
+    ledger._samples = {
+        rule: [(lot, number + read_before, example) for lot, number, example in sample]
+        for rule, sample in values["_samples"].items()
     }
     return ledger

@@ -12,7 +12,7 @@ from rich.console import Console
 from megalite.config.errors import DataError
 from megalite.corpus.filters.chain import FilterChain, tell
 from megalite.corpus.ledger.labels import LANGUAGE_KEY, source_of
-from megalite.corpus.ledger.ledger import EXCERPT, VICTIMS_KEPT
+from megalite.corpus.ledger.ledger import EXAMPLES_KEPT, EXCERPT
 from megalite.corpus.ledger.page import write_page
 from megalite.corpus.prepare.plan import CorpusPlan, make_plan
 from megalite.corpus.prepare.prepare import plan_json
@@ -144,6 +144,6 @@ def _join(folder: Path, units: int, path: Path) -> None:
                 raise DataError(
                     f"{folder / PART.format(unit)}: damaged: {reason}; remove {folder.parent} and run again"
                 ) from None
-            together = notes if together is None else together.merged(notes, VICTIMS_KEPT)
+            together = notes if together is None else together.merged(notes, EXAMPLES_KEPT)
         assert writer is not None and together is not None, "a plan has units"
         writer.add_key_value_metadata(together.to_metadata())

@@ -1,4 +1,4 @@
-"""The scores of a dry run: thresholds are moved and the documents counted again at no cost."""
+"""Counts the documents of a dry run again with other thresholds, from their scores alone."""
 
 import json
 from collections.abc import Iterator
@@ -30,39 +30,37 @@ FACTS = {
     LANGUAGE_KEY: pa.string(),
     "excerpt": pa.string(),
 }
-"""Columns of ``scores.parquet`` that stand before the rules' numbers."""
+"""Columns of ``scores.parquet`` before the scores."""
 
 
 class Notes(NamedTuple):
-    """What the metadata of ``scores.parquet`` says."""
+    """The metadata of ``scores.parquet``."""
 
     malformed: int
     examples: list[str]
     settings: dict[str, dict[str, Any]]
-    """Of every filter, what its numbers depend on."""
+    """The options of each filter on which its scores depend."""
 
     def to_metadata(self) -> dict[str, str]:
-        """For parquet."""
         return {name: json.dumps(value, sort_keys=True) for name, value in self._asdict().items()}
 
     @classmethod
     def of(cls, file: parquet.ParquetFile) -> "Notes":
-        """Raises: KeyError, ValueError where it is no file of scores."""
+        """Raises: KeyError or ValueError if it is not a file of scores."""
         metadata = file.schema_arrow.metadata or file.metadata.metadata or {}
         return cls(**{name: json.loads(metadata[name.encode()]) for name in cls._fields})
 
     def merged(self, later: "Notes", most: int) -> "Notes":
-        """These of both; ``most`` examples."""
         return Notes(self.malformed + later.malformed, (self.examples + later.examples)[:most], self.settings)
 
 
 def recount(folder: Path, recipe: Recipe) -> Ledger:
-    """The ledger that a recipe with other thresholds would give, from the scores alone.
+    """Returns the ledger of a recipe with other thresholds, from the scores alone.
 
-    Documents that a text-changing filter (C4's lines) drops now and did not before, or the other way round, keep the
-    later filters' numbers of before.
+    If a filter that changes text (C4) drops a document that it did not drop before, or the reverse, the scores of the later
+    filters are those of the dry run.
 
-    Raises: FileNotFoundError; DataError where the scores are damaged; ConfigError where a rule was not scored, or not so.
+    Raises: FileNotFoundError; DataError if the scores are damaged; ConfigError if a rule was not scored with these options.
     """
     path = folder / SCORES
     if not path.is_file():
@@ -104,7 +102,7 @@ def _counted(file: parquet.ParquetFile, path: Path, recipe: Recipe) -> Ledger:
 
 
 def _check(chain: FilterChain, path: Path, scored: list[str], notes: Notes) -> None:
-    """Raises: ConfigError where the scores say nothing of the recipe."""
+    """Raises: ConfigError if the scores do not cover the recipe."""
     for rule in chain.rules:
         if rule.name not in scored:
             meant = did_you_mean(rule.name, scored)

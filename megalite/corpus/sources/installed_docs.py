@@ -1,6 +1,6 @@
-"""A corpus that is on every machine: documentation and docstrings of the installed Python packages.
+"""A corpus that exists on every machine: documentation and docstrings of the installed Python packages.
 
-Nothing is imported or run; sources are parsed. The texts stay their authors'; they are read in place and not shipped.
+Nothing is imported or executed; sources are parsed. The texts belong to their authors and are read in place.
 """
 
 import ast
@@ -15,7 +15,7 @@ from pathlib import Path
 from megalite.files.readers.documents import Document
 
 SHORTEST_DOCSTRING = 200
-"""Characters; shorter ones say little beyond the signature."""
+"""Minimum number of characters; shorter ones add little to the signature."""
 LARGEST_FILE = 2_000_000
 LONG_STRING = re.compile(rf'"""(?:[^"]|"(?!"")){{{SHORTEST_DOCSTRING}}}')
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -25,9 +25,9 @@ WRITTEN_FOR_MACHINES = ("RECORD", "top_level.txt", "entry_points.txt", "SOURCES.
 
 
 def installed_documents(max_bytes: int | None = None) -> Iterator[Document]:
-    """Docstrings of each module (one document a module), READMEs, licences and other prose, in a fixed order.
+    """Docstrings (one document per module), READMEs, licenses and other prose, in a fixed order.
 
-    ``meta`` says package, path inside it and kind; absolute paths do not appear. Stops after ``max_bytes`` of UTF-8.
+    ``meta`` has the package, the path inside it and the kind. Stops after ``max_bytes`` of UTF-8.
     """
     total = 0
     for document in _all_documents():
@@ -38,7 +38,7 @@ def installed_documents(max_bytes: int | None = None) -> Iterator[Document]:
 
 
 def _all_documents() -> Iterator[Document]:
-    # A distribution parses its metadata anew at every look: ask for name and description once.
+    # A distribution parses its metadata at every access, so read its name and description only once.
     found = ((_name(item), item) for item in distributions())
     named = [(name, item) for name, item in found if name]
     packages = sorted(named, key=lambda pair: pair[0].lower())
@@ -57,7 +57,7 @@ def _all_documents() -> Iterator[Document]:
 
 
 def _name(package: Distribution) -> str | None:
-    """What an interrupted pip leaves behind has none, or raises where the importlib_metadata package has been imported."""
+    """None for the remains of an interrupted pip; with the importlib_metadata package imported, these raise instead."""
     try:
         return package.name
     except FileNotFoundError:
@@ -83,8 +83,8 @@ def _file_documents(path: Path, package: str, inside: str) -> Iterator[Document]
 
 
 def module_docstrings(source: str) -> list[str]:
-    """The longer docstrings of a module, its classes and functions, in the order of the source."""
-    if not LONG_STRING.search(source):  # parsing is what costs
+    """Returns the longer docstrings of a module, its classes and functions, in source order."""
+    if not LONG_STRING.search(source):  # parsing is expensive
         return []
     try:
         with warnings.catch_warnings():
@@ -97,7 +97,7 @@ def module_docstrings(source: str) -> list[str]:
 
 
 def _definitions(node: ast.AST) -> Iterator[Definition]:
-    """A module, its classes and functions and theirs, in the order of the source; expressions are not walked."""
+    """The module and all nested classes and functions, in source order; expressions are not visited."""
     if isinstance(node, Definition):
         yield node
     for statement in getattr(node, "body", ()):

@@ -141,7 +141,7 @@ def test_every_document_is_kept_or_listed_once(tmp_path: Path) -> None:
     ledger = json.loads((tmp_path / "out/ledger.json").read_text())
     assert ledger["read"] == ledger["kept"] + sum(ledger["dropped"].values()) == len(read)
     assert ledger["dropped"]["empty"] == 2
-    assert {rule: len(sample) for rule, sample in ledger["victims"].items()} == {
+    assert {rule: len(sample) for rule, sample in ledger["dropped_examples"].items()} == {
         rule: min(10, count) for rule, count in ledger["dropped"].items()
     }
     assert set(ledger["dropped_bytes"]) == set(ledger["dropped"])

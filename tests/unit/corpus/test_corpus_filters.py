@@ -134,7 +134,7 @@ def test_rules_that_are_off_are_not_asked_unless_all_are() -> None:
 
 
 def test_two_rules_of_one_name_are_refused() -> None:
-    with pytest.raises(ConfigError, match="rule 'spam_capital_words' stands twice"):
+    with pytest.raises(ConfigError, match="rule 'spam_capital_words' occurs twice"):
         FilterChain([SPAM, SPAM])
 
 

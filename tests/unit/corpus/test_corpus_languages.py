@@ -136,7 +136,7 @@ def test_a_language_without_stop_words_is_refused() -> None:
         chain(["en", "ko"], {"kind": "gopher_quality", **given})
     mixed = chain(["en", "de"], {"kind": "gopher_quality", "stop_words": {"de": ["zebra", "quagga"]}})
     assert "gopher_few_stop_words" in mixed.judge(GERMAN).reasons
-    with pytest.raises(ConfigError, match="keep 'de' stands twice"):
+    with pytest.raises(ConfigError, match="keep 'de' is listed twice"):
         chain(["de", "de"])
 
 
@@ -145,7 +145,7 @@ def test_a_classifier_judges_the_languages_it_was_trained_on(tmp_path: Path) -> 
     path = tmp_path / "all.safetensors"
     Classifier(*(features_weights(features), 9.0), features=features).save(path)
     toxic = {"kind": "classifier", "name": "toxic", "model": str(path), "max_probability": 0.5}
-    with pytest.raises(ConfigError, match=r"classifier 'toxic': the recipe keeps en, de; say with languages"):
+    with pytest.raises(ConfigError, match=r"classifier 'toxic': the recipe keeps en, de; list under languages"):
         chain(["en", "de"], toxic)
     judge = chain(["en", "de"], toxic | {"languages": ["en"]})
     assert judge.judge(GERMAN).reasons == []
@@ -202,7 +202,7 @@ def test_the_ledger_tells_what_was_dropped_by_language(tmp_path: Path) -> None:
     assert "Languages" in ledger_page(ledger["stages"])
     told = console.export_text()
     assert "documents in zh are not judged by few_words" in told
-    assert "dropped most by" in told
+    assert "most frequent reasons" in told
     score_corpus(recipe, tmp_path / "dry", Console(quiet=True))
     dry = json.loads((tmp_path / "dry/ledger.json").read_text())
     assert {key: dry[key] for key in ("kept_by_language", "dropped_by_language")} == {

@@ -84,16 +84,16 @@ def test_books_of_parts_add_up_to_the_books_of_the_whole() -> None:
     first.merge(second)
     merged, expected = first.to_json(chain.rules), whole.to_json(chain.rules)
     for ledger in (merged, expected):  # places differ: the parts number their documents from zero
-        ledger.pop("victims")
+        ledger.pop("dropped_examples")
     assert merged == expected
 
 
-def test_victims_are_a_fair_sample_of_ten() -> None:
+def test_examples_are_a_fair_sample_of_ten() -> None:
     ledger = Ledger()
     for number in range(2000):
         ledger.read += 1
         ledger.drop("r", "s", f"file:{number}", f"text {number}")
-    places = [int(victim["place"].split(":")[1]) for victim in ledger.victims["r"]]
+    places = [int(example["place"].split(":")[1]) for example in ledger.dropped_examples["r"]]
     assert len(places) == 10
     assert places == sorted(places)
     assert places[0] < 600 and places[-1] > 1400
@@ -101,7 +101,7 @@ def test_victims_are_a_fair_sample_of_ten() -> None:
     for number in random.Random(2).sample(range(2000), 2000):
         again.read += 1
         again.drop("r", "s", f"file:{number}", f"text {number}")
-    assert {v["place"] for v in again.victims["r"]} == {v["place"] for v in ledger.victims["r"]}
+    assert {v["place"] for v in again.dropped_examples["r"]} == {v["place"] for v in ledger.dropped_examples["r"]}
 
 
 def test_many_sources_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:

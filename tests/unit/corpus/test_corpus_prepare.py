@@ -112,13 +112,13 @@ def recipe(source: Path, **keys: object) -> Recipe:
     )
 
 
-def test_in_equals_kept_plus_dropped_with_reasons_and_victims(source: Path, tmp_path: Path) -> None:
+def test_in_equals_kept_plus_dropped_with_reasons_and_examples(source: Path, tmp_path: Path) -> None:
     prepare_corpus(recipe(source), tmp_path / "out", QUIET)
     ledger = json.loads((tmp_path / "out/ledger.json").read_text())
     assert (ledger["read"], ledger["kept"], ledger["malformed"]) == (325, 300, 1)
     assert ledger["malformed_examples"][0].startswith(f"{source}:326: not JSON")
     assert ledger["dropped"] == {"exact_duplicate": 20, "few_words": 5}
-    assert ledger["victims"]["few_words"][0] == {"place": f"{source}:321", "text": "too short"}
+    assert ledger["dropped_examples"]["few_words"][0] == {"place": f"{source}:321", "text": "too short"}
     assert ledger["kept_by_source"] == {"s0": 100, "s1": 100, "s2": 100}
 
 

@@ -48,7 +48,7 @@ def refused(values: Any, told: str) -> None:
         ({"filters": [{"kind": "gopher_qualty"}]}, "is no kind; did you mean 'gopher_quality'"),
         ({"filters": [{"kind": "y" * 9000}]}, "is no kind"),
         ({"filters": [{"kind": "spam"}] * 101}, "has more than 100 items"),
-        ({"filters": [{"kind": "spam"}, {"kind": "spam"}]}, "stands twice; take one of the two filters out"),
+        ({"filters": [{"kind": "spam"}, {"kind": "spam"}]}, "occurs twice; remove one of the two filters"),
         ({"filters": [{"kind": "prose", "min_words": 10**40}]}, "min_words=.*at most"),
         ({"filters": [{"kind": "prose", "min_words": -1}]}, "min_words=-1: must be at least 0"),
         ({"filters": [{"kind": "spam", "max_top_word": float("nan")}]}, "max_top_word=nan"),
@@ -143,7 +143,7 @@ def header(path: Path, **changes: Any) -> Path:
         ),
         (
             {"features": {"bits": 11, "characters": [2], "words": [], "max_characters": 9}},
-            "float32 .*belong to its features",
+            "its features need 2,048 of float32",
         ),
         ({"features": None}, "features"),
         ({"features": {"bits": 10, "characters": [10**9], "words": [], "max_characters": 9}}, "characters.0="),
@@ -164,7 +164,7 @@ def test_damaged_weights_of_a_classifier_are_told(tmp_path: Path) -> None:
     for wrong in (np.nan, np.inf):
         weights[3] = wrong
         Classifier(weights, 0.0, features=features).save(path)
-        with pytest.raises(DataError, match="some weights are no finite numbers"):
+        with pytest.raises(DataError, match="some weights are not finite"):
             load_classifier(path)
     whole = header(path).read_bytes()
     for content in (b"", whole[:100], whole[:-4], struct.pack("<Q", 2**60) + whole[8:], b"\0" * 64):
@@ -188,7 +188,7 @@ def test_labels_that_are_none_are_told(label: Any, refusal: Callable[..., str], 
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps({"text": "a b c", "label": label}) + "\n")
     words = ("--input", str(source), "--positive", "1", "--output", str(tmp_path / "c.safetensors"))
-    assert "a label is text, a number or a truth value; see --label_key" in refusal("train-classifier", *words)
+    assert "a label is text, a number or a boolean; see --label_key" in refusal("train-classifier", *words)
 
 
 @pytest.mark.parametrize(

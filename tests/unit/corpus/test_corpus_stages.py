@@ -180,7 +180,7 @@ def test_the_funnel_has_every_stage_and_loses_nobody(corpus: Path, fine: None) -
     documents = list(read_documents(sorted((corpus / "out").glob("*-*.zst"))))
     assert total["kept"] == len(documents)
     assert total["kept_by_source"] == Counter(document.meta["source"] for document in documents)
-    assert {rule: len(sample) for rule, sample in total["victims"].items()} == {
+    assert {rule: len(sample) for rule, sample in total["dropped_examples"].items()} == {
         rule: min(10, count) for rule, count in total["dropped"].items()
     }
     page = (corpus / "out/ledger.html").read_text()
