@@ -1,4 +1,4 @@
-"""A finished checkpoint opened for export: its checks, and the best copy of every tensor."""
+"""Open and check a checkpoint for export, and find the most precise copy of every tensor."""
 
 import json
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from torch import Size, Tensor
 from megalite.config.errors import ConfigError, DataError
 from megalite.config.load import read_yaml
 from megalite.config.model import ModelConfig
+from megalite.config.text_files import read_json_object
 from megalite.model.hf_config import model_config_from_hf
 from megalite.model.layer_shapes import hf_parameter_shapes
 from megalite.training.checkpoint.manifest import MANIFEST
@@ -19,17 +20,16 @@ from megalite.training.run_folder import checkpoints
 
 
 class StreamedTensors(TensorFiles):
-    """Tensors by name, also a few rows at a time.
+    """Reads tensors by name, also a few rows at a time.
 
-    Every call maps its file anew: pages that were read count as memory of the process until the file is unmapped.
+    Every call maps the file again, because pages that were read count as memory of the process until they are unmapped.
     """
 
     def __contains__(self, name: str) -> bool:
-        """Whether a shard holds the tensor."""
         return name in self._files
 
     def shape(self, name: str) -> Size:
-        """The tensor's shape, without reading it."""
+        """The shape of a tensor, without reading it."""
         with safe_open(self._files[name], framework="pt") as opened:
             return Size(opened.get_slice(name).get_shape())
 
@@ -40,10 +40,12 @@ class StreamedTensors(TensorFiles):
 
 
 class BestTensors:
-    """Every tensor of a checkpoint's model from the most precise copy: the fp32 master weight, else ``hf/``."""
+    """Reads every tensor of a checkpoint from its most precise copy: the fp32 master weight, else ``hf/``.
+
+    Raises: DataError if files are missing or damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Open the files. Raises: DataError where there are none, or one is damaged."""
         try:
             weights = StreamedTensors(folder / "hf", "model")
             self.origin = dict.fromkeys(weights.names(), weights)
@@ -52,7 +54,7 @@ class BestTensors:
                 self.origin |= {name: masters for name in weights.names() if name in masters}
             self.shapes = {name: files.shape(name) for name, files in self.origin.items()}
         except (SafetensorError, json.JSONDecodeError, KeyError) as error:
-            raise DataError(f"{folder}: its tensor files are damaged ({error}); export another checkpoint") from None
+            raise DataError(f"{folder}: the tensor files are damaged ({error}); export another checkpoint") from None
         self.from_masters = sum(files is not weights for files in self.origin.values())
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
@@ -60,15 +62,14 @@ class BestTensors:
         return self.origin[name].rows(name, start, stop)
 
     def read(self, name: str) -> Tensor:
-        """One whole tensor."""
         return self.origin[name].read(name)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint folder, checked.
+    """A checkpoint that passed the checks.
 
-    ``run`` is the YAML as the run wrote it: a checkpoint is also exported by a version that knows other keys.
+    ``run`` is the YAML without validation, because the checkpoint may come from a version with other keys.
     """
 
     folder: Path
@@ -81,7 +82,7 @@ class Checkpoint:
 
 
 def check_checkpoint_folder(folder: Path) -> None:
-    """Refuse a path that is no ``runs/NAME/step-NNNNNN``. Raises: ConfigError, FileNotFoundError."""
+    """Raises: FileNotFoundError, or ConfigError if the folder is not a ``runs/NAME/step-NNNNNN``."""
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such checkpoint; give a runs/NAME/step-* folder")
     if (folder / MANIFEST).is_file():
@@ -96,10 +97,9 @@ def check_checkpoint_folder(folder: Path) -> None:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Open all that an export reads.
+    """Open all files of an export.
 
-    Raises: ConfigError or DataError where a file is missing or damaged, or where the tensors are not those of the
-        model that ``config.json`` describes.
+    Raises: ConfigError or DataError if a file is missing or damaged, or if the tensors do not match ``config.json``.
     """
     hf_config = _read_json(folder / "hf" / "config.json")
     model = model_config_from_hf(hf_config)
@@ -124,18 +124,13 @@ def _check_tensors(folder: Path, found: dict[str, Size], model: ModelConfig) -> 
                 "no such tensor" if at is None else tuple(at) for at in (expected.get(name), found.get(name))
             )
             raise DataError(
-                f"{folder}: '{name}': hf/config.json describes {described}, the files hold {held}; they do not belong "
-                f"together, export another checkpoint"
+                f"{folder}: '{name}': hf/config.json describes {described}, the files contain {held}; export another "
+                f"checkpoint"
             )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: missing; the checkpoint is incomplete, export another one")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: damaged ({error}); export another checkpoint") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: holds a {type(values).__name__}, not an object; export another checkpoint")
-    return values
+        return read_json_object(path)
+    except (ConfigError, FileNotFoundError) as error:
+        raise DataError(f"{error}; export another checkpoint") from None

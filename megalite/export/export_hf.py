@@ -1,4 +1,4 @@
-"""``tools/export_hf.py``: a checkpoint becomes a Hugging Face folder in the precision asked for."""
+"""``megalite export-hf``: export a checkpoint as a Hugging Face folder."""
 
 import re
 import time
@@ -21,7 +21,7 @@ DEFAULT_SHARD = "2GB"
 
 @one_line_errors
 def main() -> None:
-    """Parse, export, and say what came out."""
+    """``megalite export-hf``."""
     parser = CommandParser(
         description="Export a checkpoint as a Hugging Face folder. Runs in one process on the CPU and streams the tensors."
     )
@@ -40,33 +40,34 @@ def main() -> None:
     arguments = parser.parse_args()
     max_shard_bytes = size_in_bytes(arguments.max_shard_size)
 
-    from megalite.export.exported_folder import export_checkpoint  # imports torch: not for --help
+    from megalite.export.exported_folder import (  # imports torch, which --help does not need
+        ExportOptions,
+        export_checkpoint,
+    )
 
     began = time.perf_counter()
     console = screen()
-    exported = export_checkpoint(
-        arguments.checkpoint,
-        arguments.output,
+    options = ExportOptions(
         arguments.dtype,
         max_shard_bytes,
         arguments.license,
         measures=not arguments.no_measure,
         verifies=not arguments.no_verify,
-        console=console,
     )
+    exported = export_checkpoint(arguments.checkpoint, arguments.output, options, console)
     print_summary(exported, time.perf_counter() - began, console)
 
 
 def size_in_bytes(text: str) -> int:
-    """``2GB``, ``500MB``, ``4GiB`` or plain bytes. Raises: ConfigError."""
+    """The number of bytes of ``2GB``, ``500MB``, ``4GiB`` or a plain number. Raises: ConfigError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]I?B)?", text.strip().upper())
     if match is None or (size := int(float(match[1]) * UNITS.get(match[2], 1))) < 1:
-        raise ConfigError(f"--max_shard_size {text}: not a size; write for example 2GB, 500MB or 4GiB")
+        raise ConfigError(f"--max_shard_size {text}: not a size; give for example 2GB, 500MB or 4GiB")
     return size
 
 
 def print_summary(exported: "Exported", seconds: float, console: Console) -> None:
-    """The table at the end of an export."""
+    """Print a summary table of an export."""
     table = Table(title="export finished", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -83,5 +84,5 @@ def print_summary(exported: "Exported", seconds: float, console: Console) -> Non
             )
         table.add_row("measured on", exported.error.text.replace("`", ""))
     table.add_row("seconds", f"{seconds:.1f}")
-    table.add_row("folder", f"{exported.folder}  (AutoModelForCausalLM.from_pretrained loads it)")
+    table.add_row("folder", f"{exported.folder}  (load it with AutoModelForCausalLM.from_pretrained)")
     console.print(table)

@@ -1,4 +1,4 @@
-"""Writing a Hugging Face folder from a checkpoint, whole or not at all, with one piece of a tensor in memory."""
+"""Export a checkpoint as a Hugging Face folder in one atomic step, with one piece of a tensor in memory."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SMALL_FILES_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     folder: Path
     dtype: str
@@ -36,52 +36,64 @@ class Exported:
     bytes: int
     shards: int
     error: LogitError | None
-    """None where it was not measured."""
+    """None if it was not measured."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export."""
+
+    dtype: str = "bf16"
+    """Precision of the weights: fp32, bf16 or fp16."""
+    max_shard_bytes: int = 2 * 10**9
+    """Maximum size of a file; a larger tensor gets a file of its own."""
+    license_name: str | None = None
+    """License for the model card, named as on the hub."""
+    measures: bool = True
+    """Whether to measure the logit error."""
+    verifies: bool = True
+    """Whether to verify the checkpoint's checksums first."""
 
 
 def export_checkpoint(
     folder: Path,
     output: Path,
-    dtype: str = "bf16",
-    max_shard_bytes: int = 2 * 10**9,
-    license_name: str | None = None,
-    measures: bool = True,
-    verifies: bool = True,
+    options: ExportOptions = ExportOptions(),
     console: Console | None = None,
 ) -> Exported:
-    """Write ``output``: weights cast to ``dtype`` from their most precise copy, config, tokenizer, model card.
+    """Write weights, config, tokenizer and model card into ``output``, which appears only when it is complete.
 
-    Memory, beyond what the libraries take: a piece of a tensor while writing, one tensor in fp32 and 256 rows of logits
-    while measuring. Nothing is at ``output`` until all of it is.
+    The weights are cast from their most precise copy. Memory use, in addition to that of the libraries, is a piece of a
+    tensor while writing, and one tensor in fp32 with 256 rows of logits while measuring.
 
     Args:
         folder: ``runs/NAME/step-NNNNNN``.
-        max_shard_bytes: one larger tensor is a file of its own.
 
     Raises: ConfigError, DataError, FileNotFoundError.
     """
+    dtype = options.dtype
     if dtype not in DTYPES:
         raise ConfigError(f"--dtype {dtype}: unknown; choose one of {', '.join(DTYPES)}")
     _check_output(folder, output)
     console = console or Console(quiet=True)
     check_checkpoint_folder(folder)
-    if verifies:
-        with console.status("comparing the checkpoint with its checksums"):
+    if options.verifies:
+        with console.status("verifying checksums"):
             verify_files(folder)
     checkpoint = open_checkpoint(folder)
     total = sum(shape.numel() for shape in checkpoint.tensors.shapes.values()) * DTYPES[dtype].itemsize
     _check_space(output, total)
     error = None
     with whole_folder(output) as partial, _progress(console) as progress:
-        shards = _write_weights(checkpoint, partial, dtype, max_shard_bytes, total, progress)
+        shards = _write_weights(checkpoint, partial, options, total, progress)
         _write_descriptions(checkpoint, partial, dtype)
         check_exported(partial)
-        if measures:
+        if options.measures:
             valid, length = checkpoint.run["data"].get("valid"), checkpoint.state["sequence_length"]
             ids, text = tokens_to_measure(valid, length, checkpoint.model.vocab_size)
             error = measure_logit_error(checkpoint.tensors, partial, DTYPES[dtype], ids, text, progress)
-        (partial / "README.md").write_text(model_card(checkpoint, dtype, error, license_name), encoding="utf-8")
-        _check_output(folder, output)  # nothing that appeared there in the meantime is replaced
+        (partial / "README.md").write_text(model_card(checkpoint, dtype, error, options.license_name), encoding="utf-8")
+        _check_output(folder, output)  # it may have appeared in the meantime
     return Exported(output, dtype, total // DTYPES[dtype].itemsize, total, shards, error)
 
 
@@ -94,7 +106,7 @@ def _check_output(folder: Path, output: Path) -> None:
 def _check_space(output: Path, needed: int) -> None:
     there = next(parent for parent in output.resolve().parents if parent.exists())
     if (free := shutil.disk_usage(there).free) < needed + SMALL_FILES_BYTES:
-        raise ConfigError(f"{output}: the weights need {needed:,} bytes, {free:,} are free on this disk; make room")
+        raise ConfigError(f"{output}: the weights need {needed:,} bytes, but {free:,} are free on this disk; make room")
 
 
 def _progress(console: Console) -> Progress:
@@ -103,10 +115,10 @@ def _progress(console: Console) -> Progress:
 
 
 def _write_weights(
-    checkpoint: Checkpoint, partial: Path, dtype: str, max_shard_bytes: int, total: int, progress: Progress
+    checkpoint: Checkpoint, partial: Path, options: ExportOptions, total: int, progress: Progress
 ) -> int:
     """Write the shards and their index; returns the number of shards."""
-    kind, shapes = DTYPES[dtype], checkpoint.tensors.shapes
+    kind, shapes = DTYPES[options.dtype], checkpoint.tensors.shapes
     task = progress.add_task("writing", total=total)
 
     def pieces(name: str) -> Iterator[Tensor]:
@@ -114,7 +126,9 @@ def _write_weights(
             yield piece
             progress.advance(task, piece.nbytes)
 
-    shards = plan_shards(((name, shape.numel() * kind.itemsize) for name, shape in shapes.items()), max_shard_bytes)
+    shards = plan_shards(
+        ((name, shape.numel() * kind.itemsize) for name, shape in shapes.items()), options.max_shard_bytes
+    )
     for index, names in enumerate(shards):
         path = partial / shard_name("model", index, len(shards))
         write_tensor_file(path, {name: shapes[name] for name in names}, kind, pieces)
@@ -123,7 +137,7 @@ def _write_weights(
 
 
 def _write_descriptions(checkpoint: Checkpoint, partial: Path, dtype: str) -> None:
-    """``config.json`` with the new dtype; the other descriptions as they stand in the checkpoint, and no other file."""
+    """Write ``config.json`` with the new dtype, and copy the other description files of the checkpoint."""
     for path in known_files(checkpoint.folder / "hf", DESCRIPTIONS):
         shutil.copyfile(path, partial / path.name)
     config = checkpoint.hf_config | {"dtype": str(DTYPES[dtype]).removeprefix("torch.")}

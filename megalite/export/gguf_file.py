@@ -1,6 +1,6 @@
-"""A Hugging Face folder of a Llama as one GGUF file, as llama.cpp reads it, with one tensor in memory.
+"""Write a Llama folder as one GGUF file for llama.cpp, with one tensor in memory.
 
-Names and metadata by the ``gguf`` package; format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+Names and metadata come from the ``gguf`` package. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
 import math
@@ -16,36 +16,36 @@ from megalite.files.whole_file import whole_file
 from megalite.huggingface.load import load_config
 
 KINDS = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
-"""What the matrices are, and llama.cpp's name for such a file. q8_0 has 32 bytes and an f16 scale for 32 weights."""
+"""Types of the matrices, and llama.cpp's names of such files. q8_0 has 32 bytes and an f16 scale for every 32 weights."""
 
 
 @dataclass(frozen=True)
 class GgufWritten:
-    """What was written."""
+    """A written file."""
 
     file: Path
     tensors: int
     bytes: int
     wider: tuple[str, ...]
-    """Matrices that are f16 in a q8_0 file: their rows are no multiple of its blocks."""
+    """Matrices that are f16 in a q8_0 file, because their rows are not a multiple of the block size."""
 
 
 def check_gguf(folder: Path, kind: str) -> Any:
-    """The folder's config, or a refusal of what cannot be written. Raises: ConfigError, DataError."""
+    """Return the folder's config. Raises: ConfigError or DataError if it cannot be written as GGUF."""
     if kind not in KINDS:
         raise ConfigError(f"GGUF type {kind}: unknown; choose one of {', '.join(KINDS)}")
     config = load_config(str(folder))
     if config.model_type != "llama":
-        raise DataError(f"{folder}: is a '{config.model_type}' model; GGUF is written for 'llama' only")
+        raise DataError(f"{folder}: a '{config.model_type}' model; only 'llama' can be written as GGUF")
     if (rope := config.rope_parameters["rope_type"]) != "default":
-        raise DataError(f"{folder}: rope_type '{rope}' cannot be written to GGUF; only 'default' is")
+        raise DataError(f"{folder}: rope_type '{rope}' cannot be written as GGUF; only 'default' can")
     if getattr(config, "quantization_config", None) is not None:
-        raise DataError(f"{folder}: is quantised already; write the GGUF from the folder that it was made of")
+        raise DataError(f"{folder}: already quantized; use the folder it was made from")
     return config
 
 
 def write_gguf(folder: Path, output: Path, kind: str) -> GgufWritten:
-    """Write ``output``; it has its name when all of it is on the disk. Norms and biases are f32 in every kind.
+    """Write ``output``, which appears only when it is complete. Norms and biases are always f32.
 
     Raises: ConfigError, DataError.
     """
@@ -78,7 +78,9 @@ def write_gguf(folder: Path, output: Path, kind: str) -> GgufWritten:
         for name in track(gguf_names, "writing", disable=not screen().is_terminal):
             weights = _permuted(tensors.read(name).float().numpy(), name, config)
             if not np.isfinite(weights).all() or (types[name].name == "F16" and np.abs(weights).max() > 65504):
-                raise DataError(f"{folder}: tensor '{name}' holds values that {types[name].name} cannot; choose f32")
+                raise DataError(
+                    f"{folder}: tensor '{name}' has values outside the range of {types[name].name}; choose f32"
+                )
             writer.write_tensor_data(gguf.quants.quantize(weights, types[name]))
         writer.close()
     wider = tuple(name for name, type_ in types.items() if kind == "q8_0" and type_.name == "F16")
@@ -86,19 +88,19 @@ def write_gguf(folder: Path, output: Path, kind: str) -> GgufWritten:
 
 
 def _left_out(name: str, config: Any) -> bool:
-    """Tied heads are the embedding; old folders keep the inverse frequencies, which follow from theta."""
+    """A tied head is the embedding; the inverse frequencies of old folders follow from theta."""
     return (name == "lm_head.weight" and config.tie_word_embeddings) or name.endswith("rotary_emb.inv_freq")
 
 
 def _gguf_names(names: list[str], config: Any) -> dict[str, str]:
-    """llama.cpp's name of each tensor, by which they are sorted. Raises: DataError for one it has none for."""
+    """llama.cpp's names of the tensors, sorted. Raises: DataError if a tensor has none."""
     import gguf
 
     known = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     found: dict[str, str] = {}
     for name in names:
         if (gguf_name := known.get_name(name, (".weight", ".bias"))) is None:
-            raise DataError(f"tensor '{name}' has no name in GGUF's llama; it would be lost")
+            raise DataError(f"tensor '{name}' has no name in GGUF's llama, so it would be lost")
         found[name] = gguf_name
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -128,7 +130,7 @@ def _type_of(shape: tuple[int, ...], kind: str) -> Any:
 
 
 def _permuted(weights: Any, name: str, config: Any) -> Any:
-    """Rows of q and k as llama.cpp rotates them: neighbours make a pair, where transformers pairs the two halves."""
+    """Reorder rows of q and k: llama.cpp rotates pairs of neighbours, transformers pairs from the two halves."""
     if ".q_proj." in name:
         heads = config.num_attention_heads
     elif ".k_proj." in name:

@@ -1,4 +1,4 @@
-"""A tokenizer in a GGUF file: byte-level BPE as ``gpt2``, sentencepiece's BPE with byte fallback as ``llama``."""
+"""Write a tokenizer into a GGUF file: byte-level BPE as ``gpt2``, sentencepiece's BPE with byte fallback as ``llama``."""
 
 import json
 import re
@@ -10,23 +10,20 @@ from megalite.huggingface.load import load_tokenizer
 from megalite.tokenizer.formats.byte_level import SPLITS
 
 PRE_TOKENIZERS = {SPLITS["free"]: "gpt-2", SPLITS["triple"]: "llama-bpe", SPLITS["single"]: "qwen2"}
-"""Word patterns, and llama.cpp's names for them."""
+"""Maps word patterns to llama.cpp's names."""
 SPACE = "\u2581"
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def add_vocabulary(writer: Any, folder: Path, vocab_size: int) -> None:
-    """Tokens, types, merges or scores, special ids and chat template of the folder's tokenizer.
-
-    Raises: DataError where GGUF has no form for it.
-    """
+    """Add tokens, types, merges or scores, special ids and the chat template. Raises: DataError if GGUF cannot hold them."""
     tokenizer = load_tokenizer(str(folder))
     if not tokenizer.is_fast:
-        raise DataError(f"{folder}: its tokenizer has no tokenizer.json form, which GGUF is written from")
+        raise DataError(f"{folder}: the tokenizer cannot be converted to tokenizer.json, which GGUF is written from")
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     model = rules["model"]
     if model["type"] != "BPE":
-        raise DataError(f"{folder}: its tokenizer is '{model['type']}'; GGUF is written from BPE only")
+        raise DataError(f"{folder}: the tokenizer is '{model['type']}'; only BPE can be written as GGUF")
     tokens = _tokens(tokenizer, vocab_size)
     if model.get("byte_fallback"):
         _add_sentencepiece(writer, folder, rules, tokens)
@@ -45,7 +42,7 @@ def add_vocabulary(writer: Any, folder: Path, vocab_size: int) -> None:
 
 
 def _tokens(tokenizer: Any, vocab_size: int) -> list[str]:
-    """By id; the model's ids beyond the tokenizer's have names of their own."""
+    """The tokens by id; ids of the model that the tokenizer does not use become ``[PAD...]``."""
     tokens = [f"[PAD{number}]" for number in range(vocab_size)]
     for token, number in tokenizer.get_vocab().items():
         if number >= vocab_size:
@@ -84,7 +81,7 @@ def _merge(pair: Any) -> str:
 
 
 def _pre_tokenizer(folder: Path, rules: dict[str, Any]) -> str:
-    """llama.cpp's name for how words are split. Raises: DataError where it has none."""
+    """llama.cpp's name of the word pattern. Raises: DataError if it has none."""
     pre = rules["pre_tokenizer"] or {}
     parts = pre.get("pretokenizers", [pre])
     byte_level = parts[-1]
@@ -95,7 +92,7 @@ def _pre_tokenizer(folder: Path, rules: dict[str, Any]) -> str:
             pattern = parts[0]["pattern"].get("Regex")
             if pattern in PRE_TOKENIZERS and parts[0]["behavior"] == "Isolated" and not parts[0]["invert"]:
                 return PRE_TOKENIZERS[pattern]
-    raise DataError(f"{folder}: its tokenizer splits words in a way that GGUF has no name for; known are {_names()}")
+    raise DataError(f"{folder}: GGUF has no name for the tokenizer's word pattern; known are {_names()}")
 
 
 def _names() -> str:
@@ -103,7 +100,7 @@ def _names() -> str:
 
 
 def _add_sentencepiece(writer: Any, folder: Path, rules: dict[str, Any], tokens: list[str]) -> None:
-    """Scores stand for the order of the merges: the earlier, the higher."""
+    """Add merges as scores: an earlier merge has a higher score."""
     first: dict[str, int] = {}
     for rank, pair in enumerate(rules["model"]["merges"]):
         first.setdefault(_merge(pair).replace(" ", "", 1), rank)

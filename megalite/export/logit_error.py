@@ -1,4 +1,4 @@
-"""What an export's rounding did to the model: its logits against those of the checkpoint's own weights."""
+"""Measure the effect of rounding: the logits of an export against those of the checkpoint's weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,28 +20,28 @@ RANDOM_SEED = 0
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two sets of logits."""
+    """The difference between two sets of logits."""
 
     largest: float
     mean: float
-    """Of the absolute differences."""
+    """Mean absolute difference."""
     same_choice: float
-    """Share of the positions at which both hold the same token for the most likely."""
+    """Share of positions with the same most likely token."""
 
 
 @dataclass(frozen=True)
 class LogitError:
-    """The exported folder against the checkpoint's best weights, computed in fp32."""
+    """An exported folder compared with the checkpoint's most precise weights, computed in fp32."""
 
     tokens: int
     text: str
-    """Which tokens, in words."""
+    """Describes the tokens."""
     spread: float
-    """Standard deviation of the checkpoint's logits: what the differences are to be compared with."""
+    """Standard deviation of the checkpoint's logits, as a scale for the differences."""
     of_weights: Difference
-    """The exported weights, computed in fp32: the rounding of the weights alone."""
+    """With the exported weights computed in fp32: rounding of the weights alone."""
     of_arithmetic: Difference
-    """The exported weights, computed in their own dtype, as ``from_pretrained`` loads them."""
+    """With the exported weights computed in their dtype, as after ``from_pretrained``."""
 
 
 def measure_logit_error(
@@ -50,8 +50,8 @@ def measure_logit_error(
     """Compare the logits of ``input_ids`` ``(B, S)``, with one tensor in memory at a time.
 
     Args:
-        exported: a folder of weights in ``dtype`` that transformers loads.
-        text: which tokens these are, in words.
+        exported: a Hugging Face folder with weights in ``dtype``.
+        text: describes the tokens.
     """
     written = TensorFiles(exported, "model")
     model = StreamedModel(exported)
@@ -72,19 +72,19 @@ def measure_logit_error(
 
 
 def difference(reference: Tensor, logits: Tensor) -> Difference:
-    """Compare two ``(B, S, V)``."""
+    """Compare logits ``(B, S, V)``."""
     same = (logits.argmax(dim=-1) == reference.argmax(dim=-1)).double().mean()
     absolute = (logits - reference).abs_()
     return Difference(float(absolute.max()), float(absolute.mean()), float(same))
 
 
 def tokens_to_measure(valid: str | None, sequence_length: int, vocab_size: int) -> tuple[Tensor, str]:
-    """About ``TOKENS`` ids ``(B, S)``, S at most ``sequence_length``, and what they are.
+    """Return about ``TOKENS`` ids ``(B, S)``, S at most ``sequence_length``, and a description of them.
 
-    The first of the validation data, or random ones where that cannot be read: an export may be made on another machine.
+    The ids are the first of the validation data, or random if that cannot be read, as on another machine.
 
     Args:
-        valid: prefix of the run's validation data; None where it had none.
+        valid: prefix of the run's validation data, or None.
     """
     length = min(TOKENS, sequence_length)
     if valid is None:

@@ -1,4 +1,4 @@
-"""``README.md`` of an exported folder, as the Hugging Face hub shows it."""
+"""The model card of an exported folder: ``README.md`` for the Hugging Face hub."""
 
 import platform
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""What a model card tells of a run: label and value, read from the checkpoint and the run's ``metrics.jsonl``."""
+"""The facts of a run for its model card, read from the checkpoint and the run's ``metrics.jsonl``."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def model_facts(checkpoint: Checkpoint) -> Facts:
 
 
 def training_facts(checkpoint: Checkpoint) -> Facts:
-    """How it was trained, in the names of the run's YAML, and what it reached."""
+    """Training settings, named as in the run's YAML, and losses."""
     run, state = checkpoint.run, checkpoint.state
     step, length, batch = state["step"], state["sequence_length"], run["batch"]["global_batch_size"]
     tokens = state["consumed_samples"] * length
@@ -50,7 +50,7 @@ def training_facts(checkpoint: Checkpoint) -> Facts:
 
 
 def data_facts(checkpoint: Checkpoint) -> Facts:
-    """Training prefix -> checksum of its ``.bin``, and its weight in a blend."""
+    """Maps training prefixes to the checksums of their ``.bin``, with weights if there are several."""
     weights = {source["prefix"]: source["weight"] for source in checkpoint.run["data"]["train"]}
     return {
         f"`{prefix}`": f"checksum `{digest}`" + (f", weight {weights[prefix]:g}" if len(weights) > 1 else "")
@@ -63,7 +63,7 @@ def _section(values: dict[str, Any]) -> str:
 
 
 def _losses(metrics: Path, step: int) -> Facts:
-    """Training loss at this step, and the newest validation up to it; nothing where the run's record is not there."""
+    """Training loss of this step and the latest validation up to it, if ``metrics.jsonl`` has them."""
     last: dict[str, dict[str, Any]] = {}
     if metrics.is_file():
         with metrics.open(encoding="utf-8", errors="replace") as lines:
@@ -71,9 +71,9 @@ def _losses(metrics: Path, step: int) -> Facts:
                 try:
                     record = json.loads(line)
                     if record["step"] <= step:
-                        last[record["event"]] = record  # a resumed run writes a step again: the later one counts
+                        last[record["event"]] = record  # a resumed run repeats steps: the later record counts
                 except (json.JSONDecodeError, KeyError, TypeError):
-                    continue  # cut by a kill
+                    continue  # an incomplete line of a killed run
     facts = {}
     if "train" in last and last["train"]["step"] == step:
         facts["training loss"] = f"{last['train']['loss']:.4f} nats a token, over the batch of this step"

@@ -1,4 +1,4 @@
-"""A Hugging Face model that runs with one tensor in memory."""
+"""Run a Hugging Face model with one tensor in memory at a time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +14,9 @@ TIED_HEAD = "lm_head.weight"
 
 
 class StreamedModel:
-    """transformers' own model of a folder, without weights: a module gets them when it is called, and then loses them."""
+    """The transformers model of a folder; every module loads its weights when it is called and drops them afterwards."""
 
     def __init__(self, folder: Path) -> None:
-        """Build the model that ``folder/config.json`` describes; its weights take no memory."""
         from accelerate import init_empty_weights
         from transformers import AutoModelForCausalLM
 
@@ -37,7 +36,7 @@ class StreamedModel:
         """Logits ``(B, S, V)`` of ``input_ids`` ``(B, S)``.
 
         Args:
-            read: gives a weight by its name; the computation is in the dtype of what it gives. Not asked for a tied head.
+            read: returns a weight by name, in the dtype of the computation; not called for a tied head.
         """
         self._read = read
         with torch.inference_mode():

@@ -1,9 +1,9 @@
-"""Tensors cast and written to safetensors files a few megabytes at a time.
+"""Cast tensors and write them to safetensors files a few megabytes at a time.
 
-A safetensors file is 8 bytes (the length of the header, little endian), the header (JSON: for each tensor its dtype, its
-shape and where its bytes begin and end), and the tensors' bytes in that order
-(https://huggingface.co/docs/safetensors, "Format"). The header depends on shapes alone, so it can be written before any
-tensor is read; the library's own ``save_file`` wants all tensors of a file in memory.
+A safetensors file has 8 bytes (the length of the header, little endian), the header (JSON with dtype, shape and byte range
+of each tensor), and the bytes of the tensors in this order (https://huggingface.co/docs/safetensors, "Format"). The header
+depends only on shapes, so it is written before any tensor is read; ``save_file`` of the library needs all tensors of a file
+in memory.
 """
 
 import json
@@ -22,13 +22,13 @@ PIECE_BYTES = 8 * 1024**2
 ALIGNMENT = 8
 
 Rows = Callable[[str, int, int], Tensor]
-"""``rows(name, start, stop)``: rows of the first dim of a tensor."""
+"""``rows(name, start, stop)`` returns rows of the first dim of a tensor."""
 
 
 def cast_pieces(name: str, shape: Size, rows: Rows, dtype: torch.dtype) -> Iterator[Tensor]:
-    """One tensor in ``dtype``, in pieces of about ``PIECE_BYTES``.
+    """Yield a tensor in ``dtype``, in pieces of about ``PIECE_BYTES``.
 
-    Raises: DataError where a value is not finite, or does not fit ``dtype``.
+    Raises: DataError if a value is not finite or outside the range of ``dtype``.
     """
     row_bytes = shape[1:].numel() * torch.float32.itemsize
     step = max(1, PIECE_BYTES // row_bytes)
@@ -41,17 +41,17 @@ def cast_pieces(name: str, shape: Size, rows: Rows, dtype: torch.dtype) -> Itera
 
 
 def _is_finite(piece: Tensor) -> bool:
-    low, high = piece.aminmax()  # NaN where any value is; ten times as fast on CPU as isfinite().all()
+    low, high = piece.aminmax()  # NaN if any value is; ten times faster on CPU than isfinite().all()
     return math.isfinite(low) and math.isfinite(high)
 
 
 def _refuse(name: str, piece: Tensor, dtype: torch.dtype) -> None:
     if not _is_finite(piece):
-        raise DataError(f"tensor '{name}' holds values that are not finite; export an earlier checkpoint")
+        raise DataError(f"tensor '{name}' has values that are not finite; export an earlier checkpoint")
     short = next(short for short, known in DTYPES.items() if known is dtype)
     raise DataError(
-        f"tensor '{name}' holds {float(piece.abs().max()):g}, beyond {torch.finfo(dtype).max:g}, the largest value of "
-        f"{short}; export with --dtype {'fp32' if short == 'bf16' else 'bf16'}"
+        f"tensor '{name}' has the value {float(piece.abs().max()):g}, but {torch.finfo(dtype).max:g} is the largest value "
+        f"of {short}; export with --dtype {'fp32' if short == 'bf16' else 'bf16'}"
     )
 
 
@@ -61,8 +61,8 @@ def write_tensor_file(
     """Write one safetensors file of tensors in one dtype.
 
     Args:
-        shapes: name -> shape, in the order of the file.
-        pieces: the rows of a tensor, cut into pieces that follow one another, in ``dtype``.
+        shapes: maps names to shapes, in the order of the file.
+        pieces: returns the consecutive pieces of a tensor in ``dtype``.
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0

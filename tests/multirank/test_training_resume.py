@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from megalite.config.ds_config import merge_ds_config
 from megalite.config.errors import ConfigError, DataError
 from megalite.data.samples.gpt_dataset import GPTDataset
-from megalite.export.exported_folder import export_checkpoint
+from megalite.export.exported_folder import ExportOptions, export_checkpoint
 from megalite.parallel.mesh import Mesh
 from megalite.parity.launch import run_on_ranks
 from megalite.training.checkpoint.manifest import verify_files
@@ -66,7 +66,7 @@ def test_transformers_loads_the_trained_model(tmp_path: Path, precision: str) ->
     last = records(tmp_path / "run")[6][0]
     assert losses[1] < last  # the step has lowered the loss of its own batch
     assert losses[1] == pytest.approx(last, rel=0.2)
-    export_checkpoint(checkpoint, tmp_path / "fp32", "fp32", measures=False)
+    export_checkpoint(checkpoint, tmp_path / "fp32", ExportOptions("fp32", measures=False))
     whole = TensorFiles(
         *((checkpoint / "optimizer", "master") if precision == "bf16" else (checkpoint / "hf", "model"))
     )

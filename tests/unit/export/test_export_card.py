@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCard
 
-from megalite.export.exported_folder import export_checkpoint
+from megalite.export.exported_folder import ExportOptions, export_checkpoint
 
 
 def record(step: int, event: str, **values: float) -> str:
@@ -27,7 +27,7 @@ def test_the_card_tells_the_facts_of_the_run(make_checkpoint: Callable[..., Any]
         record(8, "valid", loss=1.0, bits_per_byte=0.5),
     ]
     (checkpoint.parent / "metrics.jsonl").write_text("\n".join(lines))
-    error = export_checkpoint(checkpoint, tmp_path / "out", "bf16", license_name="apache-2.0").error
+    error = export_checkpoint(checkpoint, tmp_path / "out", ExportOptions("bf16", license_name="apache-2.0")).error
     assert error is not None
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert card.data.library_name == "transformers"
@@ -57,7 +57,7 @@ def test_the_card_tells_the_facts_of_the_run(make_checkpoint: Callable[..., Any]
 
 def test_what_is_not_known_is_not_told(make_checkpoint: Callable[..., Any], tmp_path: Path) -> None:
     checkpoint, _ = make_checkpoint("fp32")
-    export_checkpoint(checkpoint, tmp_path / "out", "fp16", measures=False)
+    export_checkpoint(checkpoint, tmp_path / "out", ExportOptions("fp16", measures=False))
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert card.data.license is None
     assert "loss" not in card.text
@@ -68,7 +68,7 @@ def test_what_is_not_known_is_not_told(make_checkpoint: Callable[..., Any], tmp_
 def test_a_blend_shows_its_weights(make_checkpoint: Callable[..., Any], tmp_path: Path) -> None:
     prefix = str(tmp_path / "train")
     checkpoint, _ = make_checkpoint(data={"train": [{"prefix": prefix, "weight": 3}, "other"]})
-    export_checkpoint(checkpoint, tmp_path / "out", measures=False)
+    export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(measures=False))
     assert f"| `{prefix}` | checksum `0123abcd`, weight 3 |" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -80,5 +80,5 @@ def test_a_checkpoint_with_keys_of_another_version_is_exported(
     run["training"]["renamed_since"] = True
     run["schedule"]["curvature"] = 2
     (checkpoint / "run.yaml").write_text(yaml.safe_dump(run))
-    export_checkpoint(checkpoint, tmp_path / "out", measures=False, verifies=False)
+    export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(measures=False, verifies=False))
     assert "curvature 2" in (tmp_path / "out" / "README.md").read_text()

@@ -57,7 +57,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
         ((checkpoint.parent, out), f"did you mean its newest checkpoint, {checkpoint}?"),
         ((checkpoint / "hf", out), f"did you mean {checkpoint}?"),
         ((damaged, out), "hf/model.safetensors: differs from its checksum"),
-        ((damaged, out, "--no_verify"), "damaged: its tensor files are damaged"),
+        ((damaged, out, "--no_verify"), "damaged: the tensor files are damaged"),
         ((checkpoint, taken), "taken: exists; choose another --output"),
         ((checkpoint, checkpoint / "bf16"), "lies in the input"),
         ((checkpoint, out, "--dtype", "fp8"), "--dtype fp8: unknown; choose one of fp32, bf16, fp16"),
@@ -78,7 +78,7 @@ def test_a_full_disk_is_refused_before_the_work(
 ) -> None:
     checkpoint, _ = make_checkpoint()
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(ConfigError, match="the weights need 34,944 bytes, 1,000 are free"):
+    with pytest.raises(ConfigError, match="the weights need 34,944 bytes, but 1,000 are free"):
         export_checkpoint(checkpoint, tmp_path / "out")
 
 

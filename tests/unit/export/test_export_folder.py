@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from megalite.config.errors import ConfigError, DataError
-from megalite.export.exported_folder import export_checkpoint
+from megalite.export.exported_folder import ExportOptions, export_checkpoint
 from megalite.export.tensor_stream import PIECE_BYTES, cast_pieces, write_tensor_file
 
 TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -31,7 +31,7 @@ def test_the_folder_equals_save_pretrained_tensor_by_tensor(
     make_checkpoint: Callable[..., Any], tmp_path: Path, dtype: str, model_section: dict[str, Any]
 ) -> None:
     checkpoint, model = make_checkpoint(model=model_section)
-    exported = export_checkpoint(checkpoint, tmp_path / "out", dtype, measures=False)
+    exported = export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(dtype, measures=False))
     model.to(TORCH[dtype]).save_pretrained(tmp_path / "expected")
     got, expected = all_tensors(tmp_path / "out"), all_tensors(tmp_path / "expected")
     assert got.keys() == expected.keys()
@@ -52,19 +52,19 @@ def test_weights_come_from_the_masters_where_a_run_has_them(
     make_checkpoint: Callable[..., Any], tmp_path: Path
 ) -> None:
     checkpoint, model = make_checkpoint("bf16")
-    export_checkpoint(checkpoint, tmp_path / "out", "fp32", measures=False)
+    export_checkpoint(checkpoint, tmp_path / "out", ExportOptions("fp32", measures=False))
     weight = dict(model.named_parameters())["model.norm.weight"]
     assert not torch.equal(weight, weight.bfloat16().float())
     assert torch.equal(all_tensors(tmp_path / "out")["model.norm.weight"], weight)
     for path in (checkpoint / "optimizer").iterdir():
         path.unlink()
-    export_checkpoint(checkpoint, tmp_path / "rounded", "fp32", measures=False, verifies=False)
+    export_checkpoint(checkpoint, tmp_path / "rounded", ExportOptions("fp32", measures=False, verifies=False))
     assert torch.equal(all_tensors(tmp_path / "rounded")["model.norm.weight"], weight.bfloat16().float())
 
 
 def test_an_fp32_run_is_exported_bitwise(make_checkpoint: Callable[..., Any], tmp_path: Path) -> None:
     checkpoint, _ = make_checkpoint("fp32")
-    export_checkpoint(checkpoint, tmp_path / "out", "fp32", measures=False)
+    export_checkpoint(checkpoint, tmp_path / "out", ExportOptions("fp32", measures=False))
     got, saved = all_tensors(tmp_path / "out"), all_tensors(checkpoint / "hf")
     assert got.keys() == saved.keys()
     assert all(torch.equal(got[name], saved[name]) for name in saved)
@@ -75,7 +75,9 @@ def test_many_shards_are_read_and_written(
     make_checkpoint: Callable[..., Any], tmp_path: Path, source_bytes: int
 ) -> None:
     checkpoint, model = make_checkpoint(max_shard_bytes=source_bytes)
-    exported = export_checkpoint(checkpoint, tmp_path / "out", "bf16", max_shard_bytes=5_000, measures=False)
+    exported = export_checkpoint(
+        checkpoint, tmp_path / "out", ExportOptions("bf16", max_shard_bytes=5_000, measures=False)
+    )
     model.bfloat16().save_pretrained(tmp_path / "expected", max_shard_size=5_000)
     index, expected = (
         json.loads((tmp_path / name / "model.safetensors.index.json").read_text()) for name in ("out", "expected")
@@ -92,7 +94,7 @@ def test_many_shards_are_read_and_written(
 def test_everything_beside_the_weights_travels(make_checkpoint: Callable[..., Any], tmp_path: Path) -> None:
     checkpoint, _ = make_checkpoint()
     out = tmp_path / "deep" / "out"
-    export_checkpoint(checkpoint, out, "fp16", measures=False)
+    export_checkpoint(checkpoint, out, ExportOptions("fp16", measures=False))
     copied = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"}
     assert {path.name for path in out.iterdir()} == copied | {"config.json", "model.safetensors", "README.md"}
     for name in copied:
@@ -129,9 +131,13 @@ def test_pieces_are_small_and_make_up_the_tensor() -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "message"),
     [
-        (70_000.0, "fp16", r"'model\.layers\.1\.mlp\.up_proj\.weight' holds 70000, beyond 65504.*--dtype bf16"),
-        (3.4e38, "bf16", r"'model\.layers\.1\.mlp\.up_proj\.weight' holds 3\.4e\+38.*--dtype fp32"),
-        (float("nan"), "bf16", r"'model\.layers\.1\.mlp\.up_proj\.weight' holds values that are not finite"),
+        (
+            70_000.0,
+            "fp16",
+            r"'model\.layers\.1\.mlp\.up_proj\.weight' has the value 70000, but 65504 is .*--dtype bf16",
+        ),
+        (3.4e38, "bf16", r"'model\.layers\.1\.mlp\.up_proj\.weight' has the value 3\.4e\+38.*--dtype fp32"),
+        (float("nan"), "bf16", r"'model\.layers\.1\.mlp\.up_proj\.weight' has values that are not finite"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_tensor(
@@ -143,7 +149,7 @@ def test_a_value_that_does_not_fit_is_refused_with_its_tensor(
     tensors["model.layers.1.mlp.up_proj.weight"][7, 3] = -value
     save_file(tensors, path)
     with pytest.raises(DataError, match=message):
-        export_checkpoint(checkpoint, tmp_path / "out", dtype, measures=False, verifies=False)
+        export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(dtype, measures=False, verifies=False))
     assert not list(tmp_path.glob("out*"))
 
 
@@ -153,12 +159,12 @@ def test_tensors_that_are_not_the_models_are_refused(make_checkpoint: Callable[.
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"vocab_size": 64}))
     with pytest.raises(
-        DataError, match=r"'model.embed_tokens.weight': .* describes \(64, 32\), the files hold \(61, 32\)"
+        DataError, match=r"'model.embed_tokens.weight': .* describes \(64, 32\), the files contain \(61, 32\)"
     ):
-        export_checkpoint(checkpoint, tmp_path / "out", verifies=False)
+        export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(verifies=False))
     path.write_text(json.dumps(config | {"num_hidden_layers": 1}))
     with pytest.raises(DataError, match=r"'model\.layers\.1\..* describes no such tensor"):
-        export_checkpoint(checkpoint, tmp_path / "out", verifies=False)
+        export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(verifies=False))
     path.write_text(json.dumps(config | {"model_type": "gpt2"}))
     with pytest.raises(ConfigError, match="only 'llama' is read"):
-        export_checkpoint(checkpoint, tmp_path / "out", verifies=False)
+        export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(verifies=False))

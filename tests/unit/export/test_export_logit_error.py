@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from megalite.data.index_file import write_index
 from megalite.data.indexed import IndexedDataset
-from megalite.export.exported_folder import export_checkpoint
+from megalite.export.exported_folder import ExportOptions, export_checkpoint
 from megalite.export.logit_error import difference, tokens_to_measure
 from runs import VOCAB, write_data
 
@@ -22,7 +22,7 @@ def test_the_error_is_that_of_the_models_in_memory(
     make_checkpoint: Callable[..., Any], tmp_path: Path, tied: bool, dtype: str
 ) -> None:
     checkpoint, model = make_checkpoint(model={"tie_word_embeddings": tied, "attention_bias": True})
-    error = export_checkpoint(checkpoint, tmp_path / "out", dtype, max_shard_bytes=6_000).error
+    error = export_checkpoint(checkpoint, tmp_path / "out", ExportOptions(dtype, max_shard_bytes=6_000)).error
     assert error is not None
     ids, text = tokens_to_measure(None, 16, VOCAB)
     assert error.text == text
@@ -46,7 +46,7 @@ def test_an_exchanged_weight_is_seen_in_the_error(
     make_checkpoint: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint, _ = make_checkpoint()
-    honest = export_checkpoint(checkpoint, tmp_path / "honest", "bf16").error
+    honest = export_checkpoint(checkpoint, tmp_path / "honest", ExportOptions("bf16")).error
     import megalite.export.exported_folder as module
 
     original = module.cast_pieces
@@ -56,7 +56,7 @@ def test_an_exchanged_weight_is_seen_in_the_error(
             yield -piece if name == "model.layers.1.self_attn.o_proj.weight" else piece
 
     monkeypatch.setattr(module, "cast_pieces", negates_one)
-    wrong = export_checkpoint(checkpoint, tmp_path / "wrong", "bf16").error
+    wrong = export_checkpoint(checkpoint, tmp_path / "wrong", ExportOptions("bf16")).error
     assert honest is not None and wrong is not None
     assert wrong.of_weights.mean > 10 * honest.of_weights.mean
 

@@ -63,8 +63,8 @@ def test_ids_equal_sentencepiece_and_every_text_round_trips(folder: Path) -> Non
 
 def test_near_ties_late_in_a_long_text_are_decided_alike(folder: Path) -> None:
     own, theirs = load_tokenizer(folder).tokenizer, processor(folder)
-    whole = "\n".join(document.text for document in installed_documents(1_500_000))
-    for start in range(0, 1_200_000, 60_000):
+    whole = "\n".join(document.text for document in installed_documents(400_000))
+    for start in range(0, 300_000, 60_000):
         text = whole[start : start + 60_000]
         assert own.encode(text, add_special_tokens=False).ids == theirs.encode(text)
 
