@@ -18,7 +18,7 @@ WORDS = "river stone lamp violin harbour cedar engine pepper window glacier".spl
 
 
 def hub_records(name: str, count: int) -> list[dict[str, Any]]:
-    """Records as the hub's data set of a benchmark has them, the same for the same numbers."""
+    """Records in the format of a benchmark's dataset on the hub. Deterministic."""
 
     def text(number: int) -> str:
         return " ".join(WORDS[(number * 7 + place * (number % 3 + 1)) % len(WORDS)] for place in range(4))

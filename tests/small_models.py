@@ -1,4 +1,4 @@
-"""Random Llamas with a byte-level tokenizer, for tests that need a Hugging Face folder and no sense."""
+"""Random Llamas with a byte-level tokenizer, for tests that need a Hugging Face folder."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
 def write_small_model(path: Path, seed: int, sees: int = 512) -> Path:
-    """A folder with the model drawn from ``seed`` that sees ``sees`` tokens; a token is a byte."""
+    """A folder with a random model whose context is ``sees`` tokens; a token is a byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<s>": 0, "</s>": 1} | {piece: number + 2 for number, piece in enumerate(alphabet)}
     tokenizer = Tokenizer(models.BPE(vocabulary, []))

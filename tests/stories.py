@@ -1,4 +1,4 @@
-"""The published stories260K (karpathy/tinyllamas) as a Hugging Face folder: a small Llama that has learned something."""
+"""The published stories260K (karpathy/tinyllamas) as a Hugging Face folder: a small trained Llama."""
 
 import struct
 from pathlib import Path
@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
 def write_stories(source: Path, output: Path) -> Path:
-    """``output`` filled from ``stories260K.bin`` and ``tok512.bin``."""
+    """Convert ``stories260K.bin`` and ``tok512.bin`` to the folder ``output``."""
     raw = (source / "stories260K.bin").read_bytes()
     dim, hidden, layers, heads, kv_heads, vocab, length = struct.unpack("7i", raw[:28])
     numbers, position = torch.from_numpy(np.frombuffer(raw, np.float32, offset=28).copy()), 0
@@ -59,7 +59,7 @@ def write_stories(source: Path, output: Path) -> Path:
 
 
 def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    """SentencePiece's BPE: a merge for every way to make a piece of two others, the best score first."""
+    """SentencePiece's BPE: one merge for every split of a piece into two others, highest score first."""
     data, offset, pieces = path.read_bytes(), 4, []
     while offset < len(data):
         score, size = struct.unpack_from("fi", data, offset)

@@ -1,4 +1,4 @@
-"""An evaluation does not depend on the number of processes nor on the size of a batch, and equals lm-eval's own command."""
+"""An evaluation does not depend on the number of processes or the batch size, and agrees with lm-eval's own command."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def found(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def close(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Equal, floats to rounding: a batch of another shape sums in another order."""
+    """Equal up to rounding: a batch of another shape sums in another order."""
     return one.keys() == other.keys() and all(
         pytest.approx(value, rel=1e-5) == other[key] if isinstance(value, float) else value == other[key]
         for key, value in one.items()

@@ -19,7 +19,7 @@ def held_out_texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def model_folder(held_out_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama with a tokenizer of its own."""
+    """A random Llama and a tokenizer trained on the texts."""
     path = tmp_path_factory.mktemp("model")
     (path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in held_out_texts))
     train_tokenizer([str(path / "text.jsonl")], path / "hf", 500, Console(quiet=True))

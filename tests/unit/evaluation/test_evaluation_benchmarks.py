@@ -1,4 +1,4 @@
-"""Local benchmarks against lm-eval's own definitions of them, with the data set redirected to the same file."""
+"""Local benchmarks against lm-eval's own definitions, which read the same file instead of the dataset."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ OFFICIAL = {
 
 
 class Guesser(LM):
-    """Answers that depend on the question alone, so that another prompt gives another figure."""
+    """Answers depend on the question alone, so a different prompt gives different figures."""
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         draws = [int(content_hash(request.args)[:8], 16) for request in requests]
@@ -63,7 +63,7 @@ def scores(task: Any, manager: TaskManager, shots: int | None, limit: int | None
 
 
 def official(name: str, files: dict[str, Path]) -> dict[str, Any]:
-    """lm-eval's own definition, reading the files as they are."""
+    """lm-eval's own definition, reading the given files."""
     config = load_yaml(Path(lm_eval.__file__).parent / "tasks" / OFFICIAL[name])
     return config | {
         "dataset_path": "json",
@@ -74,7 +74,7 @@ def official(name: str, files: dict[str, Path]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def no_description_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """lm-eval runs a dozen programs for it, seconds each time."""
+    """lm-eval runs a dozen programs for it, which takes seconds."""
     monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
 
 
@@ -84,7 +84,7 @@ SHOTS = [(name, shots) for name in OFFICIAL for shots in (0, 2) if (name, shots)
 @pytest.mark.parametrize(("name", "shots"), SHOTS)
 def test_a_local_benchmark_scores_as_lm_evals_own_definition(name: str, shots: int, tmp_path: Path) -> None:
     evaluated = BENCHMARKS[name].splits[0]
-    count = 2 if name == "truthfulqa_gen" else 12  # its ROUGE takes most of a second an item
+    count = 2 if name == "truthfulqa_gen" else 12  # its ROUGE takes almost a second per item
     files = {evaluated: write_jsonl(tmp_path / f"data/{name}_{evaluated}.jsonl", hub_records(name, count))}
     if official(name, files).get("training_split"):
         files["train"] = write_jsonl(tmp_path / f"data/{name}_train.jsonl", hub_records(name, 30)[12:])

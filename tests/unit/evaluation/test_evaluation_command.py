@@ -1,4 +1,4 @@
-"""``tools/evaluate.py`` from words to pages: resumed, added to, compared, refused."""
+"""``megalite evaluate``: resuming, adding models, comparing, and refusing."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command on words; exit code, output and errors."""
+    """Runs the command. Returns exit code, stdout and stderr."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # read when the libraries are imported, which another test may have done
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
@@ -105,7 +105,7 @@ def test_two_models_are_compared_and_nothing_is_measured_twice(
     assert page.count("<svg") == 4
     assert len(re.findall('class="chance"', page)) == 3
     assert not re.search(r"<script|src=|href=", page)
-    monkeypatch.setattr(journaled_lm.JournaledLM, "__init__", None)  # a model that was loaded would fail
+    monkeypatch.setattr(journaled_lm.JournaledLM, "__init__", None)  # loading a model would fail
     before = {path: path.stat().st_mtime_ns for path in output.glob("*/*.json*")}
     assert command(a, b, *words)[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in output.glob("*/*.json*")}

@@ -1,4 +1,4 @@
-"""An evaluation folder that was damaged is refused in one line, whichever of its files it is."""
+"""A damaged evaluation folder is refused in one line, whichever file is damaged."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk, and what it takes up again."""
+"""What an evaluation stores on disk and resumes from."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Errors of figures and of differences against jackknife, lm-eval and NumPy."""
+"""Standard errors of figures and differences against the jackknife, lm-eval and NumPy."""
 
 import math
 from collections.abc import Callable

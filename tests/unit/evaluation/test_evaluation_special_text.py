@@ -1,4 +1,4 @@
-"""Special tokens that an evaluated text or question spells are text, also behind a chat template."""
+"""Special tokens spelled out in an evaluated text or question stay text, also inside a chat template."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Task files of others: nothing of theirs is run, and nothing that lm-eval drops or passes over goes unsaid."""
+"""Untrusted task files run no code, and whatever lm-eval would silently drop is an error."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def measured(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, dict[str, Any]]]:
-    """Evaluates a task file of these keys over these items."""
+    """Evaluates a task file with these keys on these items."""
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 

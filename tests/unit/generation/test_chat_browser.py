@@ -1,4 +1,4 @@
-"""The chat page in a real browser: what a user sees, and what the browser asks for."""
+"""The chat page in a real browser: what a user sees and what the browser requests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ def model() -> Iterator[ScriptedModel]:
 
 @pytest.fixture
 def page(window: Any, model: ScriptedModel) -> Iterator[Any]:
-    """The page, opened; afterwards: it has asked no host but its own, and no script has failed."""
+    """The open page. Afterwards: it has contacted no other host, and no script has failed."""
     with chat_page(model) as url:
         tab = window.new_page()
         tab.set_default_timeout(PATIENCE * 1000)

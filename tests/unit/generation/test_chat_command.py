@@ -54,7 +54,7 @@ def test_a_model_without_template_is_refused_before_loading(
     tokenizer.chat_template = None
     (model / "chat_template.jinja").unlink()
     tokenizer.save_pretrained(model)
-    capsys.readouterr()  # a bar of transformers'
+    capsys.readouterr()  # transformers' progress bar
     assert "has no chat template" in refused(monkeypatch, capsys, str(model), "--port", "0")
 
 

@@ -1,4 +1,4 @@
-"""The chat page's server, asked by a plain HTTP client."""
+"""The chat page's server through a plain HTTP client."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def pages() -> Iterator[tuple[ScriptedModel, str, str]]:
-    """One model, a page on loopback, and the same behind a token as on another address."""
+    """One model, its page on loopback, and its page behind a token as on another address."""
     model = ScriptedModel()
     with chat_page(model) as free, chat_page(model, TOKEN, host="0.0.0.0") as locked:
         yield model, free, locked
@@ -107,7 +107,7 @@ def test_a_disconnected_reader_ends_or_cancels_its_reply(
     in_line = second.getresponse()
     assert json.loads(in_line.readline()) == {"waiting": 1}
     leave(second, in_line)
-    time.sleep(0.1)  # the second has gone before the first makes room
+    time.sleep(0.1)  # the second disconnects before the first frees the queue
     leave(first, first_answer)
     wait_until(lambda: len(model.ended) > before, "the endless reply to end")
     assert model.ended[before:] == ["closed"]

@@ -1,4 +1,4 @@
-"""``tools/generate.py``: batches from a file, conversations from a pipe, and what is refused."""
+"""``megalite generate``: batches from a file, conversations from a pipe, and refused requests."""
 
 import io
 import json

@@ -25,7 +25,7 @@ PROMPTS = ("The dog said", "")
 
 @pytest.fixture(scope="module")
 def blurred(stories_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model with noise on its weights: a draft that is often right."""
+    """The same model with noise on its weights: a draft that is often accepted."""
     model, tokenizer = load_model(str(stories_folder))
     torch.manual_seed(0)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Prompts, numbers and models that cannot be: one line, exit code 2; and nothing of a model's own changes the text."""
+"""Impossible prompts, numbers and models end in one line with exit code 2; a model's own settings are ignored."""
 
 import io
 import sys

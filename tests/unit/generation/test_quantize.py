@@ -1,4 +1,4 @@
-"""``tools/quantize.py``: int8 folders and GGUF files, measured before and after, whole or not at all."""
+"""``megalite quantize``: int8 folders and GGUF files, measured before and after, all or nothing."""
 
 import json
 import sys

@@ -40,7 +40,7 @@ def test_every_call_says_that_remote_code_is_not_trusted() -> None:
     found = _calls()
     assert len(found) > 4
     for place, call in found:
-        if ast.unparse(call.func) == "peft.PeftModel.from_pretrained":  # an adapter that this run has just written
+        if ast.unparse(call.func) == "peft.PeftModel.from_pretrained":  # an adapter written by the same run
             continue
         given = {word.arg: word.value for word in call.keywords}
         assert ast.unparse(given.get("trust_remote_code", ast.Constant(None))) == "False", f"{place}: say so"
@@ -59,7 +59,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _hostile(folder: Path, mark: Path, config: bool) -> None:
-    """Code of the folder's own for the model, or for the tokenizer alone."""
+    """Adds code for the model, or for the tokenizer alone."""
     classes = "class C(LlamaConfig): model_type = 'mine'\nclass M(LlamaForCausalLM): config_class = C\n"
     text = f"open({str(mark)!r}, 'w').close()\nfrom transformers import LlamaConfig, LlamaForCausalLM\n{classes}"
     (folder / "mine.py").write_text(text)
