@@ -9,6 +9,7 @@ from megalite.config.schema import RunConfig
 from megalite.data.manifest import load_manifest, manifest_path
 from megalite.data.samples.epochs import refuse_repetition, source_use
 from megalite.planning.training_plan import TrainingPlan, assume_precision
+from megalite.training.optimizers.definition import optimizer_definition
 
 Row = tuple[str, str]
 """Label and text."""
@@ -48,7 +49,7 @@ def _rows(config: RunConfig, plan: TrainingPlan) -> list[Row]:
         *(("data", line) for line in _data(config)),
         (
             "learning",
-            f"{config.training.precision}, AdamW, lr {optimizer.lr:g} after {schedule.warmup_steps} steps of warm-up, "
+            f"{config.training.precision}, {type(optimizer_definition(optimizer.name)).__name__}, lr {optimizer.lr:g} after {schedule.warmup_steps} steps of warm-up, "
             f"{schedule.decay} to {schedule.min_lr_ratio:g} of it, weight decay {optimizer.weight_decay:g}, clipping "
             f"{optimizer.gradient_clipping:g}",
         ),

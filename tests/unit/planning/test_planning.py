@@ -77,7 +77,8 @@ def test_days_of_a_known_run() -> None:
     ("stage", "expected"), [(1, 2 + 4 + 12 / 8), (2, 2 + 4 / 8 + 12 / 8), (3, (2 + 4 + 12) / 8), (0, 4 + 4 + 8)]
 )
 def test_model_state_shrinks_with_the_zero_stage(stage: int, expected: float) -> None:
-    assert model_state_bytes(1000, "bf16", stage, 8).total == pytest.approx(1000 * expected)
+    shapes = {"norm.weight": torch.Size((40,)), "q_proj.weight": torch.Size((24, 40))}
+    assert model_state_bytes(shapes, "adamw", "bf16", stage, 8).total == pytest.approx(1000 * expected)
 
 
 def test_the_plan_tells_batch_compute_memory_and_time() -> None:
