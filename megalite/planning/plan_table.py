@@ -32,6 +32,7 @@ def print_plan(config: RunConfig, plan: TrainingPlan, console: Console, more: Se
 
 def _rows(config: RunConfig, plan: TrainingPlan) -> list[Row]:
     batch, schedule, optimizer, state = config.batch, config.schedule, config.optimizer, plan.model_state
+    name = type(optimizer_definition(optimizer.name)).__name__
     axes = {axis: sent for axis, sent in vars(plan.wire).items() if sent}
     by_axis = f" ({', '.join(f'{axis} {readable_bytes(sent)}' for axis, sent in axes.items())})" if axes else ""
     split = " + ".join(map(str, plan.stage_layers))
@@ -49,7 +50,7 @@ def _rows(config: RunConfig, plan: TrainingPlan) -> list[Row]:
         *(("data", line) for line in _data(config)),
         (
             "learning",
-            f"{config.training.precision}, {type(optimizer_definition(optimizer.name)).__name__}, lr {optimizer.lr:g} after {schedule.warmup_steps} steps of warm-up, "
+            f"{config.training.precision}, {name}, lr {optimizer.lr:g} after {schedule.warmup_steps} steps of warm-up, "
             f"{schedule.decay} to {schedule.min_lr_ratio:g} of it, weight decay {optimizer.weight_decay:g}, clipping "
             f"{optimizer.gradient_clipping:g}",
         ),

@@ -24,6 +24,8 @@ from megalite.training.supervision.heartbeat import Heartbeat
 
 Batch = dict[str, Tensor]
 """``input_ids`` and ``labels`` ``(B, S)``; with masked documents also ``positions`` ``(B, S)``."""
+ANY_OPTIMIZER = {"zero_allow_untested_optimizer": True}
+"""DeepSpeed would refuse those it does not know; ours pass ``test_training_optimizer``."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -70,7 +72,7 @@ class Engine:
             definition = optimizer_definition(config.optimizer.name)
             optimizer = definition.build(self.named_parameters, config.optimizer)
             self.deepspeed, *_ = deepspeed.initialize(
-                model=model, optimizer=optimizer, config=ds_config, mpu=self.mpu()
+                model=model, optimizer=optimizer, config=ds_config | ANY_OPTIMIZER, mpu=self.mpu()
             )
         self.clipping: GradientClipping | None = None
         if self.zero_stage == 0:

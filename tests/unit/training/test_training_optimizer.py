@@ -62,6 +62,9 @@ def test_three_steps_equal_the_paper_with_decay_on_matrices_only(state_first: bo
 def test_an_optimizer_keeps_the_state_that_it_declares(name: str, created: bool) -> None:
     """Otherwise checkpoints would miss a tensor, and the memory plan would be wrong."""
     definition, named = optimizer_definition(name), parameters()
+    named["lm_head.weight"] = nn.Parameter(torch.randn(7, 4))
+    if created and any(tensor.dims is not None for tensor in definition.state):
+        pytest.skip("ZeRO 1 and 2, which need state before the first step, cut parameters into flat pieces")
     optimizer = definition.build(list(named.items()), SETTINGS.model_copy(update={"name": name}))
     if created:
         definition.create_state(optimizer)
