@@ -2,7 +2,7 @@
 
 ``python benchmarks/layouts.py`` starts the ranks itself. All engines live in one job and their steps are interleaved, so
 that a noisy machine disturbs all alike; every one trains the same global batch. Beside the speeds stand the bytes that a
-rank sends in a step, counted, and by the formula of ``megalite.planning.communication``.
+rank sends in a step, counted, and as planned by ``megalite.planning.communication``.
 """
 
 import argparse

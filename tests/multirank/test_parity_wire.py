@@ -1,4 +1,4 @@
-"""Every byte that a rank sends is in the formula of ``megalite.planning.communication``."""
+"""The bytes that real ranks send equal the plan, which counts them on the meta device."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def counted_and_reckoned(base: RunConfig, layout: str) -> tuple[float, float]:
         "p2 untied zero0",
     ],
 )
-def test_the_busiest_rank_sends_what_the_formula_says(layout: str) -> None:
+def test_the_busiest_rank_sends_what_is_planned(layout: str) -> None:
     base = load_run_config(DEFAULT_CONFIG, [])
     results = run_on_ranks(counted_and_reckoned, Case.parse(layout).world_size, base, layout)
     assert max(counted for counted, _ in results) == pytest.approx(results[0][1], rel=0.01)
