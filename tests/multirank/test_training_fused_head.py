@@ -20,7 +20,9 @@ def head_in_chunks(skipped: int = 0) -> None:
     plain = Head.forward
 
     def forward(self: Any, x: Any, labels: Any = None) -> Any:
-        assert labels is not None, "an engine asked for logits"
+        if labels is None:
+            assert x.is_meta, "an engine asked for logits"  # on the meta device their FLOPs are counted
+            return plain(self, x)
         ends = range(0, x.shape[1] - skipped, CHUNK)
         return sum(plain(self, x[:, at : at + CHUNK], labels[:, at : at + CHUNK]) for at in ends)
 
