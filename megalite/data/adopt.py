@@ -1,4 +1,4 @@
-"""Megatron's own ``.bin`` / ``.idx`` get a manifest: checked from the first byte to the last, then trained on and merged."""
+"""Checks a ``.bin`` / ``.idx`` dataset from Megatron or another program, and writes the manifest that megalite needs."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ TOKENS_AT_ONCE = 1 << 22
 DECODED_TOKENS = 50_000_000
 DECODED_AT_ONCE = 1 << 16
 ENCODED_AGAIN = 200
-"""Sequences that are decoded and encoded again, to see whether the tokenizer is the one that made them."""
+"""Number of sequences to decode and encode again, to check that the tokenizer created them."""
 
 
 @one_line_errors
@@ -71,21 +71,21 @@ def adopt(
     decoded_tokens: int = DECODED_TOKENS,
     parse_special_tokens: bool = False,
 ) -> Manifest:
-    """Check both files and write ``PREFIX.manifest.json``.
+    """Checks both files and writes ``PREFIX.manifest.json``.
 
     Args:
-        eod_id: the token that ends every document with text; None where there is none.
-        parse_special_tokens: whether text that spells a special token became it.
-        decoded_tokens: about so many, from documents spread over the file, are decoded to measure the bytes of text.
+        eod_id: the token at the end of every document; None if there is none.
+        parse_special_tokens: whether text that spells a special token became that token.
+        decoded_tokens: about how many tokens, from random documents, to decode to measure the bytes of text.
 
-    Raises: FileNotFoundError; DataError with the place where a file is damaged or not of this tokenizer.
+    Raises: FileNotFoundError; DataError with the place at which a file is damaged or is not from this tokenizer.
     """
     if manifest_path(prefix).exists():
-        raise DataError(f"{manifest_path(prefix)}: exists; the dataset can be used as it is")
+        raise DataError(f"{manifest_path(prefix)}: exists; the dataset needs no adoption")
     dataset = IndexedDataset(prefix)
     read_index(Path(f"{prefix}.idx"), whole=True)
     if dataset.num_tokens == 0:
-        raise DataError(f"{prefix}: holds no token; there is nothing to adopt")
+        raise DataError(f"{prefix}: contains no tokens; there is nothing to adopt")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("checking", total=dataset.num_tokens)
         _check_tokens(dataset, tokenizer, eod_id, lambda tokens: progress.advance(task, tokens))
@@ -121,35 +121,35 @@ def adopt(
 
 @dataclass
 class Decoded:
-    """What decoding a part of the dataset has shown."""
+    """Results of decoding a part of the dataset."""
 
     tokens: int = 0
-    """End-of-document tokens included."""
+    """Including end-of-document tokens."""
     bytes: int = 0
-    """Of text."""
+    """Bytes of text."""
     sequences: int = 0
-    """That were encoded again."""
+    """Sequences that were encoded again."""
     same: int = 0
-    """Of these, the ones that gave the ids in the dataset."""
+    """Those that gave the ids in the dataset."""
 
 
 def _tell(prefix: str, manifest: Manifest, decoded: Decoded, console: Console) -> None:
     how = "counted" if decoded.tokens == manifest.tokens else f"measured on {decoded.tokens:,} of its tokens"
     console.print(
         f"{prefix}: adopted {manifest.documents:,} documents, {manifest.tokens:,} tokens ({manifest.dtype}), "
-        f"{manifest.text_bytes / manifest.tokens:.3f} bytes of text each, {how}; where the documents come from is not known",
+        f"{manifest.text_bytes / manifest.tokens:.3f} bytes of text each, {how}; the sources of the documents are unknown",
         highlight=False,
     )
     if decoded.same < 0.9 * decoded.sequences:
         console.print(
-            f"{prefix}: warning: of {decoded.sequences} sequences that were decoded and encoded again, only {decoded.same} "
-            f"gave the same ids; was it made with this tokenizer?",
+            f"{prefix}: warning: only {decoded.same} of {decoded.sequences} sequences that were decoded and encoded again "
+            f"gave the same ids; was the dataset created with this tokenizer?",
             highlight=False,
         )
 
 
 def _document_ends(dataset: IndexedDataset, first: int, after: int) -> np.ndarray:
-    """Token behind the last of each of the documents ``first .. after - 1``, in the flat stream."""
+    """Returns the end of each of the documents ``first .. after - 1``, in tokens of the flat stream."""
     sequences = np.asarray(dataset.index.boundaries[first + 1 : after + 1], dtype=np.int64)
     ends = np.full(len(sequences), dataset.num_tokens, dtype=np.int64)
     inside = sequences < len(dataset)
@@ -160,7 +160,7 @@ def _document_ends(dataset: IndexedDataset, first: int, after: int) -> np.ndarra
 def _check_tokens(
     dataset: IndexedDataset, tokenizer: LoadedTokenizer, eod_id: int | None, advance: Callable[[int], object]
 ) -> None:
-    """Every id is of the vocabulary, and every document with tokens ends with ``eod_id``. Raises: DataError."""
+    """Raises: DataError unless every id is in the vocabulary and every nonempty document ends with ``eod_id``."""
     start = 0
     for first in range(0, dataset.num_documents, DOCUMENTS_AT_ONCE):
         ends = _document_ends(dataset, first, min(first + DOCUMENTS_AT_ONCE, dataset.num_documents))
@@ -173,8 +173,8 @@ def _check_tokens(
             if len(wrong):
                 raise DataError(
                     f"{dataset.prefix}: token {start + int(wrong[0]):,}, in document "
-                    f"{dataset.document_at(start + int(wrong[0])):,}, is {tokens[wrong[0]]}, and the tokenizer has "
-                    f"{tokenizer.vocab_size:,} ids; give the tokenizer that made the data"
+                    f"{dataset.document_at(start + int(wrong[0])):,}, is {tokens[wrong[0]]}, but the tokenizer has "
+                    f"{tokenizer.vocab_size:,} ids; give the tokenizer that created the data"
                 )
             if eod_id is not None:
                 low, high = np.searchsorted(lasts, [start, start + len(tokens)])
@@ -191,7 +191,7 @@ def _check_tokens(
 
 
 def _decode(dataset: IndexedDataset, tokenizer: LoadedTokenizer, eod_id: int | None, wanted: int) -> Decoded:
-    """Decode all sequences, or those of documents drawn at random until they are as many tokens as wanted."""
+    """Decodes the sequences of documents in random order, until ``wanted`` tokens or all are decoded."""
     found = Decoded()
     encoder = tokenizer.tokenizer
     order = KeyedPermutation(dataset.num_documents, 0)
@@ -210,7 +210,7 @@ def _decode(dataset: IndexedDataset, tokenizer: LoadedTokenizer, eod_id: int | N
 
 
 def _sequences(dataset: IndexedDataset, number: int) -> Iterator[tuple[list[int], bool]]:
-    """The sequences of a document in parts of bounded length, each with whether the document ends there."""
+    """Yields the sequences of a document in parts of bounded length, each with whether it ends the document."""
     begin, end = dataset.document_range(number)
     first, after = int(dataset.index.boundaries[number]), int(dataset.index.boundaries[number + 1])
     for sequence in range(first, after):

@@ -1,4 +1,4 @@
-"""Megatron's index file, ``MMIDIDX`` version 1, byte for byte as megatron-core 0.16 writes it.
+"""Megatron's index file, ``MMIDIDX`` version 1, with the same bytes as megatron-core 0.16.
 
 Little endian: 9 bytes magic, uint64 version, uint8 dtype code, uint64 n sequences, uint64 m document boundaries; then
 n int32 lengths, n int64 byte offsets, m int64 boundaries (sequence numbers, beginning with 0).
@@ -30,20 +30,20 @@ CODES: dict[int, type[np.generic]] = {
     8: np.uint16,
 }
 LARGEST_UINT16_VOCABULARY = 65_500
-"""Megatron's rule: uint16 below this many entries, int32 from there on."""
+"""Megatron's rule: uint16 for smaller vocabularies, int32 for others."""
 CHUNK = 1 << 20
 CHECKED_WHOLE = 1 << 20
 CHECKED_PLACES = 64
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """The dtype in which Megatron stores ids of such a vocabulary."""
+    """Returns the dtype in which Megatron stores the ids of a vocabulary."""
     return np.dtype(np.uint16 if vocab_size < LARGEST_UINT16_VOCABULARY else np.int32)
 
 
 @dataclass(frozen=True)
 class Index:
-    """What an index file says; the arrays are memory-mapped."""
+    """The content of an index file; the arrays are memory-mapped."""
 
     dtype: np.dtype
     lengths: np.ndarray
@@ -52,11 +52,11 @@ class Index:
 
 
 def write_index(file: IO[bytes], dtype: np.dtype, lengths: np.ndarray, sequences: np.ndarray | None = None) -> None:
-    """Write the index, in chunks: memory does not grow with the number of documents.
+    """Writes the index in chunks, so that memory does not grow with the number of documents.
 
     Args:
-        lengths: int32 tokens of each sequence; may be a memory map.
-        sequences: int32 sequences of each document, one each where None; may be a memory map.
+        lengths: int32, number of tokens of each sequence; may be a memory map.
+        sequences: int32, number of sequences of each document; None is one each. May be a memory map.
     """
     if sequences is None:
         sequences = np.broadcast_to(np.int32(1), len(lengths))
@@ -72,7 +72,7 @@ def write_index(file: IO[bytes], dtype: np.dtype, lengths: np.ndarray, sequences
 
 
 def _running_starts(sizes: np.ndarray) -> Iterator[np.ndarray]:
-    """Where each begins when they stand one behind the other."""
+    """Yields the exclusive cumulative sum in chunks."""
     before = 0
     for start in range(0, len(sizes), CHUNK):
         part = np.asarray(sizes[start : start + CHUNK], dtype=np.int64)
@@ -82,12 +82,12 @@ def _running_starts(sizes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def index_bytes(sequences: int, boundaries: int) -> int:
-    """Size of an index file; there is one boundary more than documents."""
+    """Returns the size of an index file; there is one more boundary than documents."""
     return HEADER.size + 12 * sequences + 8 * boundaries
 
 
 def file_size(path: Path) -> int:
-    """Bytes of the ``.bin`` or ``.idx`` of a prefix. Raises: FileNotFoundError, DataError that say what is wrong with it."""
+    """Returns the size of a ``.bin`` or ``.idx`` file. Raises: FileNotFoundError or DataError that explains a bad prefix."""
     prefix = path.with_suffix("")
     try:
         status = path.stat()
@@ -102,36 +102,38 @@ def file_size(path: Path) -> int:
         raise FileNotFoundError(f"{path}: missing; make it with megalite preprocess-data") from None
     if not stat.S_ISREG(status.st_mode):
         raise DataError(
-            f"{path}: is not a regular file; give the prefix of a .bin and .idx that megalite preprocess-data made"
+            f"{path}: is not a regular file; give the prefix of a .bin and .idx from megalite preprocess-data"
         )
     return status.st_size
 
 
 def read_index(path: Path, whole: bool = False) -> Index:
-    """Map an index file.
+    """Memory-maps and checks an index file.
 
     Args:
-        whole: check every entry, however many there are.
+        whole: check every entry, not only a sample of a large file.
 
-    Raises: FileNotFoundError; DataError with what is wrong in it; OSError.
+    Raises: FileNotFoundError; DataError if the file is damaged; OSError.
     """
     size = file_size(path)
     if size < HEADER.size:
-        raise DataError(f"{path}: {size} bytes are too few for an index; preprocess the data again")
+        raise DataError(f"{path}: is too short for an index, {size} bytes; preprocess the data again")
     with path.open("rb") as file:
         magic, version, code, sequences, boundaries = HEADER.unpack(file.read(HEADER.size))
     if magic != MAGIC:
-        raise DataError(f"{path}: begins with {magic!r}, not with Megatron's {MAGIC!r}; it is no index file")
+        raise DataError(f"{path}: begins with {magic!r}, not with Megatron's {MAGIC!r}; it is not an index file")
     if version != VERSION:
-        raise DataError(f"{path}: index version {version}; version {VERSION} is read")
+        raise DataError(f"{path}: has index version {version}; only version {VERSION} is supported")
     if code not in CODES:
         raise DataError(f"{path}: dtype code {code} is unknown; the file is damaged, preprocess the data again")
     if not np.issubdtype(CODES[code], np.integer):
-        raise DataError(f"{path}: holds {np.dtype(CODES[code]).name} values, not token ids; give a dataset of tokens")
+        raise DataError(
+            f"{path}: contains {np.dtype(CODES[code]).name} values, not token ids; give a dataset of tokens"
+        )
     expected = index_bytes(sequences, boundaries)
     if sequences and size == expected + sequences:
         raise DataError(
-            f"{path}: is multimodal: it has a mode for each sequence; only datasets of text are read, build it again "
+            f"{path}: is multimodal, with a mode for each sequence; only text datasets are supported, build it again "
             f"without multimodal=True"
         )
     if size != expected or boundaries == 0:
@@ -153,11 +155,11 @@ def read_index(path: Path, whole: bool = False) -> Index:
 
 
 def _check(path: Path, file: IO[bytes], index: Index, whole: bool) -> None:
-    """Refuse lengths, offsets and boundaries that contradict each other.
+    """Refuses lengths, offsets and boundaries that contradict each other.
 
-    All of them where there are up to a million; else 64 stretches from the first to the last entry, so that a billion
-    documents open at once (the manifest's checksum covers every byte). They are read from the file: a memory map would
-    read megabytes of a cold disk around each.
+    Checks up to a million entries, or 64 ranges over a longer file, so that a billion documents open instantly (the
+    manifest's checksum covers every byte). Reads with ``pread``, because a memory map would read megabytes around each
+    range from a cold disk.
     """
     sequences, boundaries_at = len(index.lengths), HEADER.size + 12 * len(index.lengths)
     for start, stop in _stretches(sequences, whole):
@@ -183,14 +185,14 @@ def _check(path: Path, file: IO[bytes], index: Index, whole: bool) -> None:
 
 
 def _read(file: IO[bytes], dtype: str, begin: int, start: int, stop: int) -> np.ndarray:
-    """Entries ``start`` to ``stop`` of the array that begins at byte ``begin``, as int64."""
+    """Reads entries ``start`` to ``stop`` of the array at byte ``begin``, as int64."""
     size = np.dtype(dtype).itemsize
     content = os.pread(file.fileno(), (stop - start) * size, begin + start * size)
     return np.frombuffer(content, dtype=dtype).astype(np.int64)
 
 
 def _stretches(count: int, whole: bool) -> list[tuple[int, int]]:
-    """``(start, stop)`` of entries to check; all of them overlap by one, as an entry is compared with the one before."""
+    """Returns the ranges to check; consecutive ranges overlap by one, since each entry is compared with the one before."""
     if count <= CHECKED_WHOLE:
         return [(0, count)] if count else []
     if whole:

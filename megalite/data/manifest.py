@@ -1,4 +1,4 @@
-"""``PREFIX.manifest.json``: what an indexed dataset was made of, and checksums of its files."""
+"""``PREFIX.manifest.json``: the sources of an indexed dataset, and the checksums of its files."""
 
 import json
 from collections import Counter
@@ -17,9 +17,9 @@ from megalite.data.index_file import CODES, file_size, index_bytes
 
 FORMAT = "megalite-indexed-4"
 READ_FORMATS = ("megalite-indexed-3", FORMAT)
-"""Version 3 had no ``folder``, and the sources' paths as the command named them."""
+"""Version 3 had no ``folder``, and paths of sources as given on the command line."""
 LARGEST_MANIFEST = 1 << 28
-"""Bytes: a million sources or pieces."""
+"""Bytes; enough for a million sources or pieces."""
 DTYPES = tuple(np.dtype(kind).name for kind in CODES.values() if np.issubdtype(kind, np.integer))
 CLOSED = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 62)]
@@ -33,7 +33,7 @@ class FileFacts:
 
     bytes: Count
     checksum: Annotated[str, Field(pattern="^xxh3_128:[0-9a-f]{32}$")]
-    """``xxh3_128:`` and its hex digits: it finds damage forty times as fast as sha256, and no more is asked of it."""
+    """``xxh3_128:`` and hex digits. It only has to detect damage, and is forty times as fast as sha256."""
 
 
 @dataclass(frozen=True)
@@ -52,64 +52,63 @@ class Source:
 
 @dataclass(frozen=True)
 class SourcePiece:
-    """A part of an input file whose documents stand together, in its order; the fields of ``readers.Piece``, and:"""
+    """A part of an input file whose documents are consecutive, with the fields of ``readers.pieces.Piece``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CLOSED
 
     source: Count | None
-    """The number of the file in ``sources``; None where it is not known, see ``megalite.data.adopt``."""
+    """Number of the file in ``sources``; None if it is unknown, see ``megalite.data.adopt``."""
     start: Count
     end: Count | None
     size: Count
     before: Count
     documents: Count
-    """That were written; those of the pieces before them come first."""
+    """Number of documents in the dataset; they follow those of the pieces before."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Facts that are written last: a dataset without its manifest is not finished."""
+    """The description of a dataset. It is written last: a dataset without a manifest is not finished."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CLOSED
 
     documents: Count
     sequences: Count
-    """As many as documents, or more where each sentence is one."""
+    """Equal to ``documents``, or more if each sentence is a sequence."""
     tokens: Count
     text_bytes: Count
-    """UTF-8 bytes of the documents' text; with ``tokens`` this turns a loss into bits per byte."""
+    """UTF-8 bytes of the documents; converts a loss per token to bits per byte."""
     dtype: str
     vocab_size: Annotated[Count, Field(ge=1, lt=1 << 31)]
     tokenizer_fingerprint: str
     eod_id: Count | None
-    """The token appended to every document; None where none was."""
+    """The token appended to every document, or None."""
     text_key: str
     keys: tuple[str, ...]
-    """All that the command read, into a dataset each; a record without a string under one of them was malformed."""
+    """All keys that the command read, each into its own dataset; a record needs a string under every key."""
     level: Literal["document", "sentence"]
     malformed: Count
-    """Lines or rows that were skipped because nothing could be read from them."""
+    """Number of malformed records, which were skipped."""
     empty: Count
-    """Records without a token under any key, left out."""
+    """Number of records without any tokens, which were left out."""
     plan: str
-    """Digest of inputs and options; the same command recognises its own finished work by it."""
+    """Digest of inputs and options, by which a repeated command recognizes its finished output."""
     sources: tuple[Source, ...]
     pieces: tuple[SourcePiece, ...]
-    """Where the documents came from, in their order."""
+    """The sources of the documents, in their order."""
     bin: FileFacts
     idx: FileFacts
     folder: str = ""
-    """Absolute, where the manifest was written; where it has moved, the sources may have moved with it."""
+    """The absolute folder in which the manifest was written. If the manifest has moved, its sources may have, too."""
     format: str = FORMAT
     parse_special_tokens: bool = True
-    """Whether text that spells a special token became that token; so it was before the manifest said it."""
+    """Whether text that spells a special token became that token; true for manifests without this field."""
     special_spellings: Count | None = None
-    """How often the text spells one; None where nobody counted."""
+    """Number of special tokens that the text spells; None if not counted."""
     tokenizer_check: str | None = None
-    """How the ids were found to be those of the tokenizer's own library."""
+    """How the ids were verified against the tokenizer's own library."""
 
     def to_json(self) -> str:
-        """The file's content."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
@@ -119,12 +118,12 @@ def manifest_path(prefix: str | Path) -> Path:
 
 
 def existing_output(prefix: str | Path) -> list[Path]:
-    """Which of the three files of a dataset are there, the manifest last."""
+    """Returns those of the three files of a dataset that exist, the manifest last."""
     return [path for path in (Path(f"{prefix}.bin"), Path(f"{prefix}.idx"), manifest_path(prefix)) if path.exists()]
 
 
 def load_manifest(prefix: str | Path) -> Manifest:
-    """Read it. Raises: FileNotFoundError; DataError where it is damaged or its numbers cannot be."""
+    """Reads and checks the manifest. Raises: FileNotFoundError; DataError if it is damaged or contradicts itself."""
     path = manifest_path(prefix)
     if not path.exists():
         raise FileNotFoundError(missing_manifest(prefix))
@@ -133,7 +132,7 @@ def load_manifest(prefix: str | Path) -> Manifest:
     except ConfigError as error:
         raise DataError(f"{error}; preprocess the data again") from None
     if values.get("format") not in READ_FORMATS:
-        raise DataError(f"{path}: format {_short(values.get('format'))}; {FORMAT!r} is read; preprocess the data again")
+        raise DataError(f"{path}: format {_short(values.get('format'))} is not {FORMAT!r}; preprocess the data again")
     try:
         manifest = TypeAdapter(Manifest).validate_python(values)
     except ValidationError as error:
@@ -148,18 +147,18 @@ def load_manifest(prefix: str | Path) -> Manifest:
 
 
 def missing_manifest(prefix: str | Path) -> str:
-    """The message where there is no manifest: what to do depends on what is there."""
+    """Returns the error message for a missing manifest; the remedy depends on the other files."""
     path = manifest_path(prefix)
     if Path(f"{prefix}.bin").is_file() and Path(f"{prefix}.idx").is_file():
         return (
-            f"{path}: missing, though {prefix}.bin and .idx are there; if another program made them, check them and "
-            f"write it with megalite adopt {prefix} --tokenizer DIR"
+            f"{path}: missing, although {prefix}.bin and .idx exist; if another program created them, run megalite adopt "
+            f"{prefix} --tokenizer DIR"
         )
-    return f"{path}: missing; preprocess the data with megalite preprocess-data, which writes it when all is done"
+    return f"{path}: missing; create the dataset with megalite preprocess-data, which writes the manifest last"
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
-    """What cannot be, whatever the files hold."""
+    """Yields the contradictions within the manifest."""
     if manifest.dtype not in DTYPES:
         yield f"dtype is {_short(manifest.dtype)}, not one of {', '.join(DTYPES)}"
         return
@@ -192,7 +191,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 class Counted(Protocol):
-    """What an opened dataset says of itself."""
+    """The counts of an opened dataset."""
 
     prefix: str
     dtype: np.dtype
@@ -207,7 +206,7 @@ class Counted(Protocol):
 
 
 def refuse_other_dataset(manifest: Manifest, dataset: Counted) -> None:
-    """Raises: DataError where the manifest describes other files than those that were opened."""
+    """Raises: DataError if the manifest describes other files than those of the dataset."""
     for name, told, found in (
         ("documents", manifest.documents, dataset.num_documents),
         ("sequences", manifest.sequences, len(dataset)),
@@ -216,7 +215,7 @@ def refuse_other_dataset(manifest: Manifest, dataset: Counted) -> None:
     ):
         if told != found:
             raise DataError(
-                f"{dataset.prefix}: the manifest says {name}={told}, the files {found}; they do not belong together, "
+                f"{dataset.prefix}: {name} is {told} in the manifest and {found} in the files, so they do not match; "
                 f"preprocess the data again"
             )
 
@@ -227,7 +226,6 @@ def _short(value: object) -> str:
 
 
 def file_facts(path: Path) -> FileFacts:
-    """Size and checksum of a file."""
     digest = xxhash.xxh3_128()
     with path.open("rb", buffering=0) as file:
         while content := file.read(1 << 20):
@@ -236,7 +234,7 @@ def file_facts(path: Path) -> FileFacts:
 
 
 def verify_manifest(prefix: str | Path) -> Manifest:
-    """Compare both files with their checksums. Raises: DataError naming the file that differs."""
+    """Compares both files with their checksums. Raises: DataError with the file that differs."""
     manifest = load_manifest(prefix)
     for suffix, expected in ((".bin", manifest.bin), (".idx", manifest.idx)):
         path = Path(f"{prefix}{suffix}")

@@ -1,4 +1,4 @@
-"""Several indexed datasets of one tokenizer become one, by copying bytes."""
+"""Concatenates indexed datasets of the same tokenizer by copying bytes."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -67,9 +67,9 @@ def main() -> None:
 
 
 def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
-    """Documents of the inputs, in their order. The inputs' checksums are verified first.
+    """Writes the documents of all inputs, in order, after verifying the checksums of the inputs.
 
-    Raises: DataError where the inputs were made in different ways, are damaged, or the output exists.
+    Raises: DataError if the inputs do not match or are damaged, or if the output exists.
     """
     folder = beside(prefix, ".merging")
     killed_while_renaming = is_ours(folder) and not manifest_path(prefix).exists()
@@ -85,7 +85,9 @@ def merge(inputs: list[str], prefix: Path, overwrite: bool = False) -> Manifest:
     for name, manifest in zip(inputs, manifests, strict=True):
         for key in MUST_AGREE:
             if (theirs := getattr(manifest, key)) != (ours := getattr(first, key)):
-                raise DataError(f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; only like can be merged")
+                raise DataError(
+                    f"{name}: has {key}={theirs!r}, {inputs[0]} has {ours!r}; merge datasets of the same kind"
+                )
     with work_folder(folder, "merge"):
         return _merged(inputs, datasets, manifests, folder, prefix)
 
@@ -126,7 +128,7 @@ def _merged(
 
 
 def _pieces(manifests: Sequence[Manifest]) -> Iterator[SourcePiece]:
-    """The pieces of all inputs, their files numbered in the merged list."""
+    """Yields the pieces of all inputs, with file numbers of the merged list."""
     files = 0
     for manifest in manifests:
         for piece in manifest.pieces:

@@ -1,4 +1,4 @@
-"""Are the files of a dataset those that its manifest describes? Told without delaying the start of a run."""
+"""Verifies the checksums of datasets without delaying the start of a run."""
 
 import contextlib
 import json
@@ -14,45 +14,44 @@ from megalite.data.manifest import FileFacts, file_facts, load_manifest, manifes
 from megalite.files.whole_file import whole_file
 
 AT_ONCE = 1 << 30
-"""Bytes that are read before a run starts, about a second; what is more is read in the background."""
+"""Bytes to read before a run starts, about a second; the rest is read in the background."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A file to be compared with its manifest."""
+    """A file to compare with its manifest."""
 
     path: Path
     manifest: Path
     expected: FileFacts
 
     def stamp(self) -> list[Any]:
-        """What changes when the file does; the time of the last change of the inode cannot be set by a program."""
+        """Returns values that change with the file; a program cannot set the change time of the inode."""
         status = self.path.stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, self.expected.checksum]
 
     def verify(self) -> None:
-        """Read all of it. Raises: DataError where it differs."""
+        """Reads the whole file. Raises: DataError if it differs."""
         if file_facts(self.path) != self.expected:
             raise DataError(
-                f"{self.path}: differs from its checksum in {self.manifest}; bring back the file that it was, or make the "
+                f"{self.path}: differs from its checksum in {self.manifest}; restore the original file, or create the "
                 f"data again and start a new run"
             )
 
 
 class Verification:
-    """Reads every file of some datasets once and compares its checksum, the small ones now and the rest in a thread.
+    """Compares every file of some datasets with its checksum, small files at once and the rest in a thread.
 
-    A file that was found right is not read again until its size, its times or its inode change.
+    A verified file is not read again until its size, times or inode change.
     """
 
     def __init__(self, prefixes: Sequence[str], record: Path, at_once: int = AT_ONCE) -> None:
-        """Begin.
-
+        """
         Args:
-            record: file that keeps which files were found right; it is written once its folder is there.
-            at_once: bytes to read before this returns.
+            record: file with the verified files; it is written if its folder exists.
+            at_once: number of bytes to read before this returns.
 
-        Raises: DataError where a file that was read by then differs.
+        Raises: DataError if one of the files read at once differs.
         """
         self._record = record
         self._known = _known(record)
@@ -74,12 +73,12 @@ class Verification:
         self._thread.start()
 
     def raise_if_damaged(self) -> None:
-        """Raises: DataError, or the OSError of a file that could not be read, once one was met; costs nothing."""
+        """Raises: DataError or OSError if the thread has found a file that differs or cannot be read."""
         if self._error is not None:
             raise self._error
 
     def finish(self) -> None:
-        """Wait until everything is read. Raises: as ``raise_if_damaged``."""
+        """Waits until all files are read. Raises: see ``raise_if_damaged``."""
         self._thread.join()
         self.raise_if_damaged()
 
@@ -100,12 +99,15 @@ class Verification:
 
     def _keep(self) -> None:
         if self._record.parent.is_dir():
-            with contextlib.suppress(OSError), whole_file(self._record) as out:  # without it they are read again
+            with (
+                contextlib.suppress(OSError),
+                whole_file(self._record) as out,
+            ):  # else read again
                 out.write(json.dumps(self._known, indent=1).encode())
 
 
 def _known(record: Path) -> dict[str, Any]:
-    """What an earlier run has found right; nothing where the file is not readable."""
+    """Returns the files verified by earlier runs; none if the record cannot be read."""
     try:
         return read_json_object(record)
     except (ConfigError, OSError):

@@ -1,4 +1,4 @@
-"""A Hugging Face folder: which one is meant by the name of a run, and which of its files are copied."""
+"""Finds the Hugging Face folder of a run, and those of its files that are copied."""
 
 import os
 import re
@@ -18,18 +18,18 @@ TOKENIZER_FILES = (
     "tokenizer.model",
     *WORD_LISTS,
 )
-"""All that transformers reads for a tokenizer of a text model."""
+"""The files that transformers reads for the tokenizer of a text model."""
 DESCRIPTIONS = (CONFIG, "generation_config.json", *TOKENIZER_FILES)
-"""All that transformers reads of a text model but its weights."""
+"""The files that transformers reads for a text model, except the weights."""
 _STEP = re.compile(r"step-(\d+)")
 
 
 def model_folder_of(path: str) -> str:
-    """The Hugging Face folder that ``path`` means.
+    """Returns the Hugging Face folder for ``path``.
 
-    A folder with a ``config.json`` is taken as it is. For a checkpoint (``runs/NAME/step-000500``) or the run of a
-    fine-tuning it is the ``hf`` in it, for a pretraining run the ``hf`` of its newest checkpoint. Anything else, such as
-    a name of the hub or a path that is not there, is returned unchanged.
+    A folder with a ``config.json`` is returned as it is. For a checkpoint (``runs/NAME/step-000500``) or a fine-tuning run
+    it is its ``hf`` folder, for a pretraining run the ``hf`` folder of the newest checkpoint. Anything else, such as a name
+    on the hub or a path that does not exist, is returned unchanged.
     """
     folder = Path(path)
     if not folder.is_dir() or (folder / CONFIG).is_file():
@@ -41,9 +41,9 @@ def model_folder_of(path: str) -> str:
 
 
 def known_files(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The files of these names in a model or tokenizer folder, for copying.
+    """Returns those of the named files that exist in a model or tokenizer folder, for copying.
 
-    Raises: DataError for a link out of the folder; those of the hub's cache, from a snapshot to its blobs, are followed.
+    Raises: DataError for a link that leaves the folder; links in the hub's cache, from a snapshot to its blobs, are allowed.
     """
     found = [folder / name for name in names if os.path.lexists(folder / name)]
     for path in found:

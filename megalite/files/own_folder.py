@@ -1,4 +1,4 @@
-"""Temporary folders that are ours by a mark in them; whatever has none is somebody else's and is never touched."""
+"""Temporary folders with a marker file. A folder without the marker belongs to the user and is never changed."""
 
 import fcntl
 import os
@@ -10,55 +10,52 @@ from pathlib import Path
 from megalite.config.errors import DataError
 
 MARK = ".megalite"
-"""The file in a temporary folder that says whose it is; a lock on it says who is at work there."""
+"""Marker file in a temporary folder; the process that uses the folder holds a lock on it."""
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a command of ours has made this temporary folder."""
+    """Whether megalite created this temporary folder."""
     return not folder.is_symlink() and _is_plain_file(folder / MARK)
 
 
 def check_ours(folder: Path) -> None:
-    """Refuse a path for a temporary folder at which something of the user's stands; an empty folder may be taken.
-
-    Raises: DataError.
-    """
+    """Raises: DataError if something of the user's is at the path of a temporary folder; an empty folder is accepted."""
     if not os.path.lexists(folder) or is_ours(folder):
         return
     if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
         raise DataError(
-            f"{folder}: is not of this command, which needs this name for its temporary files; rename it, or choose "
-            f"another place for the output"
+            f"{folder}: was not created by megalite, which needs this name for temporary files; rename it, or choose "
+            f"another output"
         )
 
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[Path]:
-    """Hold ``folder``, made where it is not there, for the block; what an earlier run of ours has left is still in it.
+    """Locks ``folder`` for the block and creates it if necessary. Files of an earlier run are still in it.
 
-    Raises: DataError where it is the user's, or where another run holds it.
+    Raises: DataError if the folder is the user's or another run has locked it.
     """
     check_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "wb") as mark:
         try:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_over = is_ours(folder)  # else the run that held it has just removed it
+            is_free = is_ours(folder)  # else the run that held the lock has just removed the folder
         except BlockingIOError:
-            is_over = False
-        if not is_over:
-            raise DataError(f"{folder}: another run is at work in it; wait for it or end it, then try again")
+            is_free = False
+        if not is_free:
+            raise DataError(f"{folder}: is in use by another run; wait for it or stop it, then try again")
         yield folder
 
 
 def claim(folder: Path) -> None:
-    """Make ``folder`` new, empty and ours; what an earlier run of ours has left is removed. Raises: DataError."""
+    """Creates an empty temporary folder; files of an earlier run are removed. Raises: DataError."""
     with own_folder(folder):
         clear(folder)
 
 
 def clear(folder: Path) -> None:
-    """Empty a folder of ours but for its mark; links in it are removed, never followed."""
+    """Empties a temporary folder except for its marker; links are removed, never followed."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -67,7 +64,7 @@ def clear(folder: Path) -> None:
 
 
 def remove_ours(folder: Path) -> None:
-    """Remove a folder of ours, its mark last; one that is not ours stays."""
+    """Removes a temporary folder, the marker last. Does nothing if it is not ours."""
     if is_ours(folder):
         clear(folder)
         (folder / MARK).unlink()

@@ -1,4 +1,4 @@
-"""Whether an output can be written where it is to stand, and would not take an input's place; asked before the work."""
+"""Checks, before the work begins, that an output can be written and does not replace an input."""
 
 import errno
 import os
@@ -9,57 +9,57 @@ from pathlib import Path
 from megalite.config.errors import ConfigError, DataError
 
 LONGEST_SUFFIX = ".12345678.partial"
-"""What is added to an output's name while it is written."""
+"""The longest suffix of an output's temporary name."""
 
 
 def absolute(output: Path) -> Path:
-    """``output`` without ``.`` and ``..``; a link at its end stays one. Raises: DataError."""
+    """Returns the absolute path without ``.`` and ``..``; a link is not resolved. Raises: DataError."""
     place = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link
     if not place.name:
-        raise DataError(f"{output}: is the root folder; choose another place for the output")
+        raise DataError(f"{output}: is the root folder; choose another output")
     if "\0" in str(place) or not _is_text(str(place)):
-        raise DataError(f"{str(output)!r}: is no text in UTF-8; choose another name for the output")
+        raise DataError(f"{str(output)!r}: is not valid UTF-8; choose another output")
     return place
 
 
 def beside(output: Path, suffix: str) -> Path:
-    """The temporary ``OUTPUT.suffix`` beside an output, on the same disk."""
+    """Returns ``OUTPUT`` with ``suffix`` appended: a temporary path on the same disk."""
     place = absolute(output)
     return place.with_name(place.name + suffix)
 
 
 def check_place(output: Path, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse an output that would replace an input, or that this process cannot write.
+    """Refuses an output that would replace an input or cannot be written.
 
-    Raises: DataError; OSError of the kind that the writing would have raised.
+    Raises: DataError; the OSError that writing would raise.
     """
     refuse_inputs(output, inputs)
     check_writable(output)
 
 
 def check_output_file(output: Path, inputs: Iterable[str | Path] = (), overwrite: bool | None = None) -> None:
-    """Refuse an output file that must not be replaced or cannot be written, before any work.
+    """Refuses an output file that must not be replaced or cannot be written.
 
     Args:
-        overwrite: whether the command was given ``--overwrite``; None where it has no such option.
+        overwrite: the command's ``--overwrite``; None if it has no such option.
 
-    Raises: ConfigError where something stands there; DataError where it is an input; OSError.
+    Raises: ConfigError if the output exists; DataError if it is an input; OSError.
     """
     check_place(output, inputs)
     if not os.path.lexists(output):
         return
     if output.is_symlink() or not output.is_file():
-        what = "a link" if output.is_symlink() else "no file"
-        raise ConfigError(f"{output}: is {what}, and a file is to be written; choose another name")
+        what = "a link" if output.is_symlink() else "not a file"
+        raise ConfigError(f"{output}: is {what}, but the output is a file; choose another name")
     if not overwrite:
         remedy = "remove it first" if overwrite is None else "give --overwrite"
         raise ConfigError(f"{output}: exists; choose another name, or {remedy}")
 
 
 def refuse_inputs(output: Path, inputs: Iterable[str | Path]) -> None:
-    """Refuse an output that is an input, holds one, or lies inside an input folder; links are followed.
+    """Refuses an output that is an input, contains one, or is inside an input folder; links are followed.
 
-    Inputs that are not there, such as a model's name on the hub, are passed over. Raises: DataError.
+    Inputs that do not exist as files, such as the name of a model on the hub, are ignored. Raises: DataError.
     """
     place = Path(os.path.realpath(output))
     own = _identity(output)
@@ -70,16 +70,16 @@ def refuse_inputs(output: Path, inputs: Iterable[str | Path]) -> None:
         if place == read or identity == own:
             why = f"is the input {source}"
         elif place in read.parents:
-            why = f"holds the input {source}"
+            why = f"contains the input {source}"
         elif read in place.parents and read.is_dir():
-            why = f"lies in the input {source}"
+            why = f"is inside the input {source}"
         else:
             continue
-        raise DataError(f"{output}: {why}; choose another place for the output")
+        raise DataError(f"{output}: {why}; choose another output")
 
 
 def check_writable(output: Path) -> None:
-    """Refuse an output whose folder cannot be made or written: read-only, below a file, too long a name, a full disk.
+    """Refuses an output that cannot be written: a read-only folder, a file as parent, too long a name, a full disk.
 
     Raises: OSError that names ``output``; DataError.
     """
@@ -91,13 +91,13 @@ def check_writable(output: Path) -> None:
         if any(len(os.fsencode(name)) > longest for name in temporary.parts):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with tempfile.TemporaryFile(dir=parent, buffering=0) as probe:
-            probe.write(b"\0")  # a full disk takes a new file, and no byte in it
+            probe.write(b"\0")  # on a full disk an empty file can be created, but not written
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(output)) from None
 
 
 def _is_text(name: str) -> bool:
-    """Whether a path can be written down; the bytes of one that is no UTF-8 are kept as lone surrogates."""
+    """Whether a path is valid UTF-8; Python represents other bytes as lone surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -106,7 +106,7 @@ def _is_text(name: str) -> bool:
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
-    """Device and inode, the same under every name of a file; None where nothing is there."""
+    """Returns device and inode, which are the same for all names of a file; None if it does not exist."""
     try:
         found = Path(path).stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A folder of results that is there whole or not at all."""
+"""Writes a folder that appears under its name only when it is complete."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,17 +10,17 @@ from megalite.files.own_folder import MARK, check_ours, clear, is_ours, own_fold
 from megalite.files.place import absolute, beside, check_place
 
 NEW, OLD = "new", "old"
-"""In ``OUTPUT.partial``: what is written, and for a moment what it replaces."""
+"""Inside ``OUTPUT.partial``: the new folder, and briefly the one that it replaces."""
 
 
 def check_output(output: Path, written: Sequence[str], overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse an output folder that must not be replaced or cannot be written, before any work.
+    """Refuses an output folder that must not be replaced or cannot be written, before any work.
 
     Args:
-        written: patterns of the files that the command itself writes, relative to ``output``. The first is a file that
-            every finished output of the command has: ``overwrite`` replaces only a folder that has it, and holds nothing
-            but regular files of these names.
-        inputs: what the command reads; see :func:`megalite.files.place.refuse_inputs`.
+        written: patterns of the files that the command writes, relative to ``output``. The first is a file of every
+            finished output: ``overwrite`` replaces only a folder that has it and contains nothing but regular files of
+            these names.
+        inputs: the inputs of the command; see :func:`megalite.files.place.refuse_inputs`.
 
     Raises: DataError; OSError.
     """
@@ -30,9 +30,9 @@ def check_output(output: Path, written: Sequence[str], overwrite: bool, inputs: 
     if not os.path.lexists(output):
         return
     if output.is_symlink():
-        raise DataError(f"{output}: is a link; give the folder that it leads to, or choose another --output")
+        raise DataError(f"{output}: is a link; give its target, or choose another --output")
     if not output.is_dir():
-        raise DataError(f"{output}: is a file, and a folder is to be written; choose another --output")
+        raise DataError(f"{output}: is a file, but the output is a folder; choose another --output")
     names = sorted(_entries(output))
     if names and not overwrite:
         raise DataError(f"{output}: exists; choose another --output, or replace it with --overwrite")
@@ -40,23 +40,22 @@ def check_output(output: Path, written: Sequence[str], overwrite: bool, inputs: 
         if not _is_own(output, name, written):
             what = "the link " if (output / name).is_symlink() else ""
             raise DataError(
-                f"{output}: holds {what}'{name}', which is not of this command and would be lost; choose another --output"
+                f"{output}: contains {what}'{name}', which this command did not write; choose another --output"
             )
     if names and written[0] not in names:
         raise DataError(
-            f"{output}: holds '{names[0]}' but no {written[0]}, so it is not of this command and would be lost; choose "
-            f"another --output"
+            f"{output}: contains '{names[0]}' but no {written[0]}, so this command did not write it; choose another "
+            f"--output"
         )
 
 
 @contextmanager
 def whole_folder(output: Path) -> Iterator[Path]:
-    """A folder to fill; flushed to disk and renamed to ``output`` if the block ends without an error.
+    """Gives an empty folder that is flushed to disk and replaces ``output`` if the block ends without an error.
 
-    Until then it is in ``OUTPUT.partial``. What stood at ``output`` goes when the new folder has its name; after an error
-    it is as it was, and nothing else is left.
+    Until then it is inside ``OUTPUT.partial``. After an error, ``output`` is unchanged and the temporary folder is gone.
 
-    Raises: DataError where ``OUTPUT.partial`` is the user's, or where something new stands at ``output`` in the end.
+    Raises: DataError if ``OUTPUT.partial`` is the user's, or if ``output`` was created meanwhile.
     """
     output = absolute(output)
     temporary = _temporary(output)
@@ -69,7 +68,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
             yield temporary / NEW
             flush_all(temporary / NEW)
             if (now := _inode(output)) not in (before, None):
-                raise DataError(f"{output}: appeared while this command was at work; choose another --output")
+                raise DataError(f"{output}: was created while this command was running; choose another --output")
             if now is not None:
                 output.rename(temporary / OLD)
             (temporary / NEW).rename(output)
@@ -80,13 +79,13 @@ def whole_folder(output: Path) -> Iterator[Path]:
 
 
 def flush_all(folder: Path) -> None:
-    """Force a folder and everything in it to the disk."""
+    """Flushes a folder and everything in it to disk."""
     for path in (*folder.rglob("*"), folder):
         flush(path)
 
 
 def flush(path: Path) -> None:
-    """Force a file, or the entries of a folder, to the disk."""
+    """Flushes a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -99,7 +98,7 @@ def _temporary(output: Path) -> Path:
 
 
 def _restore(output: Path) -> None:
-    """An old output that was moved aside gets its name back, where no new one has it."""
+    """Moves an old output back to its name unless a new one is there."""
     old = _temporary(output) / OLD
     if is_ours(_temporary(output)) and old.is_dir() and not os.path.lexists(output):
         old.rename(output)
@@ -110,7 +109,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _entries(folder: Path) -> Iterator[str]:
-    """Names of all files and links, and of empty folders, relative to ``folder``; links are not followed."""
+    """Lists all files, links and empty folders, relative to ``folder``; links are not followed."""
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             inner = [f"{entry.name}/{name}" for name in _entries(Path(entry.path))]

@@ -1,4 +1,4 @@
-"""Reading ``.zst`` files, with an error where one was cut."""
+"""Reads ``.zst`` files and raises an error if one is truncated."""
 
 import io
 from pathlib import Path
@@ -7,32 +7,30 @@ from typing import Any
 import zstandard
 
 CHUNK = 1 << 11
-"""Compressed bytes taken at once; few, because a block of 4 bytes can unfold to 128 KiB (RFC 8878, section 3.1.1.2)."""
+"""Compressed bytes per read; few, because 4 bytes can decompress to 128 KiB (RFC 8878, section 3.1.1.2)."""
 
 LARGEST_WINDOW = 1 << 31
-"""Bytes that a frame may refer back to: ``zstd --long=31``. Memory grows with what the frame really holds."""
+"""Maximum window of a frame in bytes: ``zstd --long=31``. Memory grows only with the actual content."""
 
 
 class ZstdFile(io.RawIOBase):
     """Decompressed bytes of a file of one or more zstd frames.
 
-    zstandard's own ``stream_reader`` ends quietly where a file stops inside a frame. This raises EOFError there, as gzip
-    does; else half a file would pass for a whole one.
+    If a file ends inside a frame, zstandard's ``stream_reader`` ends without an error, so that a truncated file looks
+    complete. This class raises EOFError, like gzip.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open ``path``."""
         self._file = path.open("rb")
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._compressed = b""
         self._ready = memoryview(b"")
 
     def readable(self) -> bool:
-        """Always."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill some of ``buffer``; 0 at the end. Raises: EOFError inside a frame; zstandard.ZstdError."""
+        """Returns the number of bytes read into ``buffer``, 0 at the end. Raises: EOFError; zstandard.ZstdError."""
         while not self._ready:
             self._compressed = self._compressed or self._file.read(CHUNK)
             if not self._compressed:
@@ -50,6 +48,5 @@ class ZstdFile(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
         super().close()

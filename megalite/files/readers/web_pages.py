@@ -1,4 +1,4 @@
-"""Web archives and HTML pages -> the text that people read on them (main content by trafilatura)."""
+"""Extracts the main text of web archives and HTML pages, with trafilatura."""
 
 import re
 from collections.abc import Iterator
@@ -7,31 +7,29 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 LARGEST_PAGE = 16 << 20
-"""Bytes; what is longer is no page for reading, and cut here."""
+"""Bytes; a longer page is truncated."""
 LARGEST_HEADER = 1 << 20
-"""Bytes of the lines before a record's content."""
+"""Maximum number of bytes of a record's header."""
 CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 
 
 class Page(NamedTuple):
-    """One page of an archive."""
-
     text: str
-    """Empty where no main content was found; filters then book it."""
+    """Empty if the page has no main content."""
     meta: dict[str, Any]
     number: int
-    """Of the record in the archive, counted from 1."""
+    """Number of the record in the archive, counted from 1."""
 
 
 class _UntilDamage:
-    """A file up to its first damage, which is remembered: warcio would take an EOFError for the end of the archive."""
+    """A file that ends at its first damage and records it: warcio treats an EOFError as the end of the archive."""
 
     def __init__(self, file: Any, damages: tuple[type[Exception], ...]) -> None:
         self._file, self._damages = file, damages
         self.damage: Exception | None = None
         self.header_left: int | None = LARGEST_HEADER
-        """Bytes that may still be read before the header must have ended; None inside a record."""
+        """Bytes that may still be read before the header must end; None inside a record."""
         self._end = b""
 
     def read(self, size: int = -1) -> bytes:
@@ -55,12 +53,12 @@ class _UntilDamage:
 
 
 def archive_pages(file: IO[bytes], damages: tuple[type[Exception], ...]) -> Iterator[Page]:
-    """HTML and plain-text responses of a WARC file, and texts of a WET file; other records are passed over.
+    """HTML and plain-text responses of a WARC file, and texts of a WET file; other records are skipped.
 
     Args:
-        damages: what reading a damaged ``file`` raises.
+        damages: the exceptions that reading a damaged ``file`` raises.
 
-    Raises: warcio's ArchiveLoadFailed, EOFError or one of ``damages`` after the last whole page before the damage.
+    Raises: warcio's ArchiveLoadFailed, EOFError or one of ``damages`` after the last complete page before the damage.
     """
     from warcio.archiveiterator import ArchiveIterator
     from warcio.limitreader import LimitReader
@@ -68,8 +66,8 @@ def archive_pages(file: IO[bytes], damages: tuple[type[Exception], ...]) -> Iter
     until_damage = _UntilDamage(file, damages)
     for number, record in enumerate(ArchiveIterator(until_damage, no_record_parse=True), start=1):
         until_damage.header_left = None
-        if not isinstance(record.raw_stream, LimitReader):  # no length to read by
-            raise until_damage.damage or EOFError("a record's header is not whole")
+        if not isinstance(record.raw_stream, LimitReader):  # without a length, the end of the record is unknown
+            raise until_damage.damage or EOFError("a record's header is incomplete")
         if record.rec_type in ("response", "conversion"):
             content_type, content = record.content_type, _block(record, until_damage)
             if record.rec_type == "response":
@@ -89,7 +87,7 @@ def archive_pages(file: IO[bytes], damages: tuple[type[Exception], ...]) -> Iter
 
 
 def _block(record: Any, file: _UntilDamage) -> bytes:
-    """The record's block, cut where it is too large. Raises: EOFError or the file's damage where it is not whole."""
+    """Returns the record's block, truncated if too large. Raises: EOFError or the file's damage if it is incomplete."""
     block = _read_page(record.raw_stream)
     if len(block) < LARGEST_PAGE and record.raw_stream.limit:
         raise file.damage or EOFError("the file ends inside a record")
@@ -97,7 +95,7 @@ def _block(record: Any, file: _UntilDamage) -> bytes:
 
 
 def _read_page(stream: Any) -> bytes:
-    """All of a stream, or about as much as a page may have: a body can unfold to a thousand times its bytes."""
+    """Reads a stream up to the size of a page: a body can decompress to a thousand times its size."""
     parts, size = [], 0
     while size < LARGEST_PAGE and (part := stream.read(1 << 16)):
         parts.append(part)
@@ -106,7 +104,7 @@ def _read_page(stream: Any) -> bytes:
 
 
 def _payload(record: Any, block: bytes) -> tuple[str | None, bytes]:
-    """Content type and decoded body of an HTTP response; no content type where it is no success, or no HTTP."""
+    """Returns content type and decoded body of an HTTP response; no content type unless it is a successful response."""
     from warcio.recordloader import ArcWarcRecord
     from warcio.statusandheaders import StatusAndHeadersParser, StatusAndHeadersParserException
 
@@ -123,7 +121,7 @@ def _payload(record: Any, block: bytes) -> tuple[str | None, bytes]:
 
 
 def main_text(page: bytes, charset: str | None = None) -> str:
-    """The main content of an HTML page without menus and boilerplate; empty where there is none."""
+    """Returns the main content of an HTML page without menus and boilerplate; empty if there is none."""
     from trafilatura import extract
 
     html = decode(page, charset) if charset else page
@@ -131,7 +129,7 @@ def main_text(page: bytes, charset: str | None = None) -> str:
 
 
 def decode(content: bytes, charset: str | None) -> str:
-    """Text by the charset given, else UTF-8, else the charset that the bytes look most like."""
+    """Decodes by the given charset, else as UTF-8, else by the most likely charset."""
     for name in (charset, "utf-8"):
         try:
             if name:
@@ -145,10 +143,9 @@ def decode(content: bytes, charset: str | None) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host name in a URL, for counting by source."""
+    """Returns the host name of a URL, for counting by source."""
     return re.sub(r"^<?[a-z]+://(?:[^/@]*@)?([^/:>]*).*", r"\1", url.strip(), flags=re.IGNORECASE | re.DOTALL).lower()
 
 
 def read_page(path: Path, file: IO[bytes]) -> Page:
-    """One HTML file as a page."""
     return Page(main_text(file.read(LARGEST_PAGE)), {"source": path.parent.name}, 1)

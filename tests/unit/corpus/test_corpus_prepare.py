@@ -153,10 +153,10 @@ def test_a_finished_corpus_is_kept_from_another_recipe(source: Path, tmp_path: P
 def test_overwrite_replaces_a_corpus_and_nothing_else(source: Path, tmp_path: Path) -> None:
     prepare_corpus(recipe(source), tmp_path / "out", QUIET)
     (tmp_path / "out/thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match=r"holds 'thesis\.tex', which is not of this command and would be lost"):
+    with pytest.raises(DataError, match=r"contains 'thesis\.tex', which this command did not write"):
         prepare_corpus(recipe(source, valid_fraction=0.2), tmp_path / "out", QUIET, overwrite=True)
     assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
-    with pytest.raises(DataError, match="is a file, and a folder is to be written"):
+    with pytest.raises(DataError, match="is a file, but the output is a folder"):
         prepare_corpus(recipe(source), source, QUIET, overwrite=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("notes")
@@ -205,7 +205,9 @@ def test_a_local_datasets_folder_is_streamed(source: Path, tmp_path: Path) -> No
 
 
 class LastFirst:
-    """A pool whose workers end in another order than that of the calls."""
+    """A pool whose tasks finish in reverse order."""
+
+    workers = 2
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         return [function(item) for item in reversed(items)][::-1]

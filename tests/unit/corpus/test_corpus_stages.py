@@ -331,7 +331,7 @@ def test_a_second_run_on_the_same_output_is_refused(corpus: Path) -> None:
     rival.start()
     try:
         assert ready.wait(30)
-        with pytest.raises(DataError, match=r"out\.work: another run is at work in it"):
+        with pytest.raises(DataError, match=r"out\.work: is in use by another run"):
             prepare_corpus(recipe(corpus), corpus / "out", QUIET)
     finally:
         over.set()

@@ -68,7 +68,7 @@ def test_megatrons_files_are_adopted_as_they_are(tmp_path: Path, tokenizer: Load
     assert (manifest.documents, manifest.sequences, manifest.dtype) == (12, 18, np.dtype(dtype).name)
     assert manifest.tokens == sum(len(ids) for sequences in documents for ids in sequences)
     assert manifest.text_bytes == 3 * sum(len(text.encode()) for texts in TEXTS for text in texts)
-    with pytest.raises(DataError, match="exists; the dataset can be used as it is"):
+    with pytest.raises(DataError, match="exists; the dataset needs no adoption"):
         adopt(prefix, tokenizer, tokenizer.eos_id, QUIET)
 
 
@@ -197,14 +197,14 @@ def test_another_tokenizer_of_the_same_size_is_warned_of(
     assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() == tokenizer.vocab_size
     other = load_tokenizer(folder, "<|endoftext|>", parse_special_tokens=True)
     adopt(prefix, other, other.eos_id, Console(soft_wrap=True))
-    assert "was it made with this tokenizer?" in capsys.readouterr().out
+    assert "was the dataset created with this tokenizer?" in capsys.readouterr().out
 
 
 def test_what_cannot_be_adopted_is_refused_by_name(
     tmp_path: Path, word_tokenizer: Path, tokenizer: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     multimodal = by_megatron(tmp_path / "m", encoded(tokenizer), multimodal=True)
-    with pytest.raises(DataError, match=r"is multimodal: .*only datasets of text are read"):
+    with pytest.raises(DataError, match=r"is multimodal, .*only text datasets are supported"):
         adopt(multimodal, tokenizer, None, QUIET)
     with pytest.raises(DataError, match="float32 values, not token ids"):
         adopt(by_megatron(tmp_path / "f", encoded(tokenizer), np.float32), tokenizer, None, QUIET)

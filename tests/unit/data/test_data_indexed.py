@@ -117,15 +117,15 @@ def test_damaged_files_are_told_from_whole_ones(tmp_path: Path) -> None:
 
     refused("616, its index describes 616|truncated", token_bytes=good_tokens[:-2])
     refused("longer than it should be", token_bytes=good_tokens + b"\0\0")
-    refused("no index file", b"NOTMEGATR" + good_index[9:])
+    refused("not an index file", b"NOTMEGATR" + good_index[9:])
     refused("index version 2", good_index[:9] + b"\2" + good_index[10:])
     refused("dtype code 77", good_index[:17] + b"\x4d" + good_index[18:])
     refused("truncated or damaged", good_index[:-8])
-    refused("too few for an index", good_index[:10])
+    refused("too short for an index", good_index[:10])
     refused("last document ends at sequence 9 of 6", good_index[:-8] + (9).to_bytes(8, "little"))
     index.write_bytes(good_index)
     tokens.unlink()
-    with pytest.raises(FileNotFoundError, match="missing, though its index is there"):
+    with pytest.raises(FileNotFoundError, match="missing, although its index exists"):
         IndexedDataset(prefix)
     index.unlink()
     with pytest.raises(FileNotFoundError, match=r"x\.idx: missing"):

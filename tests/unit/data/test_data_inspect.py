@@ -23,7 +23,7 @@ from megalite.data.inspect import command as inspect_data
 from megalite.data.inspect.trace import UntraceableError, trace_documents
 from megalite.data.merge import merge
 from megalite.data.preprocess.command import preprocess
-from megalite.data.preprocess.plan import Level
+from megalite.data.preprocess.plan import Level, PreprocessOptions
 from megalite.data.samples.blend import open_blend
 from megalite.data.samples.gpt_dataset import GPTDataset
 from megalite.tokenizer.load import load_tokenizer
@@ -101,9 +101,8 @@ def test_the_trace_knows_the_records_of_several_keys(word_tokenizer: Path, tmp_p
             file.write(json.dumps(record) + "\n")
             if line % 9 and (title.strip() or text.strip()):
                 expected.append((line, title, text))
-    preprocess(
-        [str(path)], word_tokenizer, tmp_path / "out", QUIET, keys=("title", "text"), level=level, max_malformed=0.5
-    )
+    options = PreprocessOptions(keys=("title", "text"), level=level, max_malformed=0.5)
+    preprocess([str(path)], word_tokenizer, tmp_path / "out", QUIET, options=options)
     for place, key in ((1, "title"), (2, "text")):
         dataset = IndexedDataset(tmp_path / f"out_{key}_{level}")
         found = trace_documents(dataset, range(dataset.num_documents), load_tokenizer(word_tokenizer))

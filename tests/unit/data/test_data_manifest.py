@@ -135,7 +135,7 @@ def test_a_manifest_beside_other_files_is_refused(
         Path(f"{tmp_path / 'b'}{suffix}").rename(f"{prefix}{suffix}")
     with pytest.raises(DataError, match="differs from its checksum"):
         verify_manifest(prefix)
-    assert inspect(str(prefix)).startswith(f"megalite: error: {prefix}: the manifest says documents=")
+    assert inspect(str(prefix)).startswith(f"megalite: error: {prefix}: documents is ")
 
 
 def index_file(sequences: int, boundaries: int, rest: bytes = b"", code: int = 8) -> bytes:
@@ -160,7 +160,7 @@ BOUNDARIES = struct.pack("<3q", 0, 1, 2)
         (index_file(2, 3, LENGTHS + OFFSETS + struct.pack("<3q", 0, -1, 2)), "out of order"),
         (index_file(2, 3, LENGTHS + OFFSETS + BOUNDARIES + b"\0\0"), "is multimodal"),
         (index_file(2, 3, LENGTHS + OFFSETS + BOUNDARIES + b"\0"), "truncated or damaged"),
-        (index_file(2, 3, LENGTHS + OFFSETS + BOUNDARIES, code=7), "holds float32 values, not token ids"),
+        (index_file(2, 3, LENGTHS + OFFSETS + BOUNDARIES, code=7), "contains float32 values, not token ids"),
         (index_file(2, 3, LENGTHS + OFFSETS + BOUNDARIES, code=4), "begins at byte 6, the one before ends at 12"),
     ],
 )

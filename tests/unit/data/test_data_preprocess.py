@@ -224,7 +224,7 @@ def test_a_prefix_that_is_a_file_or_an_input_is_refused(
 ) -> None:
     (tmp_path / "link").symlink_to("link")
     output = tmp_path / prefix if prefix else Path()
-    with pytest.raises(DataError, match="no prefix of new files"):
+    with pytest.raises(DataError, match="cannot be the prefix of new files"):
         preprocess([str(corpus)], word_tokenizer, output, QUIET, overwrite=True)
 
 
@@ -239,6 +239,6 @@ def test_data_do_not_replace_the_tokenizers_files(corpus: Path, word_tokenizer: 
 
 def test_overwrite_replaces_a_dataset_and_nothing_else(corpus: Path, word_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "out.bin").write_bytes(b"a film")
-    with pytest.raises(DataError, match=r"out\.bin: is not of a dataset"):
+    with pytest.raises(DataError, match=r"out\.bin: is not part of a dataset"):
         preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET, overwrite=True)
     assert (tmp_path / "out.bin").read_bytes() == b"a film"

@@ -173,7 +173,7 @@ def test_a_second_run_in_the_same_folder_is_refused(
     inner = module.run_job
 
     def with_a_rival(*arguments: Any) -> None:
-        with pytest.raises(DataError, match="another run is at work in it"):
+        with pytest.raises(DataError, match="is in use by another run"):
             preprocess([str(corpus)], word_tokenizer, tmp_path / "out", QUIET)
         inner(*arguments)
 

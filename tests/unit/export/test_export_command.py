@@ -59,7 +59,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
         ((damaged, out), "hf/model.safetensors: differs from its checksum"),
         ((damaged, out, "--no_verify"), "damaged: the tensor files are damaged"),
         ((checkpoint, taken), "taken: exists; choose another --output"),
-        ((checkpoint, checkpoint / "bf16"), "lies in the input"),
+        ((checkpoint, checkpoint / "bf16"), "is inside the input"),
         ((checkpoint, out, "--dtype", "fp8"), "--dtype fp8: unknown; choose one of fp32, bf16, fp16"),
         ((checkpoint, out, "--max_shard_size", "2 boxes"), "--max_shard_size 2 boxes: not a size"),
     ]:

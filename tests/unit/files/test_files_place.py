@@ -28,14 +28,14 @@ def test_an_output_is_never_an_input(tmp_path: Path) -> None:
         (text, tmp_path / "link.jsonl", "is the input"),
         (tmp_path / "hard.jsonl", text, "is the input"),
         (tmp_path / "folder-link/a.jsonl", text, "is the input"),
-        (data, text, "holds the input"),
-        (tmp_path, text, "holds the input"),
-        (tmp_path / "folder-link", text, "holds the input"),
+        (data, text, "contains the input"),
+        (tmp_path, text, "contains the input"),
+        (tmp_path / "folder-link", text, "contains the input"),
         (model, model, "is the input"),
-        (model / "new", model, "lies in the input"),
-        (tmp_path / "folder-link/new", data, "lies in the input"),
+        (model / "new", model, "is inside the input"),
+        (tmp_path / "folder-link/new", data, "is inside the input"),
     ]:
-        with pytest.raises(DataError, match=f"{why} .*; choose another place for the output"):
+        with pytest.raises(DataError, match=f"{why} .*; choose another output"):
             refuse_inputs(output, ["owner/name", source])
     refuse_inputs(data / "b.jsonl", [text, "owner/name"])
     refuse_inputs(tmp_path / "data2", [text, model])
@@ -50,7 +50,7 @@ def test_what_stands_at_the_name_of_a_file_is_not_replaced(tmp_path: Path) -> No
             check_output_file(tmp_path / "a", overwrite=overwrite)
     check_output_file(tmp_path / "a", overwrite=True)
     for name in ("link", "nowhere", "."):
-        with pytest.raises(ConfigError, match="and a file is to be written"):
+        with pytest.raises(ConfigError, match="but the output is a file"):
             check_output_file(tmp_path / name, overwrite=True)
 
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None
         with pytest.raises(DataError, match="is the root folder"):
             check_writable(Path(impossible))
     for impossible in ("a\0b", "a\udcff"):
-        with pytest.raises(DataError, match="is no text in UTF-8"):
+        with pytest.raises(DataError, match="is not valid UTF-8"):
             check_writable(tmp_path / impossible)
 
 

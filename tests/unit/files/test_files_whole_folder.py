@@ -72,7 +72,7 @@ if {renames} == 2:
 
 
 def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="appeared while this command was at work"), whole_folder(tmp_path / "out"):
+    with pytest.raises(DataError, match="was created while this command was running"), whole_folder(tmp_path / "out"):
         (tmp_path / "out").mkdir()
         (tmp_path / "out/mine").write_text("mine")
     assert tree(tmp_path) == {"out": "folder", "out/mine": "mine"}
@@ -107,7 +107,9 @@ def test_foreign_files_at_a_temporary_name_are_refused(tmp_path: Path, kind: str
     ):
         foreign(tmp_path / f"out{suffix}", kind)
         before = tree(tmp_path)
-        with pytest.raises(DataError, match=rf"out\{suffix}: is not of this command.*; rename it, or choose another"):
+        with pytest.raises(
+            DataError, match=rf"out\{suffix}: was not created by megalite.*; rename it, or choose another"
+        ):
             use()
         forget(work_folder_of(output))
         assert tree(tmp_path) == before
@@ -129,7 +131,7 @@ def test_a_work_folder_resumes_only_the_same_plan(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     with held_folder(tmp_path / "out.work", "plan") as work:
         assert (work / "done").read_text() == "done"
-        with pytest.raises(DataError, match="another run is at work in it"):
+        with pytest.raises(DataError, match="is in use by another run"):
             forget(work)
     with work_folder(tmp_path / "out.work", "another plan") as work:
         assert not (work / "done").exists()
@@ -151,11 +153,11 @@ def test_a_single_file_is_written_beside_a_file_of_the_user_s(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ({"books.json": "", "shard-1.jsonl": "", "mine.txt": ""}, "holds 'mine.txt'"),
-        ({"books.json": "", "shard-1.jsonl/mine": ""}, "holds 'shard-1.jsonl/mine'"),
-        ({"books.json": "", "tokenizer/deep/x.json": ""}, "holds 'tokenizer/deep/x.json'"),
-        ({"books.json": "", "more/x.json": ""}, "holds 'more/x.json'"),
-        ({"shard-1.jsonl": "", "shard-2.jsonl": ""}, "holds 'shard-1.jsonl' but no books.json"),
+        ({"books.json": "", "shard-1.jsonl": "", "mine.txt": ""}, "contains 'mine.txt'"),
+        ({"books.json": "", "shard-1.jsonl/mine": ""}, "contains 'shard-1.jsonl/mine'"),
+        ({"books.json": "", "tokenizer/deep/x.json": ""}, "contains 'tokenizer/deep/x.json'"),
+        ({"books.json": "", "more/x.json": ""}, "contains 'more/x.json'"),
+        ({"shard-1.jsonl": "", "shard-2.jsonl": ""}, "contains 'shard-1.jsonl' but no books.json"),
     ],
 )
 def test_only_a_folder_of_the_commands_own_files_is_replaced(tmp_path: Path, made: dict[str, str], told: str) -> None:
@@ -175,7 +177,7 @@ def test_a_link_is_neither_an_output_nor_our_file(tmp_path: Path) -> None:
             check_output(tmp_path / name, WRITTEN, overwrite=True)
     write(tmp_path / "out")
     (tmp_path / "out/shard-0.jsonl").symlink_to(tmp_path / "home/books.json")
-    with pytest.raises(DataError, match=r"holds the link 'shard-0\.jsonl'"):
+    with pytest.raises(DataError, match=r"contains the link 'shard-0\.jsonl'"):
         check_output(tmp_path / "out", WRITTEN, overwrite=True)
     (tmp_path / "out/shard-0.jsonl").unlink()
     check_output(tmp_path / "out", WRITTEN, overwrite=True)

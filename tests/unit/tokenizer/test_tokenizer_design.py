@@ -128,7 +128,7 @@ def test_impossible_designs_are_refused(corpus: Path, tmp_path: Path) -> None:
             train_tokenizer([str(corpus)], tmp_path / "x", design, QUIET)
     with pytest.raises(ConfigError, match="special token 'in': also occurs as a token of the text"):
         train_tokenizer([str(corpus)], tmp_path / "x", Design(600, special=SpecialTokens(pad="in")), QUIET)
-    with pytest.raises(DataError, match=r"work: another run|exists|holds the input"):
+    with pytest.raises(DataError, match=r"work: is in use|exists|contains the input"):
         train_tokenizer([str(corpus)], corpus.parent, 600, QUIET)
     assert not list(tmp_path.iterdir())
 
