@@ -208,7 +208,7 @@ def test_what_cannot_be_adopted_is_refused_by_name(
         adopt(multimodal, tokenizer, None, QUIET)
     with pytest.raises(DataError, match="float32 values, not token ids"):
         adopt(by_megatron(tmp_path / "f", encoded(tokenizer), np.float32), tokenizer, None, QUIET)
-    with pytest.raises(DataError, match="holds no token"):
+    with pytest.raises(DataError, match="contains no tokens"):
         adopt(by_megatron(tmp_path / "e", [[], []]), tokenizer, None, QUIET)
     with pytest.raises(FileNotFoundError, match="missing"):
         adopt(str(tmp_path / "none"), tokenizer, None, QUIET)

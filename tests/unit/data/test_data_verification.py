@@ -64,9 +64,7 @@ def test_unchanged_files_are_read_once(prefix: str, tmp_path: Path, read: list[s
 def test_a_change_that_keeps_size_and_time_is_found(prefix: str, tmp_path: Path) -> None:
     Verification([prefix], tmp_path / "record.json").finish()
     change_one_token(prefix, 17)
-    with pytest.raises(
-        DataError, match=r"out\.bin: differs from its checksum in .*out\.manifest\.json; restore the original"
-    ):
+    with pytest.raises(DataError, match=r"out\.bin: differs from its checksum in .*out\.manifest\.json; restore the"):
         Verification([prefix], tmp_path / "record.json")
 
 
