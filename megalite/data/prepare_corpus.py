@@ -1,5 +1,6 @@
 """One command from raw text to clean shards, and to token ids where the recipe says so."""
 
+import argparse
 import functools
 import os
 import sys
@@ -54,11 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="only score and count the documents; see tools/recount_corpus.py"
     )
-    parser.add_argument(
-        "--plan_tokens",
-        action="store_true",
-        help="train the tokenizer of a finished corpus and plan its tokens (the scripts of --engine slurm do)",
-    )
+    parser.add_argument("--plan_tokens", action="store_true", help=argparse.SUPPRESS)  # for the scripts of Slurm
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     a = parser.parse_args()
     if a.render_only and a.engine != "slurm":
