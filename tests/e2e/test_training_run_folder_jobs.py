@@ -88,10 +88,10 @@ def test_the_second_of_two_resumes_changes_nothing(tmp_path: Path) -> None:
     assert steps == sorted(set(steps)) and steps[:4] == [1, 2, 3, 4]
     told = [line["text"] for line in lines if line["event"] == "change"]
     assert told == [
-        "the number of ranks was 2 and is 1 now",
-        "optimizer.lr was 0.01 and is 0.005 now",
-        "training.steps was 3 and is 100000 now",
-        "checkpoint.every_steps was 3 and is 1000000 now",
+        "the number of ranks was 2 and is now 1",
+        "optimizer.lr was 0.01 and is now 0.005",
+        "training.steps was 3 and is now 100000",
+        "checkpoint.every_steps was 3 and is now 1000000",
     ]
     assert all(" ".join(winner.said().split()).count(line) == 1 for line in told)
 
