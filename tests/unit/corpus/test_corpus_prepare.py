@@ -209,6 +209,8 @@ class LastFirst:
 
     workers = 2
 
+    workers = 1
+
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         return [function(item) for item in reversed(items)][::-1]
 

@@ -34,8 +34,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["bpe", "sentencepiece_bpe", "sentencepiece_unigram"])
-def folder(request: pytest.FixtureRequest, corpus: Path) -> Path:
-    output = corpus.parent / request.param
+def folder(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained") / request.param
     train_tokenizer([str(corpus)], output, Design(300, request.param), QUIET)
     return output
 

@@ -42,9 +42,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS[1:])
-def folder(request: pytest.FixtureRequest, corpus: Path) -> Path:
+def folder(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     algorithm: Algorithm = request.param
-    output = corpus.parent / algorithm
+    output = tmp_path_factory.mktemp("trained") / algorithm
     train_tokenizer([str(corpus)], output, Design(1000, algorithm, pad_to_multiple=64), QUIET)
     return output
 
