@@ -67,7 +67,7 @@ class HelpFormatter(argparse.HelpFormatter):
         default = action.default
         if (
             not action.help
-            or default in (None, False, argparse.SUPPRESS)
+            or any(default is none for none in (None, False, argparse.SUPPRESS))
             or action.nargs == 0
             or "default" in action.help
         ):

@@ -1,4 +1,4 @@
-"""The training data of a run: opened, checked against the model, and made first where it is missing."""
+"""Opens the data of a run, checks it against the model, and makes it first if it is missing."""
 
 import fcntl
 import time
@@ -27,7 +27,7 @@ SUFFIXES = (".bin", ".idx", ".manifest.json")
 
 @dataclass(frozen=True)
 class ValidationData:
-    """The validation samples, and how many bytes of text one of their tokens stands for."""
+    """The validation samples, and the bytes of text per token in them."""
 
     dataset: SequentialDataset
     bytes_per_token: float
@@ -42,21 +42,21 @@ class TrainingData:
     checksums: dict[str, str]
     """Training prefix -> checksum of its ``.bin``."""
     verification: Verification | None = None
-    """Of all files, on one rank."""
+    """The background check of all files; on one rank only."""
 
 
 def open_training_data(
     config: RunConfig, console: Console, prepares: bool = True, verified: Path | None = None
 ) -> TrainingData:
-    """Open the datasets of ``config.data``, after making them by ``data.prepare`` where they are missing.
+    """Open the datasets of ``config.data``. Missing ones are made by ``data.prepare`` first.
 
     Args:
-        prepares: whether this process makes missing data; the other ranks of a machine wait for the one that does. (If it
-            fails, the launcher ends them.)
-        verified: keeps which files were compared with their checksums; given on one rank, which compares them.
+        prepares: whether this process makes missing data; the other ranks of a machine wait for it. (If it fails, the
+            launcher ends them.)
+        verified: where to record the files whose checksums were verified; given on the one rank that verifies them.
 
-    Raises: DataError or FileNotFoundError where a file is missing, damaged, or made with another tokenizer or for a
-        larger vocabulary than the model has; ConfigError where the run would read a source too often.
+    Raises: DataError or FileNotFoundError if a file is missing, damaged, or made with another tokenizer or a larger
+        vocabulary than the model's; ConfigError if the run would read a source too often.
     """
     data = config.data
     missing = [path for path in needed_files(config) if not path.exists()]
@@ -101,14 +101,14 @@ def _how_to_make(path: Path) -> str:
 
 
 def needed_files(config: RunConfig) -> list[Path]:
-    """What a run reads: the tokenizer's folder and the files of every dataset."""
+    """The files that a run reads: the tokenizer's folder and the files of every dataset."""
     data = config.data
     prefixes = [source.prefix for source in data.train] + ([data.valid] if data.valid is not None else [])
     return [Path(data.tokenizer)] + [Path(f"{prefix}{suffix}") for prefix in prefixes for suffix in SUFFIXES]
 
 
 def check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
-    """Refuse data whose tokens the model has no rows for, or that another tokenizer made than the export will carry."""
+    """Raises: DataError if the data has ids beyond the model's vocabulary, or was made with another tokenizer."""
     if manifest.vocab_size > config.model.vocab_size:
         raise DataError(
             f"{prefix}: was tokenized with a vocabulary of {manifest.vocab_size}, model.vocab_size="
@@ -123,19 +123,19 @@ def check_fit(prefix: str, manifest: Manifest, config: RunConfig) -> None:
 
 
 def _warn_of_two_rules(manifests: dict[str, Manifest], console: Console) -> None:
-    """Say where one source parsed special tokens that its text spells and another did not: the model sees both."""
+    """Warn if spelled special tokens were parsed in one source and left as text in another."""
     parsed = [prefix for prefix, manifest in manifests.items() if manifest.parse_special_tokens]
     if 0 < len(parsed) < len(manifests):
         text = next(prefix for prefix in manifests if prefix not in parsed)
         console.print(
             f"warning: text that spells a special token is that token in {parsed[0]} and text in {text}; preprocess one of "
-            f"them again for the same rule",
+            f"them again with the same rule",
             highlight=False,
         )
 
 
 def _prepare_once(config: RunConfig, recipe: DataPreparation, console: Console) -> None:
-    """Make corpus, tokenizer and indexed files; machines that share a file system wait for the one with the lock."""
+    """Make corpus, tokenizer and indexed files; other machines on the same file system wait for the lock."""
     folder = Path(recipe.corpus_dir).parent
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".preparing.lock"):
@@ -145,9 +145,9 @@ def _prepare_once(config: RunConfig, recipe: DataPreparation, console: Console) 
 
 
 def prepare_data(config: RunConfig, recipe: DataPreparation, console: Console) -> None:
-    """Corpus by the recipe, a tokenizer with the model's vocabulary, then training and validation files.
+    """Make the recipe's corpus, a tokenizer with the model's vocabulary, then training and validation files.
 
-    Each step leaves alone what is there already. Raises: ConfigError where the recipe cannot be this run's.
+    A step whose result exists is skipped. Raises: ConfigError if the recipe does not fit this run.
     """
     asked, how = check_preparation(config, recipe)
     corpus = Path(recipe.corpus_dir)
@@ -158,14 +158,14 @@ def prepare_data(config: RunConfig, recipe: DataPreparation, console: Console) -
 
 
 def check_preparation(config: RunConfig, preparation: DataPreparation) -> tuple[Recipe, Tokenize]:
-    """The recipe that makes a run's data, and how it becomes tokens.
+    """The recipe of a run's data, and its ``tokenize`` section.
 
-    Raises: ConfigError where the run blends several sources, or the recipe has another tokenizer or a larger vocabulary
-        than the run; FileNotFoundError where the recipe or the files that it names are missing.
+    Raises: ConfigError if the run has several sources, or the recipe has another tokenizer or a larger vocabulary than
+        the run; FileNotFoundError if the recipe or a file in it is missing.
     """
     if len(config.data.train) != 1:
         raise ConfigError(
-            "data.prepare makes one training dataset; with several in data.train, prepare them by the tools"
+            "data.prepare makes one training dataset; for several in data.train, prepare them with the tools"
         )
     recipe, vocabulary = load_recipe(Path(preparation.recipe)), config.model.vocab_size
     how = recipe.tokenize or Tokenize(train=TrainTokenizer(vocab_size=vocabulary))

@@ -1,4 +1,4 @@
-"""Statistics of a dataset; a document or a sample as text; what a run reads at a step, back to file and line."""
+"""``tools/inspect_data.py``: statistics of a dataset, documents and samples as text, and the samples of a step."""
 
 import argparse
 import json
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line. Raises: ConfigError where its parts do not go together."""
+    """The command line. Raises: ConfigError if options contradict each other."""
     parser = CommandParser(
         description="Print statistics, documents or samples of a .bin/.idx dataset, or the samples of a training run.",
         epilog="With --config, section.key=value changes one key of it, as with pretrain.py.",
@@ -85,10 +85,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     if arguments.config is not None:
-        if arguments.prefix is not None:  # the first override stands where a prefix would
+        if arguments.prefix is not None:  # the first override is in the place of PREFIX
             arguments.overrides.insert(0, arguments.prefix)
         if arguments.step is None:
-            raise ConfigError("command line: --config needs --step N, the optimizer step to look at")
+            raise ConfigError("command line: --config needs --step N, the optimizer step to inspect")
         if arguments.document is not None or arguments.epoch is not None:
             raise ConfigError("command line: --document and --epoch belong to a PREFIX, not to --config")
     elif arguments.prefix is None or arguments.overrides:
@@ -101,7 +101,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def dataset_views(arguments: argparse.Namespace, tokenizer: LoadedTokenizer | None) -> list[SampleView]:
-    """A document or sample of one dataset. Raises: ConfigError where there is none of this number."""
+    """A document or sample of one dataset. Raises: ConfigError if the number is out of range."""
     if arguments.document is not None:
         source = IndexedDataset(arguments.prefix)
         _must_be_in("--document", arguments.document, source.num_documents)
@@ -114,13 +114,13 @@ def dataset_views(arguments: argparse.Namespace, tokenizer: LoadedTokenizer | No
             first, after = (dataset.first_window(epoch) for epoch in (arguments.epoch, arguments.epoch + 1))
             _must_be_in("--sample", sample, after - first)
             sample += first
-        _must_be_in("--sample", sample, 1 << 62)  # epoch follows epoch without end
+        _must_be_in("--sample", sample, 1 << 62)  # the stream of epochs has no end
         views = [view_sample(dataset, sample, tokenizer)]
     return views if arguments.no_trace else traced(views, [source], tokenizer)
 
 
 def run_views(arguments: argparse.Namespace) -> list[SampleView]:
-    """The samples of a step of a run, whatever its layout, or one of them. Raises: ConfigError."""
+    """The samples of a step of a run, or one of them; they do not depend on the layout. Raises: ConfigError."""
     config = load_run_config(arguments.config, arguments.overrides)
     steps, batch = config.training.steps, config.batch.global_batch_size
     if not 1 <= arguments.step <= steps:

@@ -1,4 +1,4 @@
-"""Samples taken apart again: which documents they are made of, as text, and where those came from."""
+"""Samples split into the documents they are made of, with text and origin."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,20 +14,20 @@ from megalite.tokenizer.load import LoadedTokenizer
 
 @dataclass(frozen=True)
 class Part:
-    """Tokens of one document that stand together."""
+    """Consecutive tokens of one document."""
 
     document: int
     first: int
-    """Of its tokens, counted from 0."""
+    """The first of these tokens, counted from 0 in the document."""
     of: int
-    """Tokens in the whole document."""
+    """Number of tokens in the whole document."""
     ids: list[int] = field(repr=False)
     text: str | None
-    """With special tokens visible; None without a tokenizer."""
+    """The text, with special tokens; None without a tokenizer."""
     origin: Origin | None = None
-    """None where it was not asked for or is not known."""
+    """None if it was not requested or is unknown."""
     untraced: str | None = None
-    """Why the origin is not known."""
+    """Why the origin is unknown."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class SampleView:
     own_sample: int | None = None
     """Number within the source."""
     epoch: int | None = None
-    """Of the source, from 0."""
+    """The epoch of the source, counted from 0."""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it; an origin without the text, which is the document's."""
+        """The fields for JSON output; the origin without its text."""
         values = asdict(self)
         for part in values["parts"]:
             if part["origin"] is not None:
@@ -77,11 +77,11 @@ def view_run_sample(dataset: BlendedDataset, sample: int, tokenizer: LoadedToken
 def traced(
     views: Sequence[SampleView], datasets: Sequence[IndexedDataset], tokenizer: LoadedTokenizer | None
 ) -> list[SampleView]:
-    """The same with the origin of every document, or with the reason why it is not known.
+    """The same samples with the origin of every document, or the reason why it is unknown.
 
-    Datasets without a manifest, which others made, are left as they are.
+    Datasets without a manifest are returned unchanged.
 
-    Raises: DataError where the manifest does not fit, or another tokenizer made the dataset.
+    Raises: DataError if the manifest does not fit, or the dataset was made with another tokenizer.
     """
     found: dict[str, dict[int, Origin | str]] = {}
     for dataset in datasets:
@@ -104,7 +104,7 @@ def _origins(
         if len(numbers) == 1:
             return {numbers[0]: str(error)}
     origins: dict[int, Origin | str] = {}
-    for number in numbers:  # the others may still be there
+    for number in numbers:  # the sources of the others may exist
         origins |= _origins(dataset, [number], tokenizer)
     return origins
 

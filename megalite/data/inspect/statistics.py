@@ -1,4 +1,4 @@
-"""What an indexed dataset holds: documents, lengths, and how often each id occurs."""
+"""Statistics of an indexed dataset: documents, lengths, and the number of occurrences of each id."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,13 +12,13 @@ from megalite.data.indexed import IndexedDataset
 CHUNK = 1 << 22
 MOST_FREQUENT = 20
 MOST_IDS = 1 << 27
-"""Sixty times the largest vocabularies; the counts of so many take a gigabyte."""
+"""Largest id that is counted: sixty times the largest vocabularies; its counts take a gigabyte."""
 PERCENTILES = (5, 50, 95)
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of the documents, those that close a document included."""
+    """Lengths of the documents in tokens, with end-of-document tokens."""
 
     mean: float
     p5: float
@@ -27,12 +27,12 @@ class Lengths:
     longest: int
     empty: int
     histogram: tuple[tuple[int, int, int], ...]
-    """``(from, to, documents)``: doubling ranges, both ends included."""
+    """``(from, to, documents)`` for ranges that double in size; both ends are included."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all tokens and documents."""
+    """Statistics of all tokens and documents."""
 
     documents: int
     sequences: int
@@ -46,25 +46,25 @@ class Statistics:
     most_frequent: tuple[tuple[int, int], ...]
     """``(id, tokens)``, the most frequent first."""
     counts: np.ndarray
-    """Tokens of every id up to the largest."""
+    """Number of tokens of each id up to the largest."""
 
     def occurrences(self, token: int) -> int:
-        """How often an id occurs."""
+        """Number of occurrences of an id."""
         return int(self.counts[token]) if token <= self.largest_id else 0
 
     def vocabulary_used(self, vocab_size: int) -> float:
-        """Share of the vocabulary's ids that occur."""
+        """Share of the vocabulary that occurs."""
         return int(np.count_nonzero(self.counts[:vocab_size])) / vocab_size
 
     def to_json(self) -> dict[str, Any]:
-        """All but the counts of every single id."""
+        """Everything except the counts per id."""
         values = asdict(self)
         del values["counts"]
         return values
 
 
 def dataset_statistics(dataset: IndexedDataset, advance: Callable[[int], object]) -> Statistics:
-    """Read everything once; memory grows with the number of documents (8 bytes each) and with the largest id.
+    """Read the dataset once. Memory grows with the number of documents (8 bytes each) and with the largest id.
 
     Args:
         advance: called with the tokens that were read since the last call.
@@ -75,7 +75,9 @@ def dataset_statistics(dataset: IndexedDataset, advance: Callable[[int], object]
         smallest, largest = int(tokens.min()), int(tokens.max())
         if smallest < 0 or largest >= MOST_IDS:
             wrong = smallest if smallest < 0 else largest
-            raise DataError(f"{dataset.prefix}.bin: id {wrong} is in no vocabulary; the file does not hold token ids")
+            raise DataError(
+                f"{dataset.prefix}.bin: id {wrong} is in no vocabulary; the file does not contain token ids"
+            )
         found = np.bincount(tokens, minlength=len(counts))
         found[: len(counts)] += counts
         counts = found

@@ -1,4 +1,4 @@
-"""What ``tools/inspect_data.py`` shows in a terminal."""
+"""Terminal output of ``tools/inspect_data.py``."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def print_statistics(
     if tokenizer is not None:
         used += f"; {found.vocabulary_used(tokenizer.vocab_size):.1%} of the vocabulary of {tokenizer.vocab_size:,}"
         if outside := int(found.counts[tokenizer.vocab_size :].sum()):
-            used += f"; {outside:,} tokens are outside of it: another tokenizer made them"
+            used += f"; {outside:,} tokens are outside of it: made with another tokenizer"
     table.add_row("ids", used)
     console.print(table)
     _print_histogram(lengths, console)
@@ -63,7 +63,7 @@ def _print_histogram(lengths: Lengths, console: Console) -> None:
 
 
 def print_views(views: Sequence[SampleView], shows_text: bool, console: Console) -> None:
-    """Samples with their documents; the text of each behind a line that tells where it begins."""
+    """Samples with their documents; each text after a line with its position."""
     for view in views:
         if view.sample is not None:
             own = "" if view.own_sample == view.sample else f", its sample {view.own_sample:,}"

@@ -1,4 +1,4 @@
-"""From a document's number in an indexed dataset back to the file and line that it was read from."""
+"""Traces a document of an indexed dataset back to the file and line it was read from."""
 
 import os
 from bisect import bisect_right
@@ -17,37 +17,37 @@ from megalite.tokenizer.load import LoadedTokenizer
 
 
 class UntraceableError(DataError):
-    """Where a document came from cannot be shown: its source is gone, has changed, or was never known."""
+    """The origin of a document is not available: its source is missing, has changed, or was never known."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a document was read from."""
+    """The origin of a document."""
 
     path: str
     """The file that was preprocessed."""
     line: int
-    """Line of a jsonl, row of a parquet file, record of an archive, from 1."""
+    """Line of a jsonl file, row of a parquet file or record of an archive, counted from 1."""
     first_place: str | None
-    """``path:line`` in the raw corpus, where the file is a shard of ``tools/prepare_corpus.py``."""
+    """``path:line`` in the raw corpus, if the file is a shard of ``tools/prepare_corpus.py``."""
     text: str
     is_same: bool | None
-    """Whether the text, encoded again, gives the ids in the dataset; None without a tokenizer, and for sentences."""
+    """Whether encoding the text again gives the ids of the dataset; None without a tokenizer and for sentences."""
 
 
 def trace_documents(
     dataset: IndexedDataset, numbers: Iterable[int], tokenizer: LoadedTokenizer | None = None
 ) -> dict[int, Origin]:
-    """The origin of each document, by reading the pieces of the source files that hold them again.
+    """The origin of each document, found by reading the pieces of the source files again.
 
     Args:
-        tokenizer: the one that made the dataset; encodes what is found and compares it with the dataset.
+        tokenizer: the dataset's tokenizer, to encode the texts and compare them with the dataset.
 
-    Raises: UntraceableError where a source is gone or has changed since; FileNotFoundError without a manifest; DataError.
+    Raises: UntraceableError if a source is missing or has changed; FileNotFoundError without a manifest; DataError.
     """
     manifest = load_manifest(dataset.prefix)
     if tokenizer is not None and tokenizer.fingerprint != manifest.tokenizer_fingerprint:
-        raise DataError(f"{dataset.prefix}: was made with another tokenizer; give the one that it was made with")
+        raise DataError(f"{dataset.prefix}: was made with another tokenizer; use the one it was made with")
     if tokenizer is not None:
         tokenizer.tokenizer.encode_special_tokens = not manifest.parse_special_tokens
     refuse_other_dataset(manifest, dataset)
@@ -79,7 +79,7 @@ def trace_documents(
 
 
 def source_path(prefix: str | Path, manifest: Manifest, source: Source) -> Path:
-    """Where a source is: at its own path, or where it is now if it has moved together with the manifest."""
+    """The path of a source, or its new path if it was moved together with the manifest."""
     path = Path(source.path)
     if not path.is_file() and manifest.folder:
         moved = manifest_path(prefix).parent.resolve() / os.path.relpath(path, manifest.folder)
@@ -91,10 +91,10 @@ def source_path(prefix: str | Path, manifest: Manifest, source: Source) -> Path:
 def _written(
     manifest: Manifest, piece: SourcePiece, source: Source, path: Path, tokenizer: LoadedTokenizer | None
 ) -> Iterator[Document]:
-    """The documents of a piece that went into the dataset: all but those without a token under any key."""
+    """The documents of a piece that are in the dataset: all except those without a token under any key."""
     if not path.is_file():
         raise UntraceableError(
-            f"{path}: the source is gone, its documents cannot be traced; bring it back to this path"
+            f"{path}: the source is missing, its documents cannot be traced; restore it at this path"
         )
     if (size := path.stat().st_size) != source.bytes:
         raise UntraceableError(
@@ -106,18 +106,18 @@ def _written(
         return
     if tokenizer is None:
         raise UntraceableError(
-            f"{path}: {source.empty} of its documents gave no token; give --tokenizer, to find out again which they were"
+            f"{path}: {source.empty} of its documents have no token; give --tokenizer to find out which"
         )
     for document, others in records:
         texts = (document.text, *others)
-        if manifest.level == "sentence":  # the space around sentences is not encoded
+        if manifest.level == "sentence":  # whitespace around sentences is not encoded
             texts = tuple(text.strip() for text in texts)
         if any(tokenizer.tokenizer.encode(text, add_special_tokens=False).ids for text in texts):
             yield document
 
 
 def _records(manifest: Manifest, piece: Piece) -> Iterator[tuple[Document, tuple[str, ...]]]:
-    """The documents of a piece, each with its texts under the other keys; records that lack one are passed over."""
+    """The documents of a piece, each with its texts under the other keys; records that lack one are skipped."""
     others = [key for key in manifest.keys if key != manifest.text_key]
     columns = [read_piece(piece, key, "skip", ReadReport()) for key in (manifest.text_key, *others)]
     rows: list[Document | None] = [next(column, None) for column in columns]

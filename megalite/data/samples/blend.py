@@ -1,4 +1,4 @@
-"""Several datasets in one stream of samples, mixed by weights over tokens that may change during the run."""
+"""Several datasets as one stream of samples, mixed by weights over tokens that may change during the run."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from megalite.data.samples.proportional import ProportionalDeal
 
 
 class MixOrder:
-    """Which source global sample g belongs to, and which of the source's own samples it is: a formula, nothing stored.
+    """Computes the source of global sample g and its number within the source, without a table.
 
     Every sample has S tokens, so weights over samples are weights over tokens. Within a phase the samples are dealt by
-    ``ProportionalDeal``; each phase goes on in every source where the phases before have stopped. What lies before a
-    sample depends on the phases that began before it and on nothing else.
+    ``ProportionalDeal``; each phase continues every source where the phases before have stopped. The samples before a
+    given one depend only on the phases that began before it.
     """
 
     def __init__(self, phases: Sequence[MixPhase]) -> None:
-        """``phases``: in the order of their first samples, the first of which is 0."""
+        """``phases`` are ordered by their first samples; the first one is 0."""
         self._first = [phase.first_sample for phase in phases]
         self._deals = [ProportionalDeal(phase.weights) for phase in phases]
         self._before = [[0] * len(phases[0].weights)]
-        """Of every phase: what each source has given when it begins."""
+        """For each phase, the number of samples taken from each source before it."""
         for number, end in enumerate(self._first[1:]):
             self._before.append(self._counts(number, end))
 
@@ -35,7 +35,7 @@ class MixOrder:
         return source, self._before[phase][source] + own_sample
 
     def counts(self, samples: int) -> list[int]:
-        """How many of the first ``samples`` each source gives."""
+        """The number of samples of each source among the first ``samples``."""
         return self._counts(bisect_right(self._first, samples) - 1, samples)
 
     def _counts(self, phase: int, samples: int) -> list[int]:
@@ -44,10 +44,10 @@ class MixOrder:
 
 
 class BlendedDataset:
-    """``dataset[g]`` is the sample that the mix assigns to g; each source is read in its own order, epoch after epoch."""
+    """``dataset[g]`` is the sample that the mix assigns to g; each source is read epoch by epoch in its own order."""
 
     def __init__(self, datasets: Sequence[GPTDataset], phases: Sequence[MixPhase]) -> None:
-        """``phases``: with a weight for each dataset, see ``megalite.config.mix``."""
+        """Each of the ``phases`` has a weight for each dataset, see ``megalite.config.mix``."""
         self.datasets = list(datasets)
         self.sequence_length = datasets[0].sequence_length
         self.order = MixOrder(phases)

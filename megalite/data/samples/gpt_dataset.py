@@ -9,27 +9,26 @@ from megalite.data.samples.permutation import KeyedPermutation
 
 LONGEST_SEQUENCE = 1 << 24
 MOST_REPEATS = 1000
-"""Of the whole corpus in one sample."""
+"""Limit for the epochs within one sample."""
 
 
 class GPTDataset:
     """``dataset[g]`` is the ``(S+1,)`` int64 window of global sample number ``g >= 0``. Nothing is built or stored.
 
-    The corpus has N tokens. Epoch e reads all of them once, beginning at a document drawn by (seed, e) and wrapping
-    around at the end of the file; the epochs one after the other are an endless stream. Window k holds the stream's tokens
+    The corpus has N tokens. Epoch e reads all of them once, starting at a document drawn by (seed, e) and wrapping
+    around at the end of the file; consecutive epochs form an endless stream. Window k contains the stream's tokens
     ``k*S - 1 .. k*S + S - 1``: its S labels are tokens ``k*S .. k*S + S - 1``. So labels tile the stream, and every token
-    of the corpus is a label exactly once in each N labels, from epoch to epoch; where S divides N, exactly once in the
-    windows of an epoch. (The very first input stands for an epoch before the first: it is the last token of a document.)
-    Epoch e owns the windows whose labels begin in it, ``ceil(e*N/S) <= k < ceil((e+1)*N/S)``, and goes through them in an
-    order drawn by (seed, e).
+    of the corpus is a label exactly once in each N labels; if S divides N, exactly once in the windows of an epoch. (The
+    very first input is the last token of a document, as if an epoch came before.) Epoch e consists of the windows whose
+    labels begin in it, ``ceil(e*N/S) <= k < ceil((e+1)*N/S)``, in an order drawn by (seed, e).
     """
 
     def __init__(self, prefix: str, sequence_length: int, seed: int) -> None:
-        """Open ``prefix``. Raises: DataError, also where the corpus is empty or far shorter than a sample."""
+        """Open ``prefix``. Raises: DataError, also if the corpus is empty or far shorter than a sample."""
         self.source = IndexedDataset(prefix)
         self.tokens = self.source.num_tokens
         if self.tokens == 0:
-            raise DataError(f"{prefix}: holds no token; preprocess a corpus with text in it")
+            raise DataError(f"{prefix}: contains no token; preprocess a corpus that has text")
         longest = min(LONGEST_SEQUENCE, self.tokens * MOST_REPEATS)
         if not 1 <= sequence_length <= longest:
             raise DataError(
@@ -44,7 +43,7 @@ class GPTDataset:
         return self.window(self.window_number(sample))
 
     def window_number(self, sample: int) -> int:
-        """Which window of the stream a global sample is."""
+        """The window of the stream for a global sample."""
         epoch = sample * self.sequence_length // self.tokens
         if self._epoch_order is None or self._epoch_order[0] != epoch:
             first = self.first_window(epoch)
@@ -68,9 +67,9 @@ class GPTDataset:
         return np.concatenate([self.source.positions(at, count) for at, count in pieces])
 
     def stretches(self, number: int, wanted: int) -> list[tuple[int, int]]:
-        """The first ``wanted`` tokens of a window as stretches ``(first token, count)`` of the file.
+        """The first ``wanted`` tokens of a window as ranges ``(first token, count)`` of the file.
 
-        A stretch ends where the file or an epoch does; the next one begins with a document.
+        A range ends with the file or an epoch; the next one starts with a document.
         """
         position, pieces = number * self.sequence_length - 1, []
         while wanted:
@@ -82,7 +81,7 @@ class GPTDataset:
         return pieces
 
     def _start_of(self, epoch: int) -> int:
-        """First token of the document that ``epoch`` begins with."""
+        """First token of the document with which ``epoch`` starts."""
         if self._epoch_start is None or self._epoch_start[0] != epoch:
             documents = self.source.num_documents
             start = self.source.document_range(KeyedPermutation(documents, self.seed, epoch, -1)[0])[0] % self.tokens
@@ -93,15 +92,15 @@ class GPTDataset:
 class SequentialDataset:
     """The corpus once, in order: ``(input_ids, labels)`` of S each; labels past the end are -100.
 
-    Every token but the very first is a label exactly once.
+    Every token except the first is a label exactly once.
     """
 
     def __init__(self, prefix: str, sequence_length: int) -> None:
-        """Open ``prefix``. Raises: DataError, also where there are fewer than two tokens."""
+        """Open ``prefix``. Raises: DataError, also if it has fewer than two tokens."""
         self.source = IndexedDataset(prefix)
         self.sequence_length = sequence_length
         if self.source.num_tokens < 2:
-            raise DataError(f"{prefix}: holds {self.source.num_tokens} tokens; validation needs at least 2")
+            raise DataError(f"{prefix}: contains {self.source.num_tokens} tokens; validation needs at least 2")
 
     def __len__(self) -> int:
         """Number of samples, the padded last one included."""

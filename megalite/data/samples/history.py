@@ -1,4 +1,4 @@
-"""What a run has read by some sample, in a form that a checkpoint keeps and a resumed run must agree with."""
+"""The data that a run has read so far, as saved in a checkpoint; a resumed run must agree with it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ Mix = list[dict[str, Any]]
 
 
 def mix_record(config: RunConfig) -> Mix:
-    """The phases of the run's mix, the sources by their prefixes; those that a phase does not read are left out."""
+    """The phases of the run's mix, with sources by their prefixes, without those that a phase does not read."""
     data = config.data
     return [
         {
@@ -30,15 +30,15 @@ def refuse_other_history(
     saved: tuple[Mix, Mapping[str, str]],
     asked: tuple[Mix, Mapping[str, str]],
 ) -> None:
-    """Refuse a mix by which the samples read so far would have been others; what comes later may change freely.
+    """Refuse a mix with other samples so far than those that were read; later phases may change.
 
-    Sources are the same where their contents are, whatever their names; sources that were not read yet may come and go.
+    Sources are compared by content, not by name. Sources that were not read yet may be added and removed.
 
     Args:
         saved: mix of the interrupted run, and prefix -> checksum of its ``.bin``.
-        asked: both of the run that would resume it.
+        asked: both of the run that resumes it.
 
-    Raises: ConfigError beginning with ``where``.
+    Raises: ConfigError that starts with ``where``.
     """
     before, now = (_read_so_far(mix, consumed_samples) for mix, _ in (saved, asked))
     if _contents(before, saved[1]) != _contents(now, asked[1]):

@@ -32,10 +32,10 @@ class BatchLoader:
         mask_documents: bool = False,
         verification: Verification | None = None,
     ) -> None:
-        """``global_batch_size`` divides by ``micro_batch_size * data_size`` (the config has seen to it).
+        """``global_batch_size`` is a multiple of ``micro_batch_size * data_size`` (the config checks it).
 
         Args:
-            verification: of the dataset's files; what it finds ends the run at the next step.
+            verification: the background check of the dataset's files; a damaged file ends the run at the next step.
         """
         self.dataset = dataset
         self.micro_batch_size, self.global_batch_size = micro_batch_size, global_batch_size
@@ -44,12 +44,12 @@ class BatchLoader:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
         self._ahead: tuple[int, Future[tuple[list[Batch], int]]] | None = None
         self.fingerprint = 0
-        """Of all samples that this rank has been given (see ``megalite.data.samples.fingerprint``)."""
+        """The fingerprint of all samples of this rank so far (see ``megalite.data.samples.fingerprint``)."""
 
     def step_batches(self, consumed_samples: int) -> list[Batch]:
         """All micro-batches of this rank for the optimizer step that begins at ``consumed_samples``.
 
-        Raises: DataError where a file was found to differ from its checksum.
+        Raises: DataError if a file does not have its checksum.
         """
         if self._verification is not None:
             self._verification.raise_if_damaged()

@@ -12,12 +12,12 @@ class KeyedPermutation:
 
     A number is split into a row and a column of a rectangle of at least n places, nearly square; each round shifts the
     column by a keyed hash of the row, then the row by one of the column: six rounds of a Feistel network (Luby & Rackoff
-    1988) over any size (Black & Rogaway 2002, section 5). The rectangle has less than a row of places too many; a value
-    that falls into them is permuted again until it falls inside (cycle walking, section 4 there).
+    1988) over any size (Black & Rogaway 2002, section 5). The rectangle has less than one row of extra places; a value
+    that falls there is permuted again until it is inside (cycle walking, section 4 there).
     """
 
     def __init__(self, size: int, *key: int) -> None:
-        """``key``: any integers; another key is another order."""
+        """``key`` may be any integers; each key gives its own order."""
         self.size = size
         self._columns = max(1, math.isqrt(max(0, size - 1)) + 1)
         self._rows = max(1, -(-size // self._columns))
@@ -26,13 +26,13 @@ class KeyedPermutation:
         self._round_keys = list(zip(keys[::2], keys[1::2], strict=True))
 
     def __getitem__(self, index: int) -> int:
-        """Where ``index`` goes. Raises: IndexError outside ``0..n-1``."""
+        """The permuted ``index``. Raises: IndexError outside ``0..n-1``."""
         if not 0 <= index < self.size:
             raise IndexError(f"{index} is not in 0..{self.size - 1}")
         rows, columns = self._rows, self._columns
         while True:
             row, column = divmod(index, columns)
-            # SplitMix64's finaliser without its last shift (Steele, Lea & Flood 2014), written out: a call costs as much.
+            # SplitMix64's finalizer without its last shift (Steele, Lea & Flood 2014), inlined: a call costs as much.
             for row_key, column_key in self._round_keys:
                 x = row ^ row_key
                 x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _MASK

@@ -162,7 +162,7 @@ def test_sources_that_are_gone_or_have_changed_are_told(
     tokenizer = load_tokenizer(word_tokenizer)
     preprocess([str(path) for path in sources], word_tokenizer, tmp_path / "out", QUIET)
     dataset = IndexedDataset(tmp_path / "out")
-    with pytest.raises(DataError, match=r"first\.jsonl: \d+ of its documents gave no token; give --tokenizer"):
+    with pytest.raises(DataError, match=r"first\.jsonl: \d+ of its documents have no token; give --tokenizer"):
         trace_documents(dataset, [5])
     content = sources[0].read_bytes()
     sources[0].write_bytes(content.replace(b"cat", b"dog"))  # as long as before
@@ -171,7 +171,7 @@ def test_sources_that_are_gone_or_have_changed_are_told(
     with pytest.raises(DataError, match=r"first\.jsonl: has \d+ bytes, it had \d+"):
         trace_documents(dataset, [5], tokenizer)
     sources[0].unlink()
-    with pytest.raises(UntraceableError, match=r"first\.jsonl: the source is gone"):
+    with pytest.raises(UntraceableError, match=r"first\.jsonl: the source is missing"):
         trace_documents(dataset, [5], tokenizer)
 
 
@@ -364,4 +364,4 @@ def test_the_trace_works_from_any_folder_and_after_a_move(
     (tmp_path / "new" / "project" / "raw" / "corpus.jsonl").unlink()
     found = headings(monkeypatch, capsys, "new/elsewhere/both", "--sample", "3", "--sequence_length", "64")
     assert len(found) > 1
-    assert all("corpus.jsonl: the source is gone" in line for line in found)
+    assert all("corpus.jsonl: the source is missing" in line for line in found)

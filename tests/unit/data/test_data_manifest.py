@@ -227,8 +227,8 @@ def inspect(megalite: Any) -> Iterator[Callable[..., str]]:
         ([3, 2], np.uint16, ["--sample", "0", "--sequence_length", "0"], "at least 1"),
         ([3, 2], np.uint16, ["--document", "2"], "--document=2 is not in 0..1"),
         ([3, 2], np.uint16, ["--epoch", "1"], "--epoch needs --sample"),
-        ([], np.uint16, ["--sample", "0"], "holds no token"),
-        ([0, 0], np.uint16, ["--sample", "0"], "holds no token"),
+        ([], np.uint16, ["--sample", "0"], "contains no token"),
+        ([0, 0], np.uint16, ["--sample", "0"], "contains no token"),
     ],
 )
 def test_inspect_checks_bounds_before_it_allocates(

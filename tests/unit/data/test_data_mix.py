@@ -170,11 +170,11 @@ def test_epochs_are_those_of_the_samples_that_the_run_reads() -> None:
     assert (web.taken, math.taken) == (90 * 8 * 16, 10 * 8 * 16)
     assert (web.epochs, math.epochs) == (1.0, 4.0)
     refuse_repetition([web, math])  # four epochs are allowed
-    with pytest.raises(ConfigError, match=r"math: the run takes 1,280 tokens of its 310, 4\.13 epochs.*max_epochs: 5"):
+    with pytest.raises(ConfigError, match=r"math: the run reads 1,280 tokens of its 310, 4\.13 epochs.*max_epochs: 5"):
         refuse_repetition(source_use(config, {"web": 11_520, "math": 310}))
     allowed = [SOURCES[0], SOURCES[1] | {"max_epochs": 5}]
     refuse_repetition(source_use(config_of(train=allowed, phases=phases), {"web": 11_520, "math": 310}))
-    with pytest.raises(ConfigError, match=r"web: the run takes 11,520 tokens of its 11,520, 1 epochs.*max_epochs=0\.5"):
+    with pytest.raises(ConfigError, match=r"web: the run reads 11,520 tokens of its 11,520, 1 epochs.*max_epochs=0\.5"):
         refuse_repetition(
             source_use(config_of(train=allowed, phases=phases, max_epochs=0.5), {"web": 11_520, "math": 310})
         )
@@ -253,7 +253,7 @@ def test_too_many_epochs_are_refused_before_launch(corpus: Path, word_tokenizer:
     assert np.array_equal(data.train[7], GPTDataset(prefix, 16, config.run.seed)[7])
     more = config_of(most + 1, train=prefix, tokenizer=str(word_tokenizer))
     for refused in (lambda: open_training_data(more, console), lambda: print_plan(more, plan, console)):
-        with pytest.raises(ConfigError, match=r"web: the run takes .*max_epochs=4 allows .*max_epochs: 5 beside"):
+        with pytest.raises(ConfigError, match=r"web: the run reads .*max_epochs=4 allows .*max_epochs: 5 beside"):
             refused()
     missing = config_of(most, train=str(tmp_path / "none"), tokenizer=str(word_tokenizer))
     print_plan(missing, plan, console)  # a plan can be made before the data

@@ -108,7 +108,7 @@ def test_a_sample_is_a_pure_function_of_seed_and_number(tmp_path: Path) -> None:
 
 
 def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no token"):
+    with pytest.raises(DataError, match="contains no token"):
         GPTDataset(dataset_of(tmp_path / "x", []), 8, 1)
     with pytest.raises(DataError, match="at least 2"):
         SequentialDataset(dataset_of(tmp_path / "y", [1]), 8)
