@@ -1,4 +1,5 @@
 import mmap
+import multiprocessing
 import tempfile
 from pathlib import Path
 
@@ -21,3 +22,11 @@ def test_only_a_buffer_that_no_process_maps_is_removed() -> None:
 
 def test_an_empty_folder_is_no_error(tmp_path: Path) -> None:
     assert remove_stale_buffers(tmp_path) == []
+
+
+def test_a_semaphore_in_use_stays() -> None:
+    semaphore = multiprocessing.get_context("spawn").Semaphore()
+    path = SHARED_MEMORY / f"sem.{semaphore._semlock.name.removeprefix('/')}"  # type: ignore[attr-defined]
+    assert path.exists()
+    assert path not in remove_stale_buffers(pattern=path.name)
+    assert path.exists()
