@@ -46,7 +46,7 @@ class Stopped(BaseException):
         self.code = code
 
 
-INTERRUPTED = "interrupted; run the same command again to go on"
+INTERRUPTED = "interrupted; run the same command again to resume"
 USER_ERRORS = (ConfigError, DataError, DivergenceError, OSError)
 REMEDIES = {
     errno.EACCES: "change its permissions, or choose another path",

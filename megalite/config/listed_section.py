@@ -10,7 +10,7 @@ from megalite.config.section import Section
 
 
 class ListedSection(Section):
-    """A frozen group of keys, of the kind that its key ``kind`` names; unknown keys are told with their nearest relative."""
+    """A frozen group of keys. Its key ``kind`` selects the class; an unknown key is an error that suggests the nearest."""
 
     @model_validator(mode="before")
     @classmethod

@@ -33,7 +33,7 @@ class Settings(Generic[R]):
     check: bool
     world_size: int
     precision_sentence: str = ""
-    """Tells which precision ``auto`` became, or that the precision is slow on this machine."""
+    """Prints which precision ``auto`` became, or that the precision is slow on this machine."""
 
     @property
     def accumulation_steps(self) -> int:

@@ -95,7 +95,7 @@ class TrainingLoop:
                 break
         if done < total:
             self._metrics.log_event(done, "stop", f"stopped by {self._requests.stop_reason}", shown=False)
-            raise self._requests.stopped(f"all {done:,} steps are saved in {self._checkpoint}: go on with --resume")
+            raise self._requests.stopped(f"all {done:,} steps are saved in {self._checkpoint}: resume with --resume")
         return Outcome(self._checkpoint, self._loss, self._validation, tokens, time.perf_counter() - began)
 
     def _log(self, done: int, result: StepResult, lr: float) -> None:

@@ -64,7 +64,7 @@ def checkpoints(run: Path) -> list[Path]:
     return [path for path in _step_folders(run) if (path / MANIFEST).is_file()]
 
 
-def how_to_go_on(run: Path) -> str:
+def how_to_resume(run: Path) -> str:
     """What the user can do after a job has failed."""
     if checkpoints(run):
         return "resume from the last checkpoint with --resume"

@@ -26,7 +26,7 @@ from megalite.training.peak import measure_peak_tflops
 from megalite.training.pipeline_engine import build_engine
 from megalite.training.precision import refuse_different_choices
 from megalite.training.prepared_run import PreparedRun
-from megalite.training.run_folder import HEARTBEATS, how_to_go_on, open_run_folder
+from megalite.training.run_folder import HEARTBEATS, how_to_resume, open_run_folder
 from megalite.training.save_or_stop import Requests
 from megalite.training.supervision.heartbeat import PATIENCE, Heartbeat
 from megalite.training.supervision.watch import Watch
@@ -104,7 +104,7 @@ def _watched(heartbeat: Heartbeat, run: PreparedRun, is_first: bool, requests: R
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     torch.distributed.barrier()
-    watch = Watch(heartbeat, folder, run.config.training.timeout_seconds, requests, lambda: how_to_go_on(run.folder))
+    watch = Watch(heartbeat, folder, run.config.training.timeout_seconds, requests, lambda: how_to_resume(run.folder))
     try:
         with watch():
             yield

@@ -72,5 +72,5 @@ def test_an_evaluation_ends_with_its_launcher(tmp_path: Path, evaluation: subpro
         rank.kill()
     assert not alive
     said = evaluation.communicate()[0]
-    assert said.count("megalite: stopped by the end of its launcher; run the same command again to go on") == 1, said
+    assert said.count("megalite: stopped by the end of its launcher; run the same command again to resume") == 1, said
     assert "Traceback" not in said

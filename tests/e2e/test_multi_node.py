@@ -116,7 +116,7 @@ def test_the_signal_before_the_time_limit_saves_and_requeues(tmp_path: Path) -> 
     said = ended(job)
     (saved,) = checkpoints(run)
     step = int(saved.name.removeprefix("step-"))
-    words = f"{step:,} steps are saved in runs/two-nodes/{saved.name}: go on with --resume"
+    words = f"{step:,} steps are saved in runs/two-nodes/{saved.name}: resume with --resume"
     assert said.count(f"megalite: stopped by the file runs/two-nodes/.ranks/stop; all {words}") == 1, said
     assert (tmp_path / "asked").read_text().splitlines()[-1] == "requeue 7"
     ended(submit(tmp_path, config, *endless, f"training.steps={step + 2}"))

@@ -59,7 +59,7 @@ def test_no_process_outlives_a_job_that_is_ended(tmp_path: Path, launcher: str, 
         return
     assert len(saved) == 1, job.said()
     assert len(said) == 1, job.said()
-    words = f"all {int(saved[0].name.removeprefix('step-')):,} steps are saved in {saved[0]}: go on with --resume"
+    words = f"all {int(saved[0].name.removeprefix('step-')):,} steps are saved in {saved[0]}: resume with --resume"
     assert said[0].endswith(words)
     if is_a_rank:
         assert said[0] == f"megalite: stopped by {NAMES[sent]}; {words}"
@@ -85,6 +85,6 @@ def test_ranks_end_that_find_their_launcher_dead_when_they_start(
     (said,) = job.sentences()
     assert said in (
         "megalite: stopped: its launcher has ended already",
-        "megalite: stopped by the end of its launcher; run the same command again to go on",
+        "megalite: stopped by the end of its launcher; run the same command again to resume",
     )
     assert not job.run.exists(), "nothing was begun"

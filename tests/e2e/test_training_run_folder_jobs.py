@@ -80,7 +80,7 @@ def test_the_second_of_two_resumes_changes_nothing(tmp_path: Path) -> None:
     newest = checkpoints(first.run)[-1]
     assert winner.sentences() == [
         f"megalite: stopped by the file {first.run / '.ranks/stop'}; all "
-        f"{int(newest.name.removeprefix('step-')):,} steps are saved in {newest}: go on with --resume"
+        f"{int(newest.name.removeprefix('step-')):,} steps are saved in {newest}: resume with --resume"
     ]
     verify_files(newest)
     lines = [json.loads(line) for line in (first.run / "metrics.jsonl").read_text().splitlines()]

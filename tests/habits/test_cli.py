@@ -116,7 +116,7 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(way: str) -> None:
     script = INTERRUPTED.format(interrupted=way)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY)
     assert ended.returncode == 130
-    assert ended.stderr == "megalite: error: interrupted; run the same command again to go on\n"
+    assert ended.stderr == "megalite: error: interrupted; run the same command again to resume\n"
 
 
 @pytest.mark.parametrize(

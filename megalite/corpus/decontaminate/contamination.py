@@ -100,7 +100,7 @@ def _hit_in_long_text(text: str, index: EvalIndex) -> _Hit | None:
 
 
 def _record(document: Document, hit: _Hit, index: EvalIndex, rule: Contamination) -> dict[str, Any] | None:
-    """What the list of the flagged says; None where no item reaches the overlap that is asked for."""
+    """The line of a contaminated document; None if no item reaches the minimum overlap."""
     shares = [(number, min(count, index.grams[number])) for number, count in hit.items.items()]
     shares = [(number, count) for number, count in shares if count >= rule.min_overlap * index.grams[number]]
     if not shares:

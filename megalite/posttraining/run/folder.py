@@ -110,7 +110,7 @@ def _is_incomplete(checkpoint: Path) -> bool:
 
 def _newest(run: Path) -> Path:
     if not run.is_dir():
-        raise ConfigError(f"--resume: there is no run folder {run}; leave out --resume to start the run")
+        raise ConfigError(f"--resume: no such run folder {run}; omit --resume to start the run")
     found = [path for path in run.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
     found = [path for path in found if not _is_incomplete(path)]
     if not found:

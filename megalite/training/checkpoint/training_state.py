@@ -69,7 +69,7 @@ def resumed_state(folder: Path, config: RunConfig, data: dict[str, str]) -> Trai
     if state.step >= config.training.steps:
         raise ConfigError(
             f"{folder}: is at step {state.step}, and training.steps={config.training.steps}: nothing is left to train; "
-            f"raise training.steps to go on"
+            f"raise training.steps to continue"
         )
     return replace(state, data=data)
 

@@ -25,7 +25,7 @@ SIGNALS = {
     signal.SIGTERM: (Request.STOP, "SIGTERM"),
     signal.SIGUSR1: (Request.STOP, "SIGUSR1"),
 }
-START_AGAIN = "run the same command again to go on"
+START_AGAIN = "run the same command again to resume"
 POLL_SECONDS = 1.0
 """How often to look at the launcher if the kernel has no file descriptors of processes (before Linux 5.3)."""
 SECONDS_TO_LEAVE = 10.0

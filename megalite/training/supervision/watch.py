@@ -44,16 +44,16 @@ class Watch:
         folder: Path,
         timeout_seconds: float,
         requests: Requests,
-        how_to_go_on: Callable[[], str],
+        how_to_resume: Callable[[], str],
     ) -> None:
         """``folder`` contains only this job's heartbeats, and all machines share it.
 
         Args:
             requests: receives a request to stop when somebody puts a file ``stop`` into the folder.
-            how_to_go_on: tells the user what to do after the job has failed.
+            how_to_resume: tells the user what to do after the job has failed.
         """
         self._heartbeat, self._folder, self._requests = heartbeat, folder, requests
-        self._timeout, self._how_to_go_on = timeout_seconds, how_to_go_on
+        self._timeout, self._how_to_resume = timeout_seconds, how_to_resume
         self._world_size = read_launch().world_size
         self._rank, self._space = heartbeat.position().rank, process_space()
         self._done = threading.Event()
@@ -71,7 +71,7 @@ class Watch:
         except Stopped:
             culprit = None if self._requests.all_stop else self._lost_rank()
             if culprit is not None:  # the launcher ends the remaining ranks
-                self._say(f"{culprit}; {self._how_to_go_on()}")
+                self._say(f"{culprit}; {self._how_to_resume()}")
                 self._end()
             raise
         except Exception as error:
@@ -89,7 +89,7 @@ class Watch:
                 self._end()
             culprit = self._lost_rank() or self._rank_that_hangs()
             if culprit is not None:
-                self._say(f"{culprit}; {self._how_to_go_on()}")
+                self._say(f"{culprit}; {self._how_to_resume()}")
                 self._end()
 
     def _give_up(self, error: Exception) -> NoReturn:
@@ -101,13 +101,13 @@ class Watch:
         message, code = str(error), EXIT_USER_ERROR
         if isinstance(error, OSError):
             where = "" if error.filename is None else f"{error.filename}: "
-            message = f"{self._heartbeat.position()} failed: {where}{error.strerror or error}; {self._how_to_go_on()}"
+            message = f"{self._heartbeat.position()} failed: {where}{error.strerror or error}; {self._how_to_resume()}"
         if self._world_size == 1:
             raise DataError(message) if isinstance(error, OSError) else error
         if not isinstance(error, USER_ERRORS):
             traceback.print_exception(error)
             reason = f"{type(error).__name__}: {in_one_line(error)}"
-            message = f"{self._heartbeat.position()} failed: {reason}; {self._how_to_go_on()}"
+            message = f"{self._heartbeat.position()} failed: {reason}; {self._how_to_resume()}"
             code = EXIT_BUG
         self._say(message)
         self._end(code)

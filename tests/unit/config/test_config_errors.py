@@ -86,7 +86,7 @@ def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         command()
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "megalite: error: interrupted; run the same command again to go on\n"
+    assert capsys.readouterr().err == "megalite: error: interrupted; run the same command again to resume\n"
 
 
 def test_a_bare_os_error_keeps_its_path(capsys: pytest.CaptureFixture[str]) -> None:

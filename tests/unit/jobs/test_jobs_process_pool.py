@@ -58,7 +58,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_worker(tmp_path: Path, whom: str, when
     else:
         process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
-    assert (process.returncode, told) == (130, "megalite: error: interrupted; run the same command again to go on\n")
+    assert (process.returncode, told) == (130, "megalite: error: interrupted; run the same command again to resume\n")
     deadline = time.monotonic() + 60
     while any(alive(pid) for pid in started):
         assert time.monotonic() < deadline, "a worker is left"

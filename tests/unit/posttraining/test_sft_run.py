@@ -129,7 +129,7 @@ def test_another_config_does_not_resume_a_run_folder(
         fine_tune(settings(finished[0].parent, chat_model, rows))
     with pytest.raises(ConfigError, match="the run is finished"):
         fine_tune(settings(finished[0].parent, chat_model, rows, resume=""))
-    with pytest.raises(ConfigError, match="there is no run folder"):
+    with pytest.raises(ConfigError, match="no such run folder"):
         fine_tune(settings(tmp_path, chat_model, rows, resume=""))
     shutil.copytree(finished[0], tmp_path / "test", ignore=shutil.ignore_patterns("hf"))
     with pytest.raises(ConfigError, match=r"optimizer\.lr was 0\.01 in .* and is 0\.02 now"):

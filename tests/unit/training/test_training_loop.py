@@ -228,7 +228,7 @@ def test_a_request_to_stop_ends_the_run_with_a_save_of_its_step(
     name = {"step": "step_batches", "validate": "validate", "save": "save_checkpoint"}[during]
     monkeypatch.setattr(job, name, partial(with_signal, plain=getattr(job, name)))
     with pytest.raises(
-        Stopped, match=r"stopped by SIGUSR1; all . steps are saved in .*: go on with --resume"
+        Stopped, match=r"stopped by SIGUSR1; all . steps are saved in .*: resume with --resume"
     ) as stopped:
         run_job(job, tmp_path, monkeypatch, requests=requests)
     saved = [state.step for kind, state in job.calls if kind == "save"]

@@ -9,7 +9,7 @@ from megalite.config.errors import ConfigError
 from megalite.training.run_folder import (
     checkpoint_to_resume,
     checkpoints,
-    how_to_go_on,
+    how_to_resume,
     remove_old_checkpoints,
     step_folder,
     undo_records,
@@ -69,9 +69,9 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path: Path) -> None:
     (tmp_path / "step-000500.partial").mkdir()
     assert checkpoint_to_resume(tmp_path, None) is None
     assert checkpoint_to_resume(tmp_path, "") is None
-    assert how_to_go_on(tmp_path) == "no checkpoint was written yet: run the same command again"
+    assert how_to_resume(tmp_path) == "no checkpoint was written yet: run the same command again"
     finished(tmp_path, 5)
-    assert how_to_go_on(tmp_path) == "resume from the last checkpoint with --resume"
+    assert how_to_resume(tmp_path) == "resume from the last checkpoint with --resume"
 
 
 def test_a_folder_at_a_later_checkpoints_name_is_refused(tmp_path: Path) -> None:

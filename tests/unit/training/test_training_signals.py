@@ -49,7 +49,7 @@ def start(how: str, **environment: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGUSR1, "SIGUSR1"), (signal.SIGINT, "Ctrl-C")]
 )
-@pytest.mark.parametrize(("how", "left"), [("idle", "run the same command again to go on"), ("step", "all is saved")])
+@pytest.mark.parametrize(("how", "left"), [("idle", "run the same command again to resume"), ("step", "all is saved")])
 def test_a_signal_ends_with_one_sentence_and_its_own_code(
     number: signal.Signals, name: str, how: str, left: str
 ) -> None:
