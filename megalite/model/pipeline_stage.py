@@ -5,6 +5,7 @@ Pipeline parallelism: Huang et al. 2019, arXiv:1811.06965; the 1F1B schedule: Na
 
 import contextlib
 import io
+from collections import deque
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class PipelineStage(PipelineModule):
     """This rank's slice of the layer list; the layers of other stages are never allocated.
 
     Inputs and outputs are hidden states. With masked documents they are pairs of hidden states and positions, so that every
-    stage gets the positions.
+    stage gets the positions. The last stage returns the loss, summed over tokens.
     """
 
     def __init__(
@@ -46,25 +47,22 @@ class PipelineStage(PipelineModule):
         # DeepSpeed prints all layers, and broadcasts the tied table in place, which autograd must not record.
         with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             super().__init__(_specs(config, mesh, execution), topology=topology)
+        self.labels: deque[Tensor] = deque()
+        """The labels of the next micro-batches; the last stage takes one for each forward pass."""
 
     def forward(self, inputs: Any) -> Any:
-        """Token ids or hidden states -> hidden states, paired with the positions if documents are masked.
+        """Token ids or hidden states -> hidden states, paired with the positions if documents are masked; or the loss.
 
-        The last stage stops before the head, which also needs the labels.
+        The head runs here and not in DeepSpeed's ``loss_fn``: DeepSpeed clears gradients when the backward pass reaches
+        the output of this module, which would lose those of the head (BF16_Optimizer).
         """
         x, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
         is_last = self.stage_id == self.num_stages - 1
-        with self._products_in_autocast(x):
+        with torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None):
             x = run_layers(self.forward_funcs[:-1] if is_last else self.forward_funcs, x, positions)
-        return x if positions is None or is_last else (x, positions)
-
-    def loss_sum(self, x: Tensor, labels: Tensor) -> Tensor:
-        """The loss summed over tokens, from the output of ``forward``. Last stage only."""
-        with self._products_in_autocast(x):
-            return self.forward_funcs[-1](x, labels)
-
-    def _products_in_autocast(self, x: Tensor) -> torch.autocast:
-        return torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None)
+            if is_last:
+                return self.forward_funcs[-1](x, self.labels.popleft())
+        return x if positions is None else (x, positions)
 
     def _partition_layers(self, method: str = "") -> None:
         """Set the layers of every stage. DeepSpeed's own method builds every layer to count its parameters."""

@@ -1,6 +1,6 @@
 """The same optimizer step over DeepSpeed's pipeline schedule."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,8 @@ class PipelineEngine(Engine):
         execution = LayerExecution.from_config(config.training)
         stage = PipelineStage(config.model, self.mesh, config.parallel, execution, autocast).to(dtype)
         initialise(stage, config.model, config.run.seed)
-        stage.loss_fn = self._loss = StageLoss(stage.loss_sum)
+        stage.loss_fn = self._loss = StageLoss()
+        self._labels = stage.labels
         stage.register_forward_pre_hook(self._next_micro_batch)
         return stage
 
@@ -65,26 +66,27 @@ class PipelineEngine(Engine):
         self.heartbeat.at(self.heartbeat.phase, self.heartbeat.micro_batch + 1)
 
     def _inputs_and_labels(self, batches: Sequence[Batch]) -> Iterator[tuple[Any, Tensor]]:
+        self._labels.clear()
         for batch in batches:
             inputs: Any = batch["input_ids"].contiguous()
             if "positions" in batch:
                 inputs = (inputs, batch["positions"].contiguous())
-            yield inputs, batch["labels"].contiguous()
+            labels = batch["labels"].contiguous()
+            if self.has_loss:
+                self._labels.append(labels)
+            yield inputs, labels
 
 
 class StageLoss:
-    """The loss of the last pipeline stage as DeepSpeed calls it: scaled for the backward pass, and summed for the log."""
+    """DeepSpeed's ``loss_fn`` on the output of the last stage, which is the loss: scales it, and sums it for the log."""
 
-    def __init__(self, loss_sum: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """``loss_sum`` maps hidden states and labels to the loss summed over the tokens of a micro-batch."""
-        self._loss_sum = loss_sum
+    def __init__(self) -> None:
         self.scale = 1.0
         """Set before every step."""
         self._sum: Tensor | None = None
 
-    def __call__(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """``scale * loss`` of one micro-batch."""
-        loss = self._loss_sum(hidden, labels)
+    def __call__(self, loss: Tensor, labels: Tensor) -> Tensor:
+        """``scale * loss`` of one micro-batch; the labels are in the loss already."""
         self._sum = loss.detach() if self._sum is None else self._sum + loss.detach()
         return loss * self.scale
 

@@ -59,11 +59,11 @@ def no_scale_for_the_micro_batches_of_the_pipeline() -> None:
 
     plain = StageLoss.__call__
 
-    def unscaled(self: Any, hidden: Any, labels: Any) -> Any:
+    def unscaled(self: Any, loss: Any, labels: Any) -> Any:
         whole, self.scale = self.scale, self.scale / PIPELINED
-        loss = plain(self, hidden, labels)
+        scaled = plain(self, loss, labels)
         self.scale = whole
-        return loss
+        return scaled
 
     StageLoss.__call__ = unscaled
 

@@ -1,5 +1,6 @@
 """What an engine makes of a step, over a DeepSpeed that is played by plain autograd."""
 
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -183,7 +184,7 @@ class PlainPipeline(PlainDeepSpeed):
             inputs, labels = next(data_iter)
             ids, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
             if self.is_last:
-                (self.loss(self.logits(ids, positions), labels) / self.micro_batches).backward()
+                (self.loss(loss_sum(self.logits(ids, positions), labels), labels) / self.micro_batches).backward()
         assert next(data_iter, None) is None
 
     def eval_batch(self, data_iter: Any, bcast_loss: bool, reduce_output: None, num_micro_batches: int) -> None:
@@ -191,17 +192,17 @@ class PlainPipeline(PlainDeepSpeed):
         for _ in range(num_micro_batches):
             inputs, labels = next(data_iter)
             if self.is_last:
-                self.loss(self.logits(inputs, None), labels)
+                self.loss(loss_sum(self.logits(inputs, None), labels), labels)
 
 
 def pipeline_of(is_last: bool = True) -> tuple[PlainPipeline, Any]:
-    loss = StageLoss(loss_sum)
+    loss = StageLoss()
     deepspeed = PlainPipeline(loss, is_last)
     mesh = SimpleNamespace(
         tensor_size=1, replicas=1, pipe_size=2, pipe_rank=int(is_last), pipe_group=None, context_size=1, context_rank=0
     )
     made = engine_of(deepspeed, mesh, PipelineEngine)
-    made._loss = loss
+    made._loss, made._labels = loss, deque()
     return deepspeed, made
 
 
@@ -237,13 +238,13 @@ def test_a_stage_before_the_last_counts_no_tokens(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_stage_loss_scales_gradients_and_keeps_the_plain_sum() -> None:
-    loss = StageLoss(loss_sum)
+    loss = StageLoss()
     logits = torch.randn(2, 3, VOCAB, requires_grad=True)
     labels = torch.tensor([[1, -100, 2], [3, 4, -100]])
     plain = loss_sum(logits, labels)
     loss.scale = 0.25
-    assert loss(logits, labels).item() == pytest.approx(plain.item() / 4)
-    loss(logits, labels)
+    assert loss(plain, labels).item() == pytest.approx(plain.item() / 4)
+    loss(plain, labels)
     assert float(loss.take_sum(torch.device("cpu"))) == pytest.approx(2 * plain.item())
     assert float(loss.take_sum(torch.device("cpu"))) == 0.0
 
