@@ -73,7 +73,7 @@ class PipelineEngine(Engine):
                 inputs = (inputs, batch["positions"].contiguous())
             labels = batch["labels"].contiguous()
             if self.has_loss:
-                self._labels.append(labels)
+                self._labels.append(labels.to(self.device, non_blocking=True))
             yield inputs, labels
 
 
