@@ -1,4 +1,4 @@
-"""Reads files that an earlier step wrote to a work folder; a damaged one is an error of one line."""
+"""Files with which a step leaves results to later steps in a work folder; a damaged one is an error of one line."""
 
 import json
 from collections.abc import Callable
@@ -9,8 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.config.errors import DataError
+from megalite.files.whole_file import whole_file
 
 Made = TypeVar("Made")
+
+
+def write_note(path: Path, values: Any) -> None:
+    """Write JSON for :func:`read_note`; the file appears when it is complete."""
+    with whole_file(path) as file:
+        file.write(json.dumps(values).encode())
+
+
+def write_array(path: Path, values: npt.NDArray[Any]) -> None:
+    """Write an array for :func:`read_array`; the file appears when it is complete."""
+    with whole_file(path) as file:
+        np.save(file, values)
 
 
 def read_note(path: Path, make: Callable[[Any], Made]) -> Made:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from megalite.files.whole_file import whole_file
-from megalite.jobs.job import KIND, Job, Stage, Step, forget_opened_jobs, open_job
+from megalite.jobs.job import KIND, Job, Step, forget_opened_jobs, open_job
 from megalite.jobs.work_folder import held_folder, work_folder
 
 
@@ -91,6 +91,6 @@ def run_task(folder: Path, step_name: str, memory_bytes: int, task: int) -> None
         step.run(job, task)
 
 
-def unfinished_steps(job: Job[Any]) -> list[tuple[Stage, Step]]:
+def unfinished_steps(job: Job[Any]) -> list[Step]:
     """Every step of the stages that are not finished."""
-    return [(stage, step) for stage in job.stages if not job.is_finished(stage) for step in stage.steps]
+    return [step for stage in job.stages if not job.is_finished(stage) for step in stage.steps]

@@ -11,7 +11,7 @@ from megalite.corpus.dedup.clusters import bucket_edges, roots
 from megalite.corpus.dedup.large_cluster import LARGE
 from megalite.corpus.dedup.lsh_index import LshIndex
 from megalite.corpus.words.word_hashes import Offsets
-from megalite.files.whole_file import whole_file
+from megalite.jobs.notes import write_array
 
 BYTES_A_DOCUMENT = 24
 """Memory for each document while pairs are joined to clusters."""
@@ -28,8 +28,7 @@ def check_memory(index: LshIndex, memory_bytes: int) -> None:
 
 def save_edges(index: LshIndex, path: Path, memory_bytes: int, column: int) -> None:
     """Write the pairs of documents that share a key of this column."""
-    with whole_file(path) as file:
-        np.save(file, bucket_edges(index, column, memory_bytes))
+    write_array(path, bucket_edges(index, column, memory_bytes))
 
 
 def connected(parents: npt.NDArray[np.int64]) -> tuple[Offsets, Offsets]:

@@ -122,8 +122,8 @@ def all_stages(plan: DedupPlan) -> list[Stage]:
 
     def open_input(job: Job[DedupPlan]) -> DedupInput:
         paths = tuple(file.path for file in plan.inputs.files)
-        known = known_parts([Path(file.path).parent for file in plan.against], plan.bands)
-        return DedupInput(plan, known, lambda unit: paths)
+        against = [Path(file.path).parent for file in plan.against]
+        return DedupInput(plan, lambda: known_parts(against, plan.bands), lambda unit: paths)
 
     return [dedup_stage(len(plan.inputs.units), plan.bands.bands, open_input, before=None)]
 

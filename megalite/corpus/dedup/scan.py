@@ -1,7 +1,6 @@
 """First pass of a deduplication: hashes the documents of a unit into a part of the index."""
 
 import hashlib
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,8 +24,7 @@ from megalite.corpus.words.word_hashes import (
 from megalite.files.readers.documents import Document
 from megalite.files.readers.input_units import InputFile, Inputs
 from megalite.files.readers.malformed import ReadReport
-from megalite.files.whole_file import whole_file
-from megalite.jobs.notes import read_note
+from megalite.jobs.notes import read_note, write_note
 
 Keep = Literal["first", "longest", "best"]
 
@@ -69,8 +67,7 @@ def scan_unit(plan: DedupPlan, folder: Path, number: int) -> None:
         block.flush()
         writer.finish()
     scanned = Scanned(writer.documents, report.malformed, report.examples, block.unscored)
-    with whole_file(prefix.with_suffix(".json")) as target:
-        target.write(json.dumps(scanned._asdict()).encode())
+    write_note(prefix.with_suffix(".json"), scanned._asdict())
 
 
 def scanned_unit(folder: Path, number: int) -> Scanned:

@@ -1,6 +1,5 @@
 """Deduplication as a job stage: hash, find pairs band by band, join them to clusters, settle the clusters, write."""
 
-import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,9 +12,8 @@ from megalite.corpus.dedup.lsh_index import LshIndex, Part
 from megalite.corpus.dedup.scan import DedupPlan, scan_unit, scanned_unit
 from megalite.corpus.dedup.write import write_unit
 from megalite.corpus.units.kept_units import closing_step, is_written
-from megalite.files.whole_file import whole_file
 from megalite.jobs.job import Job, Stage, Step, has_file
-from megalite.jobs.notes import read_array, read_note
+from megalite.jobs.notes import read_array, read_note, write_array, write_note
 
 NAME = "dedup"
 HASH_STEP = f"{NAME}-hash"
@@ -29,8 +27,8 @@ class DedupInput(NamedTuple):
     """What the stage deduplicates."""
 
     plan: DedupPlan
-    known: list[Part]
-    """The parts of earlier dumps; their documents come first."""
+    open_known: Callable[[], list[Part]]
+    """Opens the parts of earlier dumps, whose documents come first; hashing does not need them."""
     paths_of: Callable[[int], tuple[str, ...]]
     """The paths that the documents of a unit number."""
 
@@ -85,8 +83,7 @@ class _DedupStage:
         documents, ends = connected(parents)
         bounds = np.array(list(batches(ends, job.memory_bytes // BYTES_A_CANDIDATE)), np.int64).reshape(-1, 3)
         for name, values in ((CLUSTERS, documents), (BATCHES, bounds)):
-            with whole_file(folder / name) as file:
-                np.save(file, values)
+            write_array(folder / name, values)
 
     def settle(self, job: Job[Any], share: int) -> None:
         """Every ``shares``-th batch of clusters."""
@@ -98,15 +95,13 @@ class _DedupStage:
             compared += settled.compared
         records = np.concatenate(removed)
         records.sort(order="document")
-        with whole_file(folder / COMPARED.format(share)) as file:
-            file.write(json.dumps({"compared": compared}).encode())
-        with whole_file(folder / SETTLED.format(share)) as file:
-            np.save(file, records)
+        write_note(folder / COMPARED.format(share), {"compared": compared})
+        write_array(folder / SETTLED.format(share), records)
 
     def write(self, job: Job[Any], number: int) -> None:
-        given = self._input(job)
-        part = self._index(job).parts[len(given.known) + number]
-        write_unit(given.plan, job.folder / NAME, self._index(job), self._removed(job, part), number, part)
+        index = self._index(job)
+        part = index.parts[len(index.parts) - self._units + number]
+        write_unit(self._input(job).plan, job.folder / NAME, index, self._removed(job, part), number, part)
 
     def _removed(self, job: Job[Any], part: Part) -> npt.NDArray[Any]:
         """The ``REMOVED`` records of a part's documents, sorted by document."""
@@ -128,7 +123,7 @@ class _DedupStage:
 
     def _open_index(self, job: Job[Any]) -> LshIndex:
         given = self._input(job)
-        parts = list(given.known)
+        parts = given.open_known()
         first = known = sum(part.documents for part in parts)
         for number in range(self._units):
             count = scanned_unit(job.folder / NAME, number).documents

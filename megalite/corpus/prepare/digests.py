@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megalite.corpus.words.words import content_digest
-from megalite.files.whole_file import whole_file
-from megalite.jobs.notes import read_array
+from megalite.jobs.notes import read_array, write_array
 
 
 class UnitDigests:
@@ -32,8 +31,7 @@ class UnitDigests:
         columns = np.stack((halves[order, 0], halves[order, 1], order.astype(np.uint64)))
         places = np.array((self._paths, self._lines), np.int64)
         for name, values in (("digests", columns), ("places", places)):
-            with whole_file(folder / f"{name}-{unit:05d}.npy") as file:
-                np.save(file, values)
+            write_array(folder / f"{name}-{unit:05d}.npy", values)
 
 
 def place_of(folder: Path, unit: int, position: int) -> tuple[int, int]:

@@ -7,9 +7,8 @@ from megalite.corpus.prepare.plan import CorpusPlan
 from megalite.corpus.units.kept_units import FIRST, closing_step, is_written, kept_units, unit_paths
 from megalite.corpus.units.unit_writer import UnitWriter
 from megalite.files.readers.malformed import ReadReport
-from megalite.files.whole_file import whole_file
 from megalite.jobs.job import Job, Stage, Step, has_file
-from megalite.jobs.notes import read_array
+from megalite.jobs.notes import read_array, write_array
 
 NAME = "exact"
 COPIES = "copies-{:03d}.npy"
@@ -24,8 +23,7 @@ def exact_stage(plan: CorpusPlan) -> Stage:
 
 def _find(job: Job[CorpusPlan], part: int) -> None:
     copies = later_copies(job.folder / FIRST, range(len(job.plan.units)), part, job.plan.partitions)
-    with whole_file(job.folder / NAME / COPIES.format(part)) as file:
-        np.save(file, copies)
+    write_array(job.folder / NAME / COPIES.format(part), copies)
 
 
 def _write(job: Job[CorpusPlan], number: int) -> None:

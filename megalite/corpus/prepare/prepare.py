@@ -93,7 +93,7 @@ def prepare_on_slurm(
             plan = plan_json(checked_plan(recipe, output, overwrite))
             job = stack.enter_context(job_folder("corpus", plan, work_folder_of(output), keep=True))
             units = len(job.plan.units)
-            for _, step in unfinished_steps(job):
+            for step in unfinished_steps(job):
                 scripts.append(step_script(step.name, job.folder, step.name, step.tasks, recipe.slurm))
         written = write_scripts([*scripts, *last(units)], recipe.slurm, folder)
     console.print(f"{folder}: {len(written)} jobs, one after the other", highlight=False)

@@ -22,7 +22,7 @@ from megalite.files.readers.malformed import ReadReport
 from megalite.files.whole_file import whole_file
 from megalite.files.whole_folder import whole_folder
 from megalite.jobs.job import Job, Stage, Step, has_file
-from megalite.jobs.notes import read_array, read_note
+from megalite.jobs.notes import read_array, read_note, write_array
 
 NAME = "shuffle"
 SIDES = ("train", "valid")
@@ -80,8 +80,7 @@ def _deal(job: Job[CorpusPlan], before: str, number: int) -> None:
             line = json_line({"text": document.text, "meta": document.meta})
             hands.add(_tasks(plan, side)[bucket], keyed(key, line))
         hands.flush()
-    with whole_file(folder / f"dealt-{number:05d}.npy") as file:
-        np.save(file, np.array(hands.ends, np.int64).reshape(-1, hands.count))
+    write_array(folder / f"dealt-{number:05d}.npy", np.array(hands.ends, np.int64).reshape(-1, hands.count))
 
 
 class _Hands:

@@ -45,8 +45,12 @@ def _dedup(plan: CorpusPlan, before: str) -> Stage:
             quality_key=section.quality_key,
             write_index=section.write_index,
         )
-        known = known_parts([Path(folder) for folder in section.against], section.what_counts)
-        return DedupInput(own, known, lambda unit: tuple(unit_paths(job.folder, unit)))
+        against = [Path(folder) for folder in section.against]
+        return DedupInput(
+            own,
+            lambda: known_parts(against, section.what_counts),
+            lambda unit: tuple(unit_paths(job.folder, unit)),
+        )
 
     return dedup_stage(len(plan.units), section.bands, open_input, before)
 

@@ -1,6 +1,5 @@
 """The units that a stage kept, as the inputs of the next stage: every document with the place it was first read from."""
 
-import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,8 @@ from megalite.files.readers.documents import Document, read_documents
 from megalite.files.readers.input_units import InputFile, Inputs
 from megalite.files.readers.malformed import ReadReport
 from megalite.files.readers.pieces import Piece
-from megalite.files.whole_file import whole_file
 from megalite.jobs.job import Job, Step
-from megalite.jobs.notes import read_note
+from megalite.jobs.notes import read_note, write_note
 
 FIRST = "filter"
 """The stage that reads the sources. All later stages number a unit's paths as it did."""
@@ -74,8 +72,7 @@ def _texts(values: Any) -> list[str]:
 
 def write_unit_paths(work: Path, unit: int, paths: list[str]) -> None:
     """Save them for :func:`unit_paths`."""
-    with whole_file(work / FIRST / f"paths-{unit:05d}.json") as file:
-        file.write(json.dumps(paths).encode())
+    write_note(work / FIRST / f"paths-{unit:05d}.json", paths)
 
 
 def is_written(stage: str) -> Callable[[Job[Any], int], bool]:
@@ -102,8 +99,7 @@ def all_written(folder: Path, units: int, shards: bool = True) -> list[WrittenUn
 
 def write_ledger(job: Job[Any], stage: str, ledger: Ledger) -> None:
     """Save the ledger of a stage, which marks the stage as finished."""
-    with whole_file(job.finished_path(stage)) as file:
-        file.write(json.dumps(ledger_to_json(ledger)).encode())
+    write_note(job.finished_path(stage), ledger_to_json(ledger))
 
 
 def read_ledger(job: Job[Any], stage: str) -> Ledger:

@@ -1,6 +1,5 @@
 """The record of what a stage wrote for a unit, and the files and ledgers of all its units together."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,8 +12,7 @@ from megalite.corpus.ledger.saved_ledger import ledger_from_json, ledger_to_json
 from megalite.files.own_folder import remove_ours
 from megalite.files.readers.input_units import Inputs
 from megalite.files.readers.malformed import refuse_malformed
-from megalite.files.whole_file import whole_file
-from megalite.jobs.notes import read_note
+from megalite.jobs.notes import read_note, write_note
 
 
 class WrittenUnit(NamedTuple):
@@ -62,8 +60,7 @@ def record_unit(folder: Path, number: int, listing: str, files: list[str], ledge
     """Record that a unit is written."""
     written = WrittenUnit(listing, files, [], ledger_to_json(ledger))
     written = written._replace(sizes=[(folder / name).stat().st_size for name in written.names])
-    with whole_file(folder / f"written-{number:05d}.json") as target:
-        target.write(json.dumps(written._asdict()).encode())
+    write_note(folder / f"written-{number:05d}.json", written._asdict())
 
 
 def refuse_unreadable(

@@ -1,15 +1,13 @@
 """Tokenization as a job: a task encodes one unit, in worker processes, on Ray or on Slurm."""
 
-import json
 from pathlib import Path
 
 from megalite.data.preprocess.encoder_check import EncoderMismatchError
 from megalite.data.preprocess.encoders import Encoder, TokenizersEncoder, open_encoder
 from megalite.data.preprocess.plan import PreprocessPlan
 from megalite.data.preprocess.unit import INEXACT, encode_unit, is_encoded
-from megalite.files.whole_file import whole_file
 from megalite.jobs.job import Job, Stage, Step
-from megalite.jobs.notes import read_note
+from megalite.jobs.notes import read_note, write_note
 from megalite.tokenizer.load import LoadedTokenizer, load_tokenizer
 from megalite.tokenizer.special_text import SpecialSpellings, special_names
 
@@ -36,8 +34,7 @@ def all_stages(plan: PreprocessPlan) -> list[Stage]:
 
 def set_encoder(job: Job[PreprocessPlan], tokenizer: LoadedTokenizer, encoder: Encoder) -> None:
     """Use this encoder in all tasks; this process need not load it again."""
-    with whole_file(job.folder / ENCODER) as file:
-        file.write(json.dumps({"encoder": encoder.name}).encode())
+    write_note(job.folder / ENCODER, {"encoder": encoder.name})
     job.once("encoders", lambda: _encoders(tokenizer, encoder))
 
 

@@ -1,5 +1,6 @@
 """TRL's trainers with the learning-rate schedule of pretraining and exact validation metrics."""
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -42,9 +43,9 @@ class _SummingTrainer(_ScheduledTrainer):
         output.metrics.update({f"{prefix}_{name}": value for name, value in self.exact(first, second).items()})
         return output
 
+    @abstractmethod
     def exact(self, first: float, second: float) -> dict[str, float]:
         """The metrics that follow from the two sums."""
-        raise NotImplementedError
 
 
 class ScheduledSFTTrainer(_SummingTrainer, SFTTrainer):
